@@ -1,0 +1,40 @@
+import type { DType, Program, Shape } from "../compiler/graph/node.ts"
+
+/** A tensor in host memory, row-major. `bool` is 0 and 1. */
+export interface HostTensor {
+  readonly shape: Shape
+  readonly dtype: DType
+  readonly data: Float32Array | Int32Array | Uint8Array // f32, i32, bool
+}
+
+/** How fast and how exact a device is, for `slm doctor`, plans and records. */
+export interface DeviceInfo {
+  readonly name: "reference" | "tfjs" | "cpu" | "webgpu"
+  readonly detail: string // "WebAssembly backend 4.22.0, SIMD"
+  /** Runs with equal class give equal bits: device kind, instruction family or adapter, precision, generator revision. */
+  readonly numericsClass: string
+}
+
+/** One loaded program with its state on the device. */
+export interface Runner {
+  /** Sets a `state` input. Every state must be set before the first step. */
+  write(name: string, value: HostTensor): Promise<void>
+  /** The present value of a state. */
+  read(name: string): Promise<HostTensor>
+  /** Runs once: takes all `batch` inputs, replaces the states the program names, returns all other outputs. */
+  step(batch: Readonly<Record<string, HostTensor>>): Promise<Readonly<Record<string, HostTensor>>>
+  /** Frees what the device holds. */
+  dispose(): void
+}
+
+export interface Device {
+  readonly info: DeviceInfo
+  load(program: Program): Promise<Runner>
+}
+
+/** Why a device cannot be used here, with what would make it usable. */
+export interface Unusable {
+  readonly name: DeviceInfo["name"]
+  readonly reason: string
+  readonly help: string
+}
