@@ -1,0 +1,31 @@
+import type { Span } from "../../grammar/diagnostic.ts"
+import type { ArtifactType, Value } from "../check/value.ts"
+
+/** The kinds of work a run consists of. Library functions reduce to these. */
+export type StageKind =
+  | "text" | "jsonl" | "csv" // inputs
+  | "documents" | "clean" | "split" | "take" | "chat" // rows -> rows
+  | "byte" | "char" | "bpe" // tokenizers
+  | "encode" | "pack" // rows -> tokens
+  | "rarity" | "loss_of" | "lengths" // a difficulty per row
+  | "curriculum" // staged mixture of tokens
+  | "train" | "load" | "quantize" // weights
+  | "evaluate" | "generate" // reports and samples
+  | "expect" | "export"
+
+/**
+ * One node of the DAG. `key` is a SHA-256 over the canonical meaning of the stage (kind, revision, arguments, keys of
+ * inputs): names, comments and layout do not enter. `name` is what the recipe calls it, for people.
+ */
+export interface Stage {
+  readonly kind: StageKind
+  readonly key: string
+  readonly name: string
+  readonly args: ReadonlyMap<string, Value>
+  readonly inputs: readonly Stage[] // every stage its arguments refer to, closures included, each once
+  readonly type: ArtifactType
+  readonly span: Span
+}
+
+/** What runs taught: `<stage key>.<field>` -> number (`size` of a tokenizer, `loss` of an evaluation, rows of a data set). */
+export type Facts = ReadonlyMap<string, number>
