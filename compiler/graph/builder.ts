@@ -1,0 +1,98 @@
+import type { Args, Body, DType, InputRole, Node, NodeOf, Op, Shape } from "./node.ts"
+import type { ShapeRule } from "./shapes.ts"
+import { shapeRules } from "./shapes.ts"
+
+/**
+ * Makes the nodes of one graph. Equal op, arguments and inputs give the same node, so common subexpressions are
+ * shared as they are made. Nodes of different builders do not mix.
+ */
+export interface Builder {
+  /** A verified, frozen node. `note` defaults to the scope of `at`; a shared node keeps its first note. */
+  make<O extends Op>(op: O, args: Args[O], inputs: readonly Node[], note?: string): NodeOf<O>
+  /** Runs `body` with `note` (a path or a recipe line) for every node made in it; the innermost scope wins. */
+  at<T>(note: string, body: () => T): T
+  input(name: string, role: InputRole, dtype: DType, shape: Shape): NodeOf<"input">
+  /** Everything made so far, in order of id. */
+  readonly nodes: readonly Node[]
+}
+
+/** A number as part of a key: zero keeps its sign. */
+function numberKey(x: number): string {
+  return Object.is(x, -0) ? "-0" : String(x)
+}
+
+function valueKey(value: unknown, bodyKey: (body: Body) => number): string {
+  if (typeof value === "number") return numberKey(value)
+  if (Array.isArray(value)) return value.includes(0) ? value.map((x) => valueKey(x, bodyKey)).join() : value.join()
+  if (value !== null && typeof value === "object") return `body${bodyKey(value as Body)}`
+  return String(value)
+}
+
+function argsKey(args: object, bodyKey: (body: Body) => number): string {
+  let key = ""
+  for (const name of Object.keys(args).sort()) key += `${name}=${valueKey(args[name as keyof typeof args], bodyKey)};`
+  return key
+}
+
+function freezeArgs<A extends object>(args: A): A {
+  for (const value of Object.values(args)) if (Array.isArray(value)) Object.freeze(value)
+  return Object.freeze(args)
+}
+
+export function createBuilder(): Builder {
+  const nodes: Node[] = []
+  const known = new Map<string, Node>()
+  const names = new Map<string, Node>()
+  const bodies = new Map<Body, number>()
+  let scope = ""
+
+  function bodyKey(body: Body): number {
+    const key = bodies.get(body) ?? bodies.size
+    bodies.set(body, key)
+    return key
+  }
+
+  function verify<O extends Op>(op: O, args: Args[O], inputs: readonly Node[], note: string): { shape: Shape; dtype: DType } {
+    try {
+      for (const input of inputs) if (nodes[input.id] !== input) throw new Error(`input %${input.id} is of another graph`)
+      const rule: ShapeRule<O> = shapeRules[op]
+      return rule(args, inputs)
+    } catch (error) {
+      const reason = error instanceof Error ? error.message : String(error)
+      throw new Error(`graph: ${op}${note ? ` at ${note}` : ""}: ${reason}`)
+    }
+  }
+
+  function make<O extends Op>(op: O, args: Args[O], inputs: readonly Node[], note = scope): NodeOf<O> {
+    const key = `${op}|${argsKey(args, bodyKey)}|${inputs.map((node) => node.id).join()}`
+    const same = known.get(key)
+    if (same !== undefined) return same as NodeOf<O>
+    const { shape, dtype } = verify(op, args, inputs, note)
+    const node: NodeOf<O> = Object.freeze({
+      id: nodes.length, op, args: freezeArgs(args), inputs: Object.freeze([...inputs]), shape: Object.freeze([...shape]), dtype, note,
+    })
+    known.set(key, node as Node)
+    nodes.push(node as Node)
+    return node
+  }
+
+  return {
+    make,
+    nodes,
+    at(note, body) {
+      const outer = scope
+      scope = note
+      try {
+        return body()
+      } finally {
+        scope = outer
+      }
+    },
+    input(name, role, dtype, shape) {
+      const node = make("input", { name, role, shape, dtype }, [])
+      if ((names.get(name) ?? node) !== node) throw new Error(`graph: input ${name} is declared twice with different types`)
+      names.set(name, node)
+      return node
+    },
+  }
+}
