@@ -1,0 +1,111 @@
+import type { Arguments, CommandSpec } from "./args.ts"
+import type { Terminal } from "./terminal.ts"
+
+/** 0 done, 1 wrong recipe or failed `expect`, 2 wrong usage, 70 a bug of ours, 130 interrupted. */
+export type ExitCode = 0 | 1 | 2 | 70 | 130
+
+export type Command = (args: Arguments, terminal: Terminal) => Promise<ExitCode>
+
+interface Entry {
+  readonly spec: CommandSpec
+  /** Loaded only when the command is used, so that light commands start at once. */
+  readonly load: () => Promise<Command>
+}
+
+const setOption = { type: "values", placeholder: "NAME=VALUE", help: "set a `param` of the recipe (may be repeated)" } as const
+const deviceOption = { type: "value", placeholder: "NAME", help: "reference, tfjs, …; default: the best one usable here" } as const
+
+export const commands: readonly Entry[] = [
+  {
+    spec: {
+      name: "new", summary: "Makes a working recipe with sample rows.", positionals: ["TEMPLATE", "[FOLDER]"], options: {},
+      details: "Templates: npc, chat, classifier, shrink. Existing files are never overwritten.",
+      examples: ["slm new npc my-npc"],
+    },
+    load: async () => (await import("./commands/new.ts")).newRecipe,
+  },
+  {
+    spec: {
+      name: "check", summary: "Proves that a recipe fits together, without running it.", positionals: ["RECIPE…"], options: { set: setOption },
+      examples: ["slm check npc.slm", "slm check npc.slm --json"],
+    },
+    load: async () => (await import("./commands/check.ts")).check,
+  },
+  {
+    spec: {
+      name: "fmt", summary: "Rewrites recipes in the canonical layout.", positionals: ["RECIPE…"],
+      options: { check: { type: "flag", help: "write nothing; exit 1 if a file would change" }, stdout: { type: "flag", help: "print instead of rewriting" } },
+      examples: ["slm fmt npc.slm", "slm fmt --check examples/*.slm"],
+    },
+    load: async () => (await import("./commands/fmt.ts")).fmt,
+  },
+  {
+    spec: {
+      name: "explain", summary: "Explains a diagnostic code, with an example that fails and one that works.", positionals: ["[CODE]"], options: {},
+      details: "Without a code: lists all of them.", examples: ["slm explain SLM2104"],
+    },
+    load: async () => (await import("./commands/explain.ts")).explain,
+  },
+  {
+    spec: {
+      name: "data", summary: "Shows what the recipe reads: counts, what was dropped and why, lengths, rendered examples.", positionals: ["RECIPE"],
+      options: { set: setOption }, examples: ["slm data npc.slm"],
+    },
+    load: async () => (await import("./commands/data.ts")).data,
+  },
+  {
+    spec: {
+      name: "plan", summary: "Shows what a run would do, with parameters, FLOPs, memory and time. Starts nothing.", positionals: ["RECIPE"],
+      options: { set: setOption, device: deviceOption, args: { type: "flag", help: "show every argument, defaults included" } }, examples: ["slm plan npc.slm"],
+    },
+    load: async () => (await import("./commands/plan.ts")).plan,
+  },
+  {
+    spec: {
+      name: "run", summary: "Runs a recipe; stages that are already done are reused.", positionals: ["RECIPE"],
+      options: {
+        set: setOption, device: deviceOption,
+        out: { type: "value", placeholder: "FOLDER", help: "where results go (default: runs/NAME beside the recipe)" },
+        fresh: { type: "flag", help: "do not reuse finished stages" },
+      },
+      examples: ["slm run npc.slm", "slm run npc.slm --set lr=1e-3 --out runs/slow"],
+    },
+    load: async () => (await import("./commands/run.ts")).run,
+  },
+  {
+    spec: {
+      name: "generate", summary: "Writes text with a model of a finished run.", positionals: ["RUN", "[MODEL]"],
+      options: {
+        prompt: { type: "values", placeholder: "TEXT", help: "what to continue (may be repeated); default: standard input" },
+        tokens: { type: "value", placeholder: "N", help: "at most so many tokens (default 200)" },
+        temperature: { type: "value", placeholder: "T", help: "0 takes the most likely token (default 0.8)" },
+        "top-k": { type: "value", placeholder: "K", help: "choose among the K most likely" },
+        "top-p": { type: "value", placeholder: "P", help: "choose among the smallest set of probability P" },
+        seed: { type: "value", placeholder: "N", help: "same seed, same text (default 0)" },
+        device: deviceOption,
+      },
+      examples: ['slm generate runs/01-quickstart pocket --prompt "The whale"'],
+    },
+    load: async () => (await import("./commands/generate.ts")).generate,
+  },
+  {
+    spec: {
+      name: "compile", summary: "Prints what the compiler made of a recipe, after any phase.", positionals: ["RECIPE"],
+      options: {
+        after: { type: "value", placeholder: "PHASE", help: "parse, check, plan, graph, transform (default graph)" },
+        stage: { type: "value", placeholder: "NAME", help: "only the stage of this name" },
+        set: setOption,
+      },
+      examples: ["slm compile npc.slm --after graph --stage student"],
+    },
+    load: async () => (await import("./commands/compile.ts")).compile,
+  },
+  {
+    spec: { name: "doctor", summary: "Says which devices are usable here, and what is missing for the others.", positionals: [], options: {}, examples: ["slm doctor"] },
+    load: async () => (await import("./commands/doctor.ts")).doctor,
+  },
+  {
+    spec: { name: "help", summary: "Shows all commands, or the page of one.", positionals: ["[COMMAND]"], options: {}, examples: ["slm help run"] },
+    load: async () => (await import("./commands/help.ts")).help,
+  },
+]

@@ -1,0 +1,48 @@
+#!/usr/bin/env node
+import { helpPage, isUsageError, readArguments, usageLine } from "./args.ts"
+import { commands, type ExitCode } from "./commands.ts"
+import { nearest } from "./nearest.ts"
+import { openTerminal, type Terminal } from "./terminal.ts"
+import { version } from "./version.ts"
+
+const terminal = openTerminal()
+// A reader that closes early (`slm explain | head`) is no mistake.
+process.stdout.on("error", (error: NodeJS.ErrnoException) => process.exit(error.code === "EPIPE" ? 0 : 70))
+process.exitCode = await main(process.argv.slice(2), terminal)
+
+async function main(argv: readonly string[], terminal: Terminal): Promise<ExitCode> {
+  const [given = "help", ...rest] = argv
+  if (given === "--version" || given === "-v") {
+    terminal.line(`slm ${version}`)
+    return 0
+  }
+  const name = given === "--help" || given === "-h" ? "help" : given
+  const entry = commands.find(({ spec }) => spec.name === name)
+  if (entry === undefined) {
+    const close = nearest(name, commands.map(({ spec }) => spec.name))
+    return misuse(terminal, `there is no command ${JSON.stringify(name)}`, close === null ? "`slm help` lists the commands" : `did you mean \`slm ${close}\`?`)
+  }
+  const args = readArguments(entry.spec, rest)
+  if (isUsageError(args)) return misuse(terminal, args.message, args.help ?? `usage: ${usageLine(entry.spec)}`)
+  if (args.flag("help")) {
+    terminal.line(helpPage(entry.spec))
+    return 0
+  }
+  try {
+    return await (await entry.load())(args, terminal)
+  } catch (error) {
+    return bug(terminal, error)
+  }
+}
+
+function misuse(terminal: Terminal, message: string, help: string): ExitCode {
+  terminal.error(`${terminal.style("red", "error")}: ${message}\n${terminal.style("cyan", "help")}: ${help}`)
+  return 2
+}
+
+/** A throw that reached the top is a mistake of ours; say so, with all that a report needs. */
+function bug(terminal: Terminal, error: unknown): ExitCode {
+  const text = error instanceof Error ? (error.stack ?? error.message) : String(error)
+  terminal.error(`${terminal.style("red", "bug in slm")}: this is our mistake, not yours.\n${text}\nslm ${version}, Node ${process.version}, ${process.platform} ${process.arch}`)
+  return 70
+}

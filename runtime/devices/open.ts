@@ -1,0 +1,35 @@
+import type { Device, DeviceInfo, Unusable } from "../device.ts"
+
+/** The devices of this build, best first. Each is imported only when it is tried. */
+const openers: readonly { readonly name: DeviceInfo["name"]; readonly open: () => Promise<Device | Unusable> }[] = [
+  { name: "tfjs", open: async () => (await import("./tfjs.ts")).openTfjs() },
+  { name: "reference", open: async () => (await import("./reference.ts")).createReference() },
+]
+
+export const deviceNames: readonly string[] = openers.map(({ name }) => name)
+
+export function isUsable(x: Device | Unusable): x is Device {
+  return "load" in x
+}
+
+/** The device of that name, or the best one usable here; else why each that was tried is not. */
+export async function openDevice(name: string | null): Promise<Device | readonly Unusable[]> {
+  const tried: Unusable[] = []
+  for (const opener of openers) {
+    if (name !== null && opener.name !== name) continue
+    const device = await opener.open()
+    if (isUsable(device)) return device
+    tried.push(device)
+  }
+  return tried
+}
+
+/** Every device with what it is, or why it cannot be used here. */
+export async function probeDevices(): Promise<readonly (DeviceInfo | Unusable)[]> {
+  const found: (DeviceInfo | Unusable)[] = []
+  for (const { open } of openers) {
+    const device = await open()
+    found.push(isUsable(device) ? device.info : device)
+  }
+  return found
+}

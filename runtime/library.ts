@@ -1,0 +1,28 @@
+import { existsSync, readFileSync } from "node:fs"
+import { dirname, join, relative, resolve } from "node:path"
+import { fileURLToPath } from "node:url"
+import type { Source } from "../grammar/diagnostic.ts"
+
+/** The folder of the standard library: beside the bundle, or in the source tree. */
+export const stdlibFolder: string = [new URL("./stdlib/", import.meta.url), new URL("../stdlib/", import.meta.url)]
+  .map((url) => fileURLToPath(url))
+  .find((folder) => existsSync(join(folder, "prelude.slm"))) ?? fileURLToPath(new URL("../stdlib/", import.meta.url))
+
+/** Finds modules for the compiler, which itself reads nothing: `std.name` in the library, other ids as files of the recipe's folder. */
+export function moduleReader(recipeFolder: string): (id: string, from: string) => Source | null {
+  return (id, from) => {
+    if (/^std\.[a-z_]+$/.test(id)) return readSource(join(stdlibFolder, `${id.slice("std.".length)}.slm`), id)
+    const path = resolve(dirname(resolve(from)), id)
+    const inside = relative(recipeFolder, path)
+    if (inside.startsWith("..") || resolve(recipeFolder, inside) !== path) return null
+    return readSource(path, relative(process.cwd(), path))
+  }
+}
+
+function readSource(path: string, id: string): Source | null {
+  try {
+    return { id, text: readFileSync(path, "utf8") }
+  } catch {
+    return null
+  }
+}
