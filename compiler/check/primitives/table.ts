@@ -1,0 +1,18 @@
+/**
+ * The meaning of every `primitive fn` of the prelude. Each file beside this one exports a table of one concern:
+ *
+ *     export const numberPrimitives: PrimitiveTable = { exp: (args, site, ctx) => …, … }
+ *
+ * and is merged here. Arguments arrive bound by parameter name, defaulted and coerced to their declared types.
+ * A primitive is not called at all where one of its arguments is an ErrorValue (it would only repeat a mistake) or an
+ * UnknownValue (a definition is being checked); a parameter of type `any` lets both through inside lists and records.
+ * Floats, bools and strings may still be unknown (`value: null`), integers may be symbolic (`ctx.known(poly)`).
+ * Mistakes go to `ctx.report(diagnostic(code, site.args.get("x") ?? site.span, …))`, whose result is the value to return.
+ */
+import type { Primitive } from "../value.ts"
+
+export type PrimitiveTable = Readonly<Record<string, Primitive>>
+
+const tables: readonly PrimitiveTable[] = []
+
+export const primitives: ReadonlyMap<string, Primitive> = new Map(tables.flatMap((table) => Object.entries(table)))
