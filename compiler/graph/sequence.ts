@@ -1,0 +1,249 @@
+/**
+ * Generation from the same text: the graph of `forward` over a whole sequence becomes the graph of `n` more tokens.
+ * Each op follows its rule in `sequence-rules.ts`; what `attend` needs of earlier positions is kept in caches.
+ *
+ *   (tokens [B, n], offset [B], positions, …; cache.i.k [B, g, C, d], cache.i.v, …) -> (outputs for n positions; caches')
+ *
+ * The new tokens of row b stand at places offset[b] … offset[b] + n - 1. Entries of a cache behind the last place of a row are
+ * never looked at and may be anything, so rows of a batch may differ in length.
+ */
+import type { Builder } from "./builder.ts"
+import { createBuilder } from "./builder.ts"
+import type { Args, Node, NodeOf, Op, Output, Program, Shape } from "./node.ts"
+import { size } from "./node.ts"
+import * as g from "./ops.ts"
+import type { Place, Verdict } from "./sequence-rules.ts"
+import { relocated, samePlace, sequenceRule } from "./sequence-rules.ts"
+import { attendInputs } from "./shapes.ts"
+import { copy, reachable } from "./walk.ts"
+
+/** Why a forward pass cannot be continued token by token. */
+export interface Mixing {
+  readonly op: Op
+  /** The layer: `blocks[2].attn`. */
+  readonly note: string
+  readonly reason: string
+}
+
+export interface Continuation {
+  /** The inputs that carry the sequence on axis 1: `tokens`, `positions`, … All others are taken as they are. */
+  readonly sequence: ReadonlySet<string>
+  /** Positions in the forward pass as it is given, at least 2. */
+  readonly length: number
+  /** New tokens per call. */
+  readonly tokens: number
+  /** Places in each cache. */
+  readonly capacity: number
+  /** Outputs of which only the position `last [B]` of each row is wanted, as [B, ..rest]. */
+  readonly lastOnly: ReadonlySet<string>
+}
+
+export interface Continued {
+  readonly program: Program
+  /** State inputs made here; they start as zeros. */
+  readonly caches: readonly NodeOf<"input">[]
+}
+
+/** Internal signal; `continueSequence` turns it into its result. */
+class MixingFound extends Error {
+  readonly mixing: Mixing
+  constructor(node: Node, reason: string) {
+    super(reason)
+    this.mixing = { op: node.op, note: node.note, reason }
+  }
+}
+
+interface Pass {
+  readonly b: Builder
+  readonly options: Continuation
+  readonly places: Map<Node, Place | null>
+  readonly emitted: Map<Node, Node>
+  readonly resized: Map<string, Node>
+  readonly caches: Map<Node, Node> // tensor on the key side -> its updated cache
+  readonly cacheInputs: NodeOf<"input">[]
+  readonly updates: Output[]
+  attentions: number
+}
+
+/** The program of `tokens` more tokens, or the op that mixes positions. */
+export function continueSequence(program: Program, options: Continuation): Continued | Mixing {
+  if (options.length < 2) throw new Error(`sequence: a forward pass of ${options.length} positions does not show where they go`)
+  const pass: Pass = {
+    b: createBuilder(), options, places: new Map(), emitted: new Map(), resized: new Map(), caches: new Map(), cacheInputs: [], updates: [], attentions: 0,
+  }
+  try {
+    for (const node of reachable(program.outputs.map((output) => output.node))) pass.b.at(node.note, () => visit(pass, node))
+    const outputs = program.outputs.map((output) => pass.b.at("generation", () => finished(pass, output)))
+    const all = [...outputs, ...pass.updates]
+    const inputs = reachable(all.map((output) => output.node)).filter((node) => node.op === "input")
+    return { program: { name: `${program.name} of ${options.tokens} tokens`, inputs, outputs: all }, caches: pass.cacheInputs }
+  } catch (error) {
+    if (error instanceof MixingFound) return error.mixing
+    throw error
+  }
+}
+
+export function isMixing(result: Continued | Mixing): result is Mixing {
+  return "reason" in result
+}
+
+function visit(pass: Pass, node: Node): void {
+  const inputPlaces = node.inputs.map((input) => placeOf(pass, input))
+  if (node.op === "input") return visitInput(pass, node)
+  if (inputPlaces.every((place) => place === null)) {
+    pass.places.set(node, null)
+    pass.emitted.set(node, copy(pass.b, node, node.inputs.map((input) => emitted(pass, input))))
+    return
+  }
+  const verdict: Verdict = sequenceRule(node as NodeOf<Op>, inputPlaces, pass.options.length)
+  if (verdict.is === "mixing") throw new MixingFound(node, verdict.reason)
+  const inputs = node.inputs.map((input, i) => wanted(pass, node, input, verdict.wants[i] ?? null))
+  pass.places.set(node, verdict.place)
+  pass.emitted.set(node, verdict.is === "attending" && node.op === "attend" ? attending(pass, node, inputs) : remade(pass, node, verdict.place, inputs))
+}
+
+function visitInput(pass: Pass, node: NodeOf<"input">): void {
+  const carries = pass.options.sequence.has(node.args.name)
+  if (carries && node.shape[1] !== pass.options.length) throw new Error(`sequence: input ${node.args.name} is [${node.shape.join(", ")}], not [B, ${pass.options.length}]`)
+  const place = carries ? { axis: 1, inner: 1 } : null
+  pass.places.set(node, place)
+  pass.emitted.set(node, pass.b.input(node.args.name, node.args.role, node.dtype, place === null ? node.shape : resizedShape(pass, node.shape, place)))
+}
+
+function placeOf(pass: Pass, node: Node): Place | null {
+  const place = pass.places.get(node)
+  if (place === undefined) throw new Error(`sequence: %${node.id} (${node.op}) comes before its input`)
+  return place
+}
+
+function emitted(pass: Pass, node: Node): Node {
+  const there = pass.emitted.get(node)
+  if (there === undefined) throw new Error(`sequence: %${node.id} (${node.op}) was not rebuilt`)
+  return there
+}
+
+/** The input of `user` with the sequence where the rule wants it. */
+function wanted(pass: Pass, user: Node, input: Node, want: Place | null): Node {
+  const found = placeOf(pass, input)
+  if (samePlace(found, want)) return emitted(pass, input)
+  if (found !== null || want === null) throw new MixingFound(user, "combines tensors that carry the sequence on different axes")
+  return resized(pass, user, input, want)
+}
+
+/** The axis with `tokens` positions instead of `length`. */
+function resizedShape(pass: Pass, shape: Shape, place: Place): Shape {
+  return shape.map((n, i) => (i === place.axis ? (n / pass.options.length) * pass.options.tokens : n))
+}
+
+/** A node over new inputs; where its arguments name the size of the sequence, they are adapted. */
+function remade(pass: Pass, node: Node, place: Place, inputs: readonly Node[]): Node {
+  const shape = resizedShape(pass, node.shape, place)
+  switch (node.op) {
+    case "reshape": return pass.b.make("reshape", { shape }, inputs, node.note)
+    case "broadcast": return pass.b.make("broadcast", { shape }, inputs, node.note)
+    case "slice": {
+      const stop = node.args.stop.map((n, i) => (i === place.axis ? (shape[i] ?? n) : n))
+      return pass.b.make("slice", { ...node.args, stop }, inputs, node.note)
+    }
+    default: return copy(pass.b, node, inputs)
+  }
+}
+
+/** Ops of which an independent result is repeated along an axis exactly where its inputs are. */
+const elementwise: ReadonlySet<Op> = new Set<Op>([
+  "neg", "abs", "sign", "exp", "log", "sqrt", "rsqrt", "sin", "cos", "tanh", "erf", "sigmoid", "floor", "round", "not", "cast", "narrow",
+  "stop_gradient", "add", "sub", "mul", "div", "pow", "max", "min", "mod", "lt", "le", "eq", "and", "or", "select",
+])
+
+/**
+ * A tensor that does not depend on the sequence but meets it: it must be the same at every position, so that it can be made
+ * for `tokens` positions. A table with one row per place cannot: the place of a token is `at.positions`.
+ */
+function resized(pass: Pass, user: Node, node: Node, place: Place): Node {
+  const key = `${node.id}.${place.axis}.${place.inner}`
+  const known = pass.resized.get(key)
+  if (known !== undefined) return known
+  const made = resize(pass, user, node, place)
+  pass.resized.set(key, made)
+  return made
+}
+
+function resize(pass: Pass, user: Node, node: Node, place: Place): Node {
+  const { b, options } = pass
+  const shape = resizedShape(pass, node.shape, place)
+  const input = node.inputs[0]
+  if (node.op === "fill") return b.make("fill", { ...node.args, shape }, [], node.note)
+  if (node.op === "broadcast" && input?.shape[place.axis] === 1) return b.make("broadcast", { shape }, [emitted(pass, input)], node.note)
+  if (node.op === "broadcast" && input !== undefined) return b.make("broadcast", { shape }, [resized(pass, user, input, place)], node.note)
+  if (node.op === "reshape" && input !== undefined) {
+    const before = relocated(node.shape, place, input.shape, options.length)
+    if (before !== null) return b.make("reshape", { shape }, [resized(pass, user, input, before)], node.note)
+  }
+  if (node.op === "permute" && input !== undefined) {
+    return copy(b, node, [resized(pass, user, input, { axis: node.args.axes[place.axis] ?? 0, inner: place.inner })])
+  }
+  if (elementwise.has(node.op)) return copy(b, node, node.inputs.map((x) => resized(pass, user, x, place)))
+  throw new MixingFound(user, "meets a tensor with one entry per position of a fixed length; look it up by `at.positions` instead")
+}
+
+/** `attend` over the caches: the new keys and values are written at the offset, then all that is there is looked at. */
+function attending(pass: Pass, node: NodeOf<"attend">, inputs: readonly Node[]): Node {
+  const at = attendInputs(node.args)
+  const [q, k, v] = [inputs[0], inputs[1], inputs[2]]
+  const [keys, values] = [node.inputs[1], node.inputs[2]]
+  if (q === undefined || k === undefined || v === undefined || keys === undefined || values === undefined) throw new Error(`sequence: %${node.id} (attend) has no keys`)
+  const index = pass.attentions++
+  const offset = pass.b.input("offset", "batch", "i32", [q.shape[0] ?? 1])
+  const past = [cached(pass, keys, k, 2, `cache.${index}.k`, offset), cached(pass, values, v, 2, `cache.${index}.v`, offset)]
+  const segments: Node[] = []
+  const keyIds = node.inputs[at.keyIds]
+  const queryIds = inputs[at.queryIds]
+  const newIds = inputs[at.keyIds]
+  if (keyIds !== undefined && queryIds !== undefined && newIds !== undefined) segments.push(queryIds, cached(pass, keyIds, newIds, 1, `cache.${index}.segments`, offset))
+  const args: Args["attend"] = { ...node.args, offset: true }
+  return pass.b.make("attend", args, [q, ...past, ...segments, offset], node.note)
+}
+
+/** The cache of a tensor with the new positions written into it; made once for each tensor. */
+function cached(pass: Pass, original: Node, fresh: Node, axis: number, name: string, offset: Node): Node {
+  const known = pass.caches.get(original)
+  if (known !== undefined) return known
+  const shape = fresh.shape.map((n, i) => (i === axis ? pass.options.capacity : n))
+  const state = pass.b.input(name, "state", fresh.dtype, shape)
+  const updated = written(pass.b, state, fresh, axis, offset)
+  pass.cacheInputs.push(state)
+  pass.caches.set(original, updated)
+  pass.updates.push({ name, node: updated })
+  return updated
+}
+
+/** `cache` with entries offset[b] … offset[b] + n - 1 of `axis` replaced by `fresh`. Entries past the end are dropped. */
+function written(b: Builder, cache: Node, fresh: Node, axis: number, offset: Node): Node {
+  const rank = cache.shape.length
+  const [rows, places, n] = [cache.shape[0] ?? 1, cache.shape[axis] ?? 1, fresh.shape[axis] ?? 1]
+  const along = (i: number): Shape => Array.from({ length: rank }, (_, j) => (j === i ? (cache.shape[i] ?? 1) : 1))
+  const distance = g.sub(b, g.iota(b, along(axis), axis), g.reshape(b, offset, along(0))) // [rows, .., places, ..]
+  if (n === 1) return g.where(b, g.eq(b, distance, 0), fresh, cache)
+  const order = [0, axis, ...Array.from({ length: rank - 2 }, (_, i) => (i + 1 < axis ? i + 1 : i + 2))] // [rows, places, ..rest]
+  const rest = order.slice(2).map((i) => cache.shape[i] ?? 1)
+  const table = g.reshape(b, g.permute(b, fresh, order), [rows * n, size(rest)])
+  const flat = g.reshape(b, distance, [rows, places])
+  const inside = g.and(b, g.le(b, 0, flat), g.lt(b, flat, n))
+  const ids = g.where(b, inside, g.add(b, flat, g.mul(b, g.iota(b, [rows, places], 0), n)), -1)
+  const found = g.reshape(b, g.gather(b, table, ids), [rows, places, ...rest])
+  const back = order.map((_, i) => order.indexOf(i))
+  return g.where(b, g.and(b, g.le(b, 0, distance), g.lt(b, distance, n)), g.permute(b, found, back), cache)
+}
+
+/** An output, cut down to the last position of each row where that is all that is wanted. */
+function finished(pass: Pass, output: Output): Output {
+  const node = emitted(pass, output.node)
+  if (!pass.options.lastOnly.has(output.name)) return { name: output.name, node }
+  const place = placeOf(pass, output.node)
+  if (place?.axis !== 1 || place.inner !== 1) throw new MixingFound(output.node, `yields \`${output.name}\` without one entry per position`)
+  const { b } = pass
+  const [rows = 1, n = 1, ...rest] = node.shape
+  const flat = g.reshape(b, node, [rows * n, ...rest])
+  const ids = g.add(b, g.mul(b, g.iota(b, [rows]), n), b.input("last", "batch", "i32", [rows]))
+  return { name: output.name, node: n === 1 ? g.reshape(b, node, [rows, ...rest]) : g.gather(b, flat, ids) }
+}
