@@ -3,12 +3,12 @@ import type { Args, AttendArgs, Node } from "./node.ts"
 import * as g from "./ops.ts"
 import { attendInputs } from "./shapes.ts"
 
-interface Sizes {
+export interface Sizes {
   readonly b: number; readonly h: number; readonly t: number; readonly d: number
   readonly g: number; readonly s: number; readonly e: number
 }
 
-function sizesOf(q: Node, k: Node, v: Node): Sizes {
+export function sizesOf(q: Node, k: Node, v: Node): Sizes {
   const [b = 1, h = 1, t = 1, d = 1] = q.shape
   return { b, h, t, d, g: k.shape[1] ?? 1, s: k.shape[2] ?? 1, e: v.shape[3] ?? 1 }
 }
@@ -20,7 +20,7 @@ function inputAt(inputs: readonly Node[], i: number): Node {
 }
 
 /** Which keys each query may see: bool [1 or b, 1, t, s], or null where it is all of them. */
-function allowedKeys(b: Builder, args: AttendArgs, inputs: readonly Node[], n: Sizes): Node | null {
+export function allowedKeys(b: Builder, args: AttendArgs, inputs: readonly Node[], n: Sizes): Node | null {
   const places = attendInputs(args)
   const rules: Node[] = []
   if (args.causal || args.window !== null) {

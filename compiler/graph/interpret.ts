@@ -167,6 +167,13 @@ function compute(node: NodeOf<Primitive>, inputs: readonly Value[], run: Run): V
   return { shape: node.shape, dtype: node.dtype, data }
 }
 
+/** One primitive op alone, in f32, into `out`, which is zero at first: for devices that lack a kernel. Not for inputs and loops. */
+export function interpretInto(out: Data, node: NodeOf<Primitive>, inputs: readonly Value[]): void {
+  const run: Run = { precision: "f32", feeds: new Map(), loop: () => [] }
+  const own = meaningOf(node.op)(out, node, inputs, run)
+  if (own !== undefined) out.set(own)
+}
+
 /** A graph made ready: primitive ops in order, with the place of each value's last use. */
 export interface Prepared {
   readonly order: readonly NodeOf<Primitive>[]
