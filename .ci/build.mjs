@@ -1,6 +1,6 @@
 // Bundles the command line into dist/: one small entry and chunks that are loaded where they are used.
 import { build } from "esbuild"
-import { cpSync, existsSync, readFileSync, rmSync } from "node:fs"
+import { cpSync, readFileSync, rmSync } from "node:fs"
 
 const pkg = JSON.parse(readFileSync("package.json", "utf8"))
 rmSync("dist", { recursive: true, force: true })
@@ -19,7 +19,8 @@ await build({
   logLevel: "warning",
   legalComments: "none",
 })
-if (existsSync("stdlib")) cpSync("stdlib", "dist/stdlib", { recursive: true, filter: (path) => !path.endsWith(".test.ts") })
+cpSync("stdlib", "dist/stdlib", { recursive: true, filter: (path) => !path.endsWith(".test.ts") })
+cpSync("examples/new", "dist/new", { recursive: true })
 
 function bundled(name) {
   return name === "chevrotain" || name === "yaml"
