@@ -1,0 +1,69 @@
+/**
+ * The choice of the next token, on the host in f64 and in arithmetic that is the same everywhere, so that a text depends on the
+ * logits and on (seed, prompt, position) alone.
+ */
+import { expOf } from "../../compiler/graph/arithmetic.ts"
+import { hash32, uniform } from "../../compiler/graph/random.ts"
+
+export interface Sampling {
+  /** 0 takes the most likely token. */
+  readonly temperature: number
+  readonly topK: number | null
+  readonly topP: number | null
+  readonly seed: number
+}
+
+const stream = hash32("generate")
+
+/** The token after `position` tokens of prompt number `prompt`. Equal logits: the smaller id comes first. */
+export function nextToken(logits: Float32Array, sampling: Sampling, prompt: number, position: number): number {
+  if (sampling.temperature === 0) return largest(logits)
+  const u = uniform({ seed: sampling.seed, stream, step: position, row: prompt }, 0)
+  return pick(candidates(logits, sampling), u)
+}
+
+interface Candidate { readonly id: number; readonly weight: number }
+
+function largest(logits: Float32Array): number {
+  let best = 0
+  for (let i = 1; i < logits.length; i++) if ((logits[i] ?? -Infinity) > (logits[best] ?? -Infinity)) best = i
+  return best
+}
+
+/** What may be chosen, most likely first, with weights that need not add up to 1. */
+export function candidates(logits: Float32Array, { temperature, topK, topP }: Pick<Sampling, "temperature" | "topK" | "topP">): readonly Candidate[] {
+  const top = logits[largest(logits)] ?? 0
+  const order = Array.from(logits, (logit, id) => ({ id, logit })).sort((a, b) => b.logit - a.logit || a.id - b.id)
+  const kept = topK === null ? order : order.slice(0, Math.max(1, topK))
+  const weighted = kept.map(({ id, logit }) => ({ id, weight: weightOf((logit - top) / temperature) }))
+  if (topP === null) return weighted
+  const goal = topP * total(weighted)
+  let [sum, n] = [0, 0]
+  for (const { weight } of weighted) {
+    sum += weight
+    n++
+    if (sum >= goal) break
+  }
+  return weighted.slice(0, Math.max(1, n))
+}
+
+/** e^x for x <= 0; nothing below what f64 can hold, and nothing for a logit that is not a number. */
+function weightOf(x: number): number {
+  return x > -700 ? expOf(x) : 0
+}
+
+function total(list: readonly Candidate[]): number {
+  let sum = 0
+  for (const { weight } of list) sum += weight
+  return sum
+}
+
+function pick(list: readonly Candidate[], u: number): number {
+  const goal = u * total(list)
+  let sum = 0
+  for (const { id, weight } of list) {
+    sum += weight
+    if (sum > goal) return id
+  }
+  return list[0]?.id ?? 0
+}
