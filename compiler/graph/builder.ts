@@ -1,4 +1,5 @@
 import type { Args, Body, DType, InputRole, Node, NodeOf, Op, Shape } from "./node.ts"
+import { reachable } from "./walk.ts"
 import type { ShapeRule } from "./shapes.ts"
 import { shapeRules } from "./shapes.ts"
 
@@ -21,17 +22,27 @@ function numberKey(x: number): string {
   return Object.is(x, -0) ? "-0" : String(x)
 }
 
-function valueKey(value: unknown, bodyKey: (body: Body) => number): string {
+type KeyOf = (body: Body) => string | number
+
+function valueKey(value: unknown, keyOf: KeyOf): string {
   if (typeof value === "number") return numberKey(value)
-  if (Array.isArray(value)) return value.includes(0) ? value.map((x) => valueKey(x, bodyKey)).join() : value.join()
-  if (value !== null && typeof value === "object") return `body${bodyKey(value as Body)}`
-  return String(value)
+  if (Array.isArray(value)) return value.includes(0) ? value.map(numberKey).join() : value.join()
+  return value !== null && typeof value === "object" ? `body ${keyOf(value as Body)}` : String(value)
 }
 
-function argsKey(args: object, bodyKey: (body: Body) => number): string {
+function argsKey(args: object, keyOf: KeyOf): string {
   let key = ""
-  for (const name of Object.keys(args).sort()) key += `${name}=${valueKey(args[name as keyof typeof args], bodyKey)};`
+  for (const name of Object.keys(args).sort()) key += `${name}=${valueKey(args[name as keyof typeof args], keyOf)};`
   return key
+}
+
+/** Equal for bodies of equal meaning, whatever their nodes are numbered. */
+function bodyKey(body: Body): string {
+  const order = reachable([...body.inputs, ...body.outputs])
+  const numbers = new Map(order.map((node, i) => [node, i]))
+  const places = (nodes: readonly Node[]): string => nodes.map((node) => numbers.get(node)).join()
+  const lines = order.map((node) => `${node.op}|${argsKey(node.args, bodyKey)}|${places(node.inputs)}`)
+  return `{${lines.join("\n")}|${places(body.inputs)}>${places(body.outputs)}}`
 }
 
 function freezeArgs<A extends object>(args: A): A {
@@ -43,13 +54,23 @@ export function createBuilder(): Builder {
   const nodes: Node[] = []
   const known = new Map<string, Node>()
   const names = new Map<string, Node>()
-  const bodies = new Map<Body, number>()
+  const bodies = new Map<string, Body>()
+  const bodyNumbers = new Map<Body, number>()
   let scope = ""
 
-  function bodyKey(body: Body): number {
-    const key = bodies.get(body) ?? bodies.size
-    bodies.set(body, key)
-    return key
+  /** Loops of equal meaning get one body, so that their outputs are known to come from the same loop. */
+  function shared(body: Body): Body {
+    if (bodyNumbers.has(body)) return body
+    const key = bodyKey(body)
+    const same = bodies.get(key)
+    if (same !== undefined) return same
+    bodies.set(key, body)
+    bodyNumbers.set(body, bodyNumbers.size)
+    return body
+  }
+
+  function settled<O extends Op>(args: Args[O]): Args[O] {
+    return "body" in args ? { ...args, body: shared(args.body) } : args
   }
 
   function verify<O extends Op>(op: O, args: Args[O], inputs: readonly Node[], note: string): { shape: Shape; dtype: DType } {
@@ -63,8 +84,9 @@ export function createBuilder(): Builder {
     }
   }
 
-  function make<O extends Op>(op: O, args: Args[O], inputs: readonly Node[], note = scope): NodeOf<O> {
-    const key = `${op}|${argsKey(args, bodyKey)}|${inputs.map((node) => node.id).join()}`
+  function make<O extends Op>(op: O, given: Args[O], inputs: readonly Node[], note = scope): NodeOf<O> {
+    const args = settled(given)
+    const key = `${op}|${argsKey(args, (body) => bodyNumbers.get(body) ?? -1)}|${inputs.map((node) => node.id).join()}`
     const same = known.get(key)
     if (same !== undefined) return same as NodeOf<O>
     const { shape, dtype } = verify(op, args, inputs, note)

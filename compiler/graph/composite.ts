@@ -4,7 +4,8 @@ import { attendGradient, attention, stableSoftmax } from "./composite-attend.ts"
 import type { Builder } from "./builder.ts"
 import type { Args, Node, NodeOf, Op, Program } from "./node.ts"
 import * as g from "./ops.ts"
-import { copy, image, rewriteInto, rewriteProgram } from "./walk.ts"
+import { image, rewriteInto, rewriteProgram } from "./rewrite.ts"
+import { copy } from "./walk.ts"
 import { createBuilder } from "./builder.ts"
 
 export type Composite =

@@ -1,54 +1,11 @@
 import type { Builder } from "./builder.ts"
-import { createBuilder } from "./builder.ts"
-import type { Body, Node, NodeOf, Op, Program } from "./node.ts"
-
-/** All nodes that the roots need, inputs before users (ascending id). The roots must come from one builder. */
-export function reachable(roots: readonly Node[]): Node[] {
-  const seen = new Set<Node>(roots)
-  const pending = [...seen]
-  for (let node = pending.pop(); node !== undefined; node = pending.pop()) {
-    for (const input of node.inputs) {
-      if (seen.has(input)) continue
-      seen.add(input)
-      pending.push(input)
-    }
-  }
-  return [...seen].sort((x, y) => x.id - y.id)
-}
-
-/** What becomes of a node in a new graph, whose inputs are there already. */
-export type Rewrite = (b: Builder, node: Node, inputs: readonly Node[]) => Node
-
-function remake<O extends Op>(b: Builder, node: NodeOf<O>, inputs: readonly Node[]): NodeOf<O> {
-  return b.make(node.op, node.args, inputs, node.note)
-}
-
-/** The same node over other inputs, with its note. */
-export function copy(b: Builder, node: Node, inputs: readonly Node[]): Node {
-  return remake(b, node, inputs) as Node
-}
+import type { Node, NodeOf, Op } from "./node.ts"
 
 /**
- * Rebuilds everything that `roots` need in `b`, node by node. `known` maps nodes that are already there (inputs of a
- * body, for one) and receives the rest. Bodies of scans are rebuilt with the same rewrite.
+ * All nodes that the roots need, inputs before users (ascending id). The roots must come from one builder. `known` nodes and
+ * what only they need are left out.
  */
-export function rewriteInto(b: Builder, roots: readonly Node[], rewrite: Rewrite, known = new Map<Node, Node>(), bodies = new Map<Body, Body>()): Map<Node, Node> {
-  for (const node of reachableWithout(roots, known)) {
-    const inputs = node.inputs.map((input) => image(known, input))
-    const renewed = node.op === "scan" ? withBody(b, node, inputs, rewriteBody(node.args.body, rewrite, bodies)) : null
-    known.set(node, b.at(node.note, () => rewrite(b, renewed ?? node, inputs)))
-  }
-  return known
-}
-
-/** Where a node went in the new graph. */
-export function image(known: ReadonlyMap<Node, Node>, node: Node): Node {
-  const there = known.get(node)
-  if (there === undefined) throw new Error(`graph: %${node.id} (${node.op}) was not rebuilt`)
-  return there
-}
-
-function reachableWithout(roots: readonly Node[], known: ReadonlyMap<Node, Node>): Node[] {
+export function reachable(roots: readonly Node[], known: ReadonlyMap<Node, unknown> = new Map()): Node[] {
   const seen = new Set<Node>(roots.filter((node) => !known.has(node)))
   const pending = [...seen]
   for (let node = pending.pop(); node !== undefined; node = pending.pop()) {
@@ -61,26 +18,11 @@ function reachableWithout(roots: readonly Node[], known: ReadonlyMap<Node, Node>
   return [...seen].sort((x, y) => x.id - y.id)
 }
 
-function withBody(b: Builder, node: NodeOf<"scan">, inputs: readonly Node[], body: Body): Node {
-  return body === node.args.body ? node : b.make("scan", { ...node.args, body }, inputs, node.note)
+function remake<O extends Op>(b: Builder, node: NodeOf<O>, inputs: readonly Node[]): NodeOf<O> {
+  return b.make(node.op, node.args, inputs, node.note)
 }
 
-function rewriteBody(body: Body, rewrite: Rewrite, bodies: Map<Body, Body>): Body {
-  const done = bodies.get(body)
-  if (done !== undefined) return done
-  const inner = createBuilder()
-  const known = new Map<Node, Node>(body.inputs.map((node) => [node, copy(inner, node, [])]))
-  rewriteInto(inner, body.outputs, rewrite, known, bodies)
-  const renewed: Body = { inputs: body.inputs.map((node) => image(known, node)), outputs: body.outputs.map((node) => image(known, node)) }
-  bodies.set(body, renewed)
-  return renewed
-}
-
-/** A program rebuilt in a fresh graph: only what its outputs need is kept, and all its inputs. */
-export function rewriteProgram(program: Program, rewrite: Rewrite): Program {
-  const b = createBuilder()
-  const inputs = program.inputs.map((node) => b.input(node.args.name, node.args.role, node.dtype, node.shape))
-  const known = new Map<Node, Node>(program.inputs.map((node, i) => [node, inputs[i] ?? node]))
-  rewriteInto(b, program.outputs.map((output) => output.node), rewrite, known)
-  return { name: program.name, inputs, outputs: program.outputs.map(({ name, node }) => ({ name, node: image(known, node) })) }
+/** The same node over other inputs, with its note. */
+export function copy(b: Builder, node: Node, inputs: readonly Node[]): Node {
+  return remake(b, node, inputs) as Node
 }
