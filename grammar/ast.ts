@@ -237,7 +237,7 @@ export interface NumberLit {
   readonly value: number
   readonly integer: boolean
   readonly unit: string | null // "%" | "steps" | "tokens" | "sequences" | "epochs" | "documents" | "bytes" | "KB" | "MB" | "GB" | "ms" | "s" | "min" | "h"
-  readonly text: string // as written: `4k`, `3e-3`, for the printer
+  readonly text: string // the numeral as written, without its unit: `4k`, `3e-3`, `5`, for the printer
 }
 
 /** `"a {x} b"`: parts alternate freely; `{{` and `}}` are braces. */
@@ -245,6 +245,8 @@ export interface StringLit {
   readonly kind: "string"
   readonly span: Span
   readonly parts: readonly (string | Expr)[]
+  /** Written as `"""…"""`; only the printer cares. */
+  readonly raw?: true
 }
 
 export interface BoolLit { readonly kind: "bool"; readonly span: Span; readonly value: boolean }

@@ -1,0 +1,333 @@
+import { createTokenInstance } from "chevrotain"
+import type { IToken, TokenType } from "chevrotain"
+import { balance, bracketsOf } from "./brackets.ts"
+import { diagnostic } from "./diagnostic.ts"
+import type { Diagnostic, Source, Span } from "./diagnostic.ts"
+import { lineIndex } from "./position.ts"
+import * as t from "./tokens.ts"
+
+/**
+ * Between lexer and parser: decides where line breaks separate entries, and which words and brackets begin what
+ * (stage verbs, units, lambdas, records). The parser then needs two tokens of lookahead and never backtracks.
+ */
+
+/** Where a token stands. Indices are into the token list that the parser gets. */
+export interface Place {
+  /** First of its line. */
+  readonly first: boolean
+  readonly line: number
+  /** Index of the `,`, line break or closing bracket that ends the entry which begins with this token. */
+  entryEnd: number
+  /** The same, but commas do not count. */
+  lineEnd: number
+  /** Index of the closing bracket of the group that the token stands in. */
+  groupEnd: number
+}
+
+export function placeOf(token: IToken): Place {
+  return token.payload as Place
+}
+
+/** Limits that keep every walk over the tree, ours and others', within the stack. */
+export const maxNesting = 200
+const maxChain = 1000
+
+interface Frame {
+  readonly open: IToken | null
+  nest: number
+  chain: number
+}
+
+interface State {
+  readonly source: Source
+  readonly out: IToken[]
+  readonly frames: Frame[]
+  readonly diagnostics: Diagnostic[]
+  nest: number
+  chain: number
+}
+
+export function layout(source: Source, lexed: readonly IToken[]): { readonly tokens: IToken[]; readonly diagnostics: readonly Diagnostic[] } {
+  const lines = lineIndex(source.text)
+  let line = 0
+  let last = -1
+  for (const token of lexed) {
+    while (line + 1 < lines.starts.length && (lines.starts[line + 1] ?? 0) <= token.startOffset) line++
+    const place: Place = { first: line !== last, line, entryEnd: 0, lineEnd: 0, groupEnd: 0 }
+    token.payload = place
+    last = line + (token.tokenType === t.RawString ? lineBreaks(token.image) : 0)
+  }
+  const balanced = balance(source, lexed)
+  const state: State = { source, out: [], frames: [{ open: null, nest: 0, chain: 0 }], diagnostics: [...balanced.diagnostics], nest: 0, chain: 0 }
+  const match = bracketsOf(balanced.tokens)
+  for (let i = 0; i < balanced.tokens.length; i++) i = step(state, balanced.tokens, match, i)
+  setEnds(state.out)
+  return { tokens: state.out, diagnostics: state.diagnostics }
+}
+
+function lineBreaks(text: string): number {
+  return text.split("\n").length - 1
+}
+
+function become(token: IToken, type: TokenType): void {
+  token.tokenType = type
+  token.tokenTypeIdx = type.tokenTypeIdx ?? 0
+}
+
+/** Takes token `i`; the result is the index of the last token dealt with. */
+function step(state: State, tokens: readonly IToken[], match: Int32Array, i: number): number {
+  const token = tokens[i]
+  if (token === undefined) return i
+  const previous = state.out.at(-1)
+  if (token.tokenType === t.Comma && previous !== undefined && (opensGroup(previous) || previous.tokenType === t.Comma || previous.tokenType === t.Newline)) {
+    state.diagnostics.push(diagnostic("SLM1013", spanOf(state, token), "there is nothing before this comma", { help: "remove it, or write the missing entry before it" }))
+    return i
+  }
+  if (breaksHere(state, tokens, i, previous)) pushBreak(state, token, previous)
+  retype(tokens, match, i)
+  if (tooDeep(state, token)) return elide(state, tokens, match, i)
+  state.out.push(token)
+  if (opensGroup(token)) state.frames.push({ open: token, nest: 0, chain: 0 })
+  else if (closesGroup(token) && state.frames.length > 1) leave(state)
+  else if (token.tokenType === t.Comma) endEntry(state)
+  return i
+}
+
+function leave(state: State): void {
+  endEntry(state)
+  state.frames.pop()
+}
+
+function endEntry(state: State): void {
+  const frame = state.frames.at(-1)
+  if (frame === undefined) return
+  state.nest -= frame.nest
+  state.chain -= frame.chain
+  frame.nest = 0
+  frame.chain = 0
+}
+
+function pushBreak(state: State, token: IToken, previous: IToken | undefined): void {
+  endEntry(state)
+  const at = previous === undefined ? token.startOffset : previous.startOffset + previous.image.length
+  const newline = createTokenInstance(t.Newline, "", at, token.startOffset - 1, Number.NaN, Number.NaN, Number.NaN, Number.NaN)
+  newline.payload = { first: false, line: placeOf(token).line - 1, entryEnd: 0, lineEnd: 0, groupEnd: 0 } satisfies Place
+  state.out.push(newline)
+}
+
+function spanOf(state: State, token: IToken): Span {
+  return { source: state.source.id, start: token.startOffset, end: token.startOffset + token.image.length }
+}
+
+export function opensGroup(token: IToken): boolean {
+  const type = token.tokenType
+  return type === t.LCurly || type === t.LParen || type === t.LSquare || type === t.RecordOpen || type === t.BlockOpen || type === t.LambdaOpen || type === t.HoleOpen
+}
+
+export function closesGroup(token: IToken): boolean {
+  const type = token.tokenType
+  return type === t.RCurly || type === t.RParen || type === t.RSquare || type === t.HoleClose
+}
+
+// ---------------------------------------------------------------- line breaks
+
+const continuing: ReadonlySet<TokenType> = new Set([
+  t.Plus, t.Minus, t.Star, t.Slash, t.Percent, t.Caret, t.AtSign, t.EqualEqual, t.NotEqual, t.LessEqual, t.GreaterEqual, t.Less, t.Greater,
+  t.And, t.Or, t.Ampersand, t.PipeRight, t.Dot, t.DotDot, t.Comma, t.Colon, t.Equals, t.FatArrow, t.Arrow, t.Bar, t.Question,
+  t.RCurly, t.RParen, t.RSquare, t.HoleClose, t.With, t.Then, t.Else,
+])
+/** Words that continue the line before them, unless they name something (`into: …`, `when = …`). */
+const continuingWords: ReadonlySet<TokenType> = new Set([t.With, t.Then, t.Else, t.And, t.Or, t.Into, t.Via, t.When])
+
+const unfinished: ReadonlySet<TokenType> = new Set([
+  t.Plus, t.Minus, t.Star, t.Slash, t.Percent, t.Caret, t.AtSign, t.EqualEqual, t.NotEqual, t.LessEqual, t.GreaterEqual, t.Less, t.Greater,
+  t.And, t.Or, t.Not, t.Ampersand, t.PipeRight, t.Dot, t.DotDot, t.Comma, t.Colon, t.Equals, t.FatArrow, t.Arrow, t.Bar,
+  t.LCurly, t.RecordOpen, t.BlockOpen, t.With, t.If, t.Then, t.Else, t.Let,
+])
+
+function breaksHere(state: State, tokens: readonly IToken[], i: number, previous: IToken | undefined): boolean {
+  const token = tokens[i]
+  if (token === undefined || previous === undefined || !placeOf(token).first) return false
+  const open = state.frames.at(-1)?.open ?? null
+  if (open !== null && open.tokenType !== t.LCurly && open.tokenType !== t.RecordOpen && open.tokenType !== t.BlockOpen) return false
+  if (unfinished.has(previous.tokenType)) {
+    // a reserved word that was used as a name (`x.with`) ends its line after all
+    const before = state.out.at(-2)
+    if (!(t.reserved.includes(previous.tokenType) && before?.tokenType === t.Dot)) return false
+  }
+  if (open === null && token.tokenType === t.LCurly) return false
+  const next = tokens[i + 1]?.tokenType
+  if (continuingWords.has(token.tokenType)) return next === t.Colon || next === t.Equals || next === t.FatArrow
+  return !continuing.has(token.tokenType)
+}
+
+// ---------------------------------------------------------------- words and brackets
+
+function retype(tokens: readonly IToken[], match: Int32Array, i: number): void {
+  const token = tokens[i]
+  const next = tokens[i + 1]
+  if (token === undefined || next === undefined) return
+  switch (token.tokenType) {
+    case t.LCurly: {
+      const record = next.tokenType === t.RCurly || (isWord(next) && tokens[i + 2]?.tokenType === t.Colon)
+      return become(token, record ? t.RecordOpen : t.BlockOpen)
+    }
+    case t.LParen: {
+      const close = match[i] ?? -1
+      if (close >= 0 && tokens[close + 1]?.tokenType === t.FatArrow && !applies(tokens, i)) become(token, t.LambdaOpen)
+      return
+    }
+    case t.NumberLiteral: {
+      if (!isName(next) || !onSameLine(next) || tokens[i + 2]?.tokenType === t.Colon) return
+      if (token.image.endsWith("%")) {
+        if (next.tokenType === t.Word || next.tokenType === t.VerbWord) become(token, t.Share)
+      } else if (Object.hasOwn(t.unitNames, next.image)) become(next, t.Unit)
+      return
+    }
+    case t.VerbWord:
+      if (beginsStage(tokens, match, i)) become(token, t.StageVerb)
+      return
+    default:
+      return
+  }
+}
+
+export function isWord(token: IToken): boolean {
+  return /^[A-Za-z_\u0080-\uffff]/.test(token.image) && !isStringPart(token) && token.tokenType !== t.Sha256
+}
+
+function isStringPart(token: IToken): boolean {
+  return token.tokenType === t.StringText
+}
+
+function isName(token: IToken | undefined): boolean {
+  return token !== undefined && isWord(token) && !t.reserved.includes(token.tokenType)
+}
+
+function onSameLine(token: IToken | undefined): boolean {
+  return token !== undefined && !placeOf(token).first
+}
+
+/** Whether the bracket at `i` is applied to what stands before it. */
+function applies(tokens: readonly IToken[], i: number): boolean {
+  const before = tokens[i - 1]
+  const token = tokens[i]
+  if (before === undefined || token === undefined || placeOf(token).first) return false
+  return isName(before) || closesGroup(before) || before.tokenType === t.StringEnd
+}
+
+/**
+ * A stage is: verb, perhaps a subject, perhaps `into` and another, and `{` on the same line. Each bracket is
+ * stepped over once, so that the scan is as short as the text it covers.
+ */
+function beginsStage(tokens: readonly IToken[], match: Int32Array, i: number): boolean {
+  const before = tokens[i - 1]
+  if (before !== undefined && onSameLine(tokens[i]) && (isName(before) || before.tokenType === t.Repeat || before.tokenType === t.Dot)) return false
+  let at = i + 1
+  if (isOpenCurly(tokens[at])) return onSameLine(tokens[at])
+  at = skipPostfix(tokens, match, at)
+  if (at > i + 1 && tokens[at]?.tokenType === t.Into && onSameLine(tokens[at])) at = skipPostfix(tokens, match, at + 1)
+  return at > i + 1 && isOpenCurly(tokens[at]) && onSameLine(tokens[at])
+}
+
+function isOpenCurly(token: IToken | undefined): boolean {
+  return token?.tokenType === t.LCurly
+}
+
+/** The index after `name.name(…)[…]`, `"…"` or `(…)` that starts at `at` on the same line; `at` if none does. */
+function skipPostfix(tokens: readonly IToken[], match: Int32Array, at: number): number {
+  const first = tokens[at]
+  if (first === undefined || !onSameLine(first)) return at
+  let i = at
+  if (first.tokenType === t.StringStart) {
+    while (i < tokens.length && tokens[i]?.tokenType !== t.StringEnd) i = tokens[i]?.tokenType === t.HoleOpen ? Math.max(match[i] ?? i, i) + 1 : i + 1
+    i++
+  } else if (first.tokenType === t.LParen) i = after(match, i)
+  else if (isName(first) || first.tokenType === t.RawString) i++
+  else return at
+  for (;;) {
+    const type = tokens[i]?.tokenType
+    if (type === t.Dot) i = tokens[i + 1]?.tokenType === t.LCurly ? after(match, i + 1) : i + 2
+    else if ((type === t.LParen || type === t.LSquare) && onSameLine(tokens[i])) i = after(match, i)
+    else return i
+  }
+}
+
+function after(match: Int32Array, i: number): number {
+  return Math.max(match[i] ?? i, i) + 1
+}
+
+// ---------------------------------------------------------------- depth
+
+const nesting: ReadonlySet<TokenType> = new Set([t.FatArrow, t.Arrow, t.Else, t.If])
+const chaining: ReadonlySet<TokenType> = new Set([
+  t.Plus, t.Minus, t.Star, t.Slash, t.Percent, t.Caret, t.AtSign, t.EqualEqual, t.NotEqual, t.LessEqual, t.GreaterEqual, t.Less, t.Greater,
+  t.And, t.Or, t.Not, t.Ampersand, t.PipeRight, t.Dot, t.DotDot, t.With, t.Bar, t.Question, t.LParen, t.LSquare,
+])
+
+function tooDeep(state: State, token: IToken): boolean {
+  const frame = state.frames.at(-1)
+  if (frame === undefined) return false
+  if (nesting.has(token.tokenType)) {
+    frame.nest++
+    state.nest++
+  } else if (chaining.has(token.tokenType)) {
+    frame.chain++
+    state.chain++
+  }
+  return state.nest + state.frames.length > maxNesting || state.chain > maxChain
+}
+
+/** Cuts the rest of the entry away: its tree would be too deep for the walks that follow. */
+function elide(state: State, tokens: readonly IToken[], match: Int32Array, i: number): number {
+  const token = tokens[i]
+  const group = state.frames.at(-1)?.open ?? null
+  if (token === undefined) return i
+  state.diagnostics.push(tooDeepDiagnostic(spanOf(state, token)))
+  const operandMissing = opensGroup(token) && !applies(tokens, i)
+  if (nesting.has(token.tokenType)) state.out.push(token)
+  if (nesting.has(token.tokenType) || operandMissing) {
+    const filler = createTokenInstance(t.Elided, "", token.startOffset, token.startOffset, Number.NaN, Number.NaN, Number.NaN, Number.NaN)
+    filler.payload = { ...placeOf(token), first: false }
+    state.out.push(filler)
+  }
+  let at = i
+  const braces = group === null || group.tokenType === t.RecordOpen || group.tokenType === t.BlockOpen || group.tokenType === t.LCurly
+  for (;;) {
+    const here = tokens[at]
+    at = here !== undefined && opensGroup(here) ? after(match, at) : at + 1
+    const next = tokens[at]
+    if (next === undefined || closesGroup(next) || next.tokenType === t.Comma) break
+    if (braces && placeOf(next).first && !continuing.has(next.tokenType) && here !== undefined && !unfinished.has(here.tokenType)) break
+  }
+  endEntry(state)
+  return at - 1
+}
+
+export function tooDeepDiagnostic(span: Span): Diagnostic {
+  return diagnostic("SLM1008", span, "this is nested too deeply", {
+    label: `more than ${maxNesting} levels, or ${maxChain} operators in one expression`,
+    help: "name parts of it with `let`",
+  })
+}
+
+// ---------------------------------------------------------------- ends of entries
+
+/** From the back: where the entry, the line and the group of each token end. */
+function setEnds(tokens: readonly IToken[]): void {
+  const stack: { entry: number; line: number; readonly group: number }[] = [{ entry: tokens.length, line: tokens.length, group: tokens.length }]
+  for (let i = tokens.length - 1; i >= 0; i--) {
+    const token = tokens[i]
+    const top = stack.at(-1)
+    if (token === undefined || top === undefined) continue
+    if (token.tokenType === t.Comma) top.entry = i
+    if (token.tokenType === t.Newline) top.entry = top.line = i
+    if (opensGroup(token) && stack.length > 1) stack.pop()
+    const here = stack.at(-1) ?? top
+    const place = placeOf(token)
+    place.entryEnd = here.entry
+    place.lineEnd = here.line
+    place.groupEnd = here.group
+    if (closesGroup(token)) stack.push({ entry: i, line: i, group: i })
+  }
+}

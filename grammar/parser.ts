@@ -1,0 +1,817 @@
+import type { CstNode, IParserErrorMessageProvider, TokenType } from "chevrotain"
+import { RecoveringParser } from "./recovery.ts"
+import type { Resync } from "./recovery.ts"
+import * as t from "./tokens.ts"
+
+type Rule = (idxInCallingRule?: number) => CstNode
+
+/** Rules that go on after a mistake inside them; see `recovery.ts`. */
+const resyncs: Readonly<Record<string, Resync>> = {
+  item: "line", member: "line", state: "line", update: "line", formatMap: "line", formatBlock: "line", encode: "line", decode: "line",
+  require: "line", letStatement: "line", expect: "line", curriculumStage: "line",
+  blockResult: "group", interpolation: "group",
+  field: "entry", withEntry: "entry", argument: "entry", parameter: "entry", listItem: "entry", importedName: "entry", stateVariable: "entry",
+  typeField: "entry", dimension: "entry",
+}
+
+/** Messages are made in `explain.ts` from the name of the expected token (here) and the place. */
+const messages: IParserErrorMessageProvider = {
+  buildMismatchTokenMessage: ({ expected }) => expected.name,
+  buildNotAllInputParsedMessage: () => "EOF",
+  buildNoViableAltMessage: ({ customUserDescription }) => customUserDescription ?? "",
+  buildEarlyExitMessage: ({ customUserDescription }) => customUserDescription ?? "",
+}
+
+/**
+ * The grammar. Operators are parsed flat (`operation`); `build.ts` gives them their precedence. Each rule that a mistake
+ * must not escape from begins with `begin()`.
+ */
+export class SlmParser extends RecoveringParser {
+  constructor(options: { readonly validate: boolean }) {
+    super({ recoveryEnabled: true, maxLookahead: 2, skipValidations: !options.validate, errorMessageProvider: messages, nodeLocationTracking: "onlyOffset" }, resyncs)
+    this.performSelfAnalysis()
+  }
+
+  module: Rule = this.RULE("module", () => {
+    this.OPTION(() => this.SUBRULE(this.item))
+    this.MANY(() => {
+      this.CONSUME(t.Newline)
+      this.OPTION1(() => this.SUBRULE1(this.item))
+    })
+  })
+
+  // -------------------------------------------------------------- items
+
+  item: Rule = this.RULE("item", () => {
+    this.begin()
+    this.OR({
+      DEF: [
+        { ALT: () => this.SUBRULE(this.binding) },
+        { ALT: () => this.SUBRULE(this.use) },
+        { ALT: () => this.SUBRULE(this.param) },
+        { ALT: () => this.SUBRULE(this.letBinding) },
+        { ALT: () => this.SUBRULE(this.modelItem) },
+        { ALT: () => this.SUBRULE(this.layer) },
+        { ALT: () => this.SUBRULE(this.primitive) },
+        { ALT: () => this.SUBRULE(this.function) },
+        { ALT: () => this.SUBRULE(this.optimizer) },
+        { ALT: () => this.SUBRULE(this.curriculum) },
+        { ALT: () => this.SUBRULE(this.format) },
+        { ALT: () => this.SUBRULE(this.encoding) },
+        { ALT: () => this.SUBRULE(this.expect) },
+        { ALT: () => this.SUBRULE(this.export) },
+        { ALT: () => this.SUBRULE(this.example) },
+      ],
+      ERR_MSG: "an item",
+    })
+  })
+
+  binding: Rule = this.RULE("binding", () => {
+    this.CONSUME(t.Name)
+    this.CONSUME(t.Equals)
+    this.SUBRULE(this.expression)
+  })
+
+  use: Rule = this.RULE("use", () => {
+    this.CONSUME(t.Use)
+    this.OR({ DEF: [{ ALT: () => this.SUBRULE(this.modulePath) }, { ALT: () => this.SUBRULE(this.string) }], ERR_MSG: "a module" })
+    this.OPTION(() => this.CONSUME(t.Sha256))
+    this.CONSUME(t.LCurly)
+    this.OPTION1(() => this.SUBRULE(this.importedName))
+    this.MANY(() => {
+      this.CONSUME(t.Separator)
+      this.OPTION2(() => this.SUBRULE1(this.importedName))
+    })
+    this.CONSUME(t.RCurly)
+  })
+
+  modulePath: Rule = this.RULE("modulePath", () => {
+    this.CONSUME(t.Name)
+    this.MANY(() => {
+      this.CONSUME(t.Dot)
+      this.CONSUME(t.FieldName)
+    })
+  })
+
+  importedName: Rule = this.RULE("importedName", () => {
+    this.begin()
+    this.CONSUME(t.Name)
+    this.OPTION(() => {
+      this.CONSUME(t.As)
+      this.CONSUME1(t.Name, { LABEL: "alias" })
+    })
+  })
+
+  param: Rule = this.RULE("param", () => {
+    this.CONSUME(t.Param)
+    this.CONSUME(t.Name)
+    this.OPTION(() => {
+      this.CONSUME(t.Colon)
+      this.SUBRULE(this.type)
+    })
+    this.CONSUME(t.Equals)
+    this.SUBRULE(this.expression)
+  })
+
+  letBinding: Rule = this.RULE("letBinding", () => {
+    this.CONSUME(t.Let)
+    this.CONSUME(t.Name)
+    this.CONSUME(t.Equals)
+    this.SUBRULE(this.expression)
+  })
+
+  modelItem: Rule = this.RULE("modelItem", () => {
+    this.CONSUME(t.Model)
+    this.CONSUME(t.Name)
+    this.OR({
+      DEF: [
+        {
+          ALT: () => {
+            this.CONSUME(t.Equals)
+            this.SUBRULE(this.expression)
+          },
+        },
+        {
+          ALT: () => {
+            this.SUBRULE(this.parameters)
+            this.SUBRULE(this.members)
+          },
+        },
+      ],
+      ERR_MSG: "`=` or parameters",
+    })
+  })
+
+  layer: Rule = this.RULE("layer", () => {
+    this.CONSUME(t.Layer)
+    this.CONSUME(t.Name)
+    this.SUBRULE(this.parameters)
+    this.SUBRULE(this.members)
+  })
+
+  primitive: Rule = this.RULE("primitive", () => {
+    this.CONSUME(t.Primitive)
+    this.SUBRULE(this.signature)
+  })
+
+  function: Rule = this.RULE("function", () => {
+    this.SUBRULE(this.signature)
+    this.OR({
+      DEF: [
+        {
+          ALT: () => {
+            this.CONSUME(t.Equals)
+            this.SUBRULE(this.expression)
+          },
+        },
+        { ALT: () => this.SUBRULE(this.braces) },
+      ],
+      ERR_MSG: "`=` or a body",
+    })
+  })
+
+  signature: Rule = this.RULE("signature", () => {
+    this.CONSUME(t.Fn)
+    this.CONSUME(t.Name)
+    this.SUBRULE(this.parameters)
+    this.OPTION(() => this.SUBRULE(this.returns))
+  })
+
+  returns: Rule = this.RULE("returns", () => {
+    this.CONSUME(t.Arrow)
+    this.SUBRULE(this.type)
+  })
+
+  parameters: Rule = this.RULE("parameters", () => {
+    this.CONSUME(t.LParen)
+    this.OPTION(() => this.SUBRULE(this.parameter))
+    this.MANY(() => {
+      this.CONSUME(t.Comma)
+      this.OPTION1(() => this.SUBRULE1(this.parameter))
+    })
+    this.CONSUME(t.RParen)
+  })
+
+  parameter: Rule = this.RULE("parameter", () => {
+    this.begin()
+    this.OPTION(() => this.CONSUME(t.Ellipsis))
+    this.CONSUME(t.Name)
+    this.OPTION1(() => {
+      this.CONSUME(t.Colon)
+      this.SUBRULE(this.type)
+    })
+    this.OPTION2(() => {
+      this.CONSUME(t.Equals)
+      this.SUBRULE(this.expression)
+    })
+  })
+
+  members: Rule = this.RULE("members", () => {
+    this.CONSUME(t.LCurly)
+    this.MANY(() => this.OR([{ ALT: () => this.SUBRULE(this.member) }, { ALT: () => this.CONSUME(t.Newline) }]))
+    this.CONSUME(t.RCurly)
+  })
+
+  member: Rule = this.RULE("member", () => {
+    this.begin()
+    this.OR({
+      DEF: [
+        { ALT: () => this.SUBRULE(this.require) },
+        { ALT: () => this.SUBRULE(this.weight) },
+        { ALT: () => this.SUBRULE(this.part) },
+        { ALT: () => this.SUBRULE(this.letStatement) },
+        { ALT: () => this.SUBRULE(this.forward) },
+      ],
+      ERR_MSG: "a member",
+    })
+  })
+
+  require: Rule = this.RULE("require", () => {
+    this.begin()
+    this.CONSUME(t.Require)
+    this.SUBRULE(this.expression)
+    this.OPTION(() => {
+      this.CONSUME(t.Comma)
+      this.SUBRULE(this.string)
+    })
+  })
+
+  weight: Rule = this.RULE("weight", () => {
+    this.CONSUME(t.Param)
+    this.CONSUME(t.Name)
+    this.CONSUME(t.Colon)
+    this.SUBRULE(this.type)
+    this.CONSUME(t.Equals)
+    this.SUBRULE(this.expression)
+    this.OPTION(() => this.SUBRULE(this.when))
+  })
+
+  part: Rule = this.RULE("part", () => {
+    this.CONSUME(t.Part)
+    this.CONSUME(t.Name)
+    this.CONSUME(t.Equals)
+    this.SUBRULE(this.expression)
+    this.OPTION(() => this.SUBRULE(this.when))
+  })
+
+  when: Rule = this.RULE("when", () => {
+    this.CONSUME(t.When)
+    this.SUBRULE(this.expression)
+  })
+
+  letStatement: Rule = this.RULE("letStatement", () => {
+    this.begin()
+    this.CONSUME(t.Let)
+    this.CONSUME(t.Name)
+    this.CONSUME(t.Equals)
+    this.SUBRULE(this.expression)
+  })
+
+  forward: Rule = this.RULE("forward", () => {
+    this.CONSUME(t.Forward)
+    this.SUBRULE(this.procedure)
+  })
+
+  /** Parameters, result and body: what follows `forward`, `update`, `encode` and `decode`. */
+  procedure: Rule = this.RULE("procedure", () => {
+    this.SUBRULE(this.parameters)
+    this.OPTION(() => this.SUBRULE(this.returns))
+    this.SUBRULE(this.braces)
+  })
+
+  optimizer: Rule = this.RULE("optimizer", () => {
+    this.CONSUME(t.Optimizer)
+    this.CONSUME(t.Name)
+    this.SUBRULE(this.parameters)
+    this.CONSUME(t.LCurly)
+    this.MANY(() =>
+      this.OR([
+        { ALT: () => this.SUBRULE(this.require) },
+        { ALT: () => this.SUBRULE(this.state) },
+        { ALT: () => this.SUBRULE(this.update) },
+        { ALT: () => this.CONSUME(t.Newline) },
+      ]),
+    )
+    this.CONSUME(t.RCurly)
+  })
+
+  state: Rule = this.RULE("state", () => {
+    this.begin()
+    this.CONSUME(t.State)
+    this.SUBRULE(this.stateVariable)
+    this.MANY(() => {
+      this.CONSUME(t.Comma)
+      this.SUBRULE1(this.stateVariable)
+    })
+  })
+
+  stateVariable: Rule = this.RULE("stateVariable", () => {
+    this.begin()
+    this.CONSUME(t.Name)
+    this.CONSUME(t.Equals)
+    this.SUBRULE(this.expression)
+  })
+
+  update: Rule = this.RULE("update", () => {
+    this.begin()
+    this.CONSUME(t.Update)
+    this.SUBRULE(this.procedure)
+  })
+
+  curriculum: Rule = this.RULE("curriculum", () => {
+    this.CONSUME(t.Curriculum)
+    this.CONSUME(t.Name)
+    this.SUBRULE(this.parameters)
+    this.CONSUME(t.LCurly)
+    this.MANY(() =>
+      this.OR([
+        { ALT: () => this.SUBRULE(this.field) },
+        { ALT: () => this.SUBRULE(this.curriculumStage) },
+        { ALT: () => this.CONSUME(t.Separator) },
+      ]),
+    )
+    this.CONSUME(t.RCurly)
+  })
+
+  curriculumStage: Rule = this.RULE("curriculumStage", () => {
+    this.begin()
+    this.CONSUME(t.Stage)
+    this.CONSUME(t.Name)
+    this.SUBRULE(this.fields)
+  })
+
+  format: Rule = this.RULE("format", () => {
+    this.CONSUME(t.Format)
+    this.CONSUME(t.Name)
+    this.CONSUME(t.For)
+    this.CONSUME1(t.Name, { LABEL: "model" })
+    this.CONSUME(t.LCurly)
+    this.MANY(() =>
+      this.OR([
+        { ALT: () => this.SUBRULE(this.formatBlock), IGNORE_AMBIGUITIES: true }, // `map { … }` is a block
+        { ALT: () => this.SUBRULE(this.formatMap) },
+        { ALT: () => this.CONSUME(t.Newline) },
+      ]),
+    )
+    this.CONSUME(t.RCurly)
+  })
+
+  formatBlock: Rule = this.RULE("formatBlock", () => {
+    this.begin()
+    this.CONSUME(t.Name)
+    this.SUBRULE(this.fields)
+  })
+
+  formatMap: Rule = this.RULE("formatMap", () => {
+    this.begin()
+    this.CONSUME(t.MapWord)
+    this.SUBRULE(this.operand)
+    this.CONSUME(t.FatArrow)
+    this.SUBRULE(this.string)
+    this.OPTION(() => {
+      this.CONSUME(t.Via)
+      this.SUBRULE(this.expression)
+    })
+    this.OPTION1(() => this.SUBRULE(this.when))
+  })
+
+  encoding: Rule = this.RULE("encoding", () => {
+    this.CONSUME(t.Encoding)
+    this.CONSUME(t.Name)
+    this.SUBRULE(this.parameters)
+    this.CONSUME(t.LCurly)
+    this.MANY(() =>
+      this.OR([
+        { ALT: () => this.SUBRULE(this.field) },
+        { ALT: () => this.SUBRULE(this.encode) },
+        { ALT: () => this.SUBRULE(this.decode) },
+        { ALT: () => this.SUBRULE(this.require) },
+        { ALT: () => this.CONSUME(t.Separator) },
+      ]),
+    )
+    this.CONSUME(t.RCurly)
+  })
+
+  encode: Rule = this.RULE("encode", () => {
+    this.begin()
+    this.CONSUME(t.Encode)
+    this.SUBRULE(this.procedure)
+  })
+
+  decode: Rule = this.RULE("decode", () => {
+    this.begin()
+    this.CONSUME(t.Decode)
+    this.SUBRULE(this.procedure)
+  })
+
+  expect: Rule = this.RULE("expect", () => {
+    this.begin()
+    this.CONSUME(t.Expect)
+    this.SUBRULE(this.expression)
+  })
+
+  export: Rule = this.RULE("export", () => {
+    this.CONSUME(t.Export)
+    this.SUBRULE(this.operand)
+    this.SUBRULE(this.fields)
+  })
+
+  example: Rule = this.RULE("example", () => {
+    this.CONSUME(t.Example)
+    this.CONSUME(t.Name)
+    this.CONSUME(t.LCurly)
+    this.MANY(() =>
+      this.OR([
+        { ALT: () => this.SUBRULE(this.letStatement) },
+        { ALT: () => this.SUBRULE(this.expect) },
+        { ALT: () => this.CONSUME(t.Newline) },
+      ]),
+    )
+    this.CONSUME(t.RCurly)
+  })
+
+  // -------------------------------------------------------------- types
+
+  type: Rule = this.RULE("type", () => {
+    this.SUBRULE(this.typeTerm)
+    this.MANY(() => {
+      this.CONSUME(t.Bar)
+      this.SUBRULE1(this.typeTerm)
+    })
+    this.OPTION(() => this.CONSUME(t.Question))
+  })
+
+  typeTerm: Rule = this.RULE("typeTerm", () => {
+    this.OR({
+      DEF: [
+        { ALT: () => this.SUBRULE(this.namedType) },
+        { ALT: () => this.SUBRULE(this.functionType) },
+        {
+          ALT: () => {
+            this.CONSUME(t.LSquare)
+            this.SUBRULE(this.type)
+            this.CONSUME(t.RSquare)
+          },
+        },
+        { ALT: () => this.SUBRULE(this.recordType) },
+        { ALT: () => this.CONSUME(t.Elided) },
+      ],
+      ERR_MSG: "a type",
+    })
+  })
+
+  namedType: Rule = this.RULE("namedType", () => {
+    this.CONSUME(t.Name)
+    this.OPTION(() => {
+      this.CONSUME(t.LParen)
+      this.SUBRULE(this.expression)
+      this.CONSUME(t.RParen)
+    })
+    this.OPTION1(() => {
+      this.CONSUME(t.LSquare)
+      this.OPTION2(() => this.SUBRULE(this.dimension))
+      this.MANY(() => {
+        this.CONSUME(t.Comma)
+        this.OPTION3(() => this.SUBRULE1(this.dimension))
+      })
+      this.CONSUME(t.RSquare)
+    })
+  })
+
+  dimension: Rule = this.RULE("dimension", () => {
+    this.begin()
+    this.OR([{ ALT: () => this.CONSUME(t.DotDot) }, { ALT: () => this.SUBRULE(this.expression) }])
+  })
+
+  functionType: Rule = this.RULE("functionType", () => {
+    this.CONSUME(t.LParen)
+    this.OPTION(() => this.SUBRULE(this.type))
+    this.MANY(() => {
+      this.CONSUME(t.Comma)
+      this.OPTION1(() => this.SUBRULE1(this.type))
+    })
+    this.CONSUME(t.RParen)
+    this.OPTION2(() => this.SUBRULE(this.returns))
+  })
+
+  recordType: Rule = this.RULE("recordType", () => {
+    this.CONSUME(t.LCurly)
+    this.OPTION(() => this.SUBRULE(this.typeField))
+    this.MANY(() => {
+      this.CONSUME(t.Separator)
+      this.OPTION1(() => this.SUBRULE1(this.typeField))
+    })
+    this.CONSUME(t.RCurly)
+  })
+
+  typeField: Rule = this.RULE("typeField", () => {
+    this.begin()
+    this.CONSUME(t.FieldName)
+    this.CONSUME(t.Colon)
+    this.SUBRULE(this.type)
+  })
+
+  // -------------------------------------------------------------- expressions
+
+  expression: Rule = this.RULE("expression", () => {
+    this.OR({
+      DEF: [{ ALT: () => this.SUBRULE(this.lambda) }, { ALT: () => this.SUBRULE(this.conditional) }, { ALT: () => this.SUBRULE(this.operation) }],
+      IGNORE_AMBIGUITIES: true,
+      ERR_MSG: "an expression",
+    })
+  })
+
+  lambda: Rule = this.RULE("lambda", () => {
+    this.OR([
+      { ALT: () => this.CONSUME(t.Name) },
+      {
+        ALT: () => {
+          this.CONSUME(t.LambdaOpen)
+          this.OPTION(() => this.CONSUME1(t.Name))
+          this.MANY(() => {
+            this.CONSUME(t.Comma)
+            this.OPTION1(() => this.CONSUME2(t.Name))
+          })
+          this.CONSUME(t.RParen)
+        },
+      },
+    ])
+    this.CONSUME(t.FatArrow)
+    this.SUBRULE(this.expression)
+  })
+
+  conditional: Rule = this.RULE("conditional", () => {
+    this.CONSUME(t.If)
+    this.SUBRULE(this.expression)
+    this.CONSUME(t.Then)
+    this.SUBRULE1(this.expression)
+    this.CONSUME(t.Else)
+    this.SUBRULE2(this.expression)
+  })
+
+  operation: Rule = this.RULE("operation", () => {
+    this.SUBRULE(this.operand)
+    this.MANY(() =>
+      this.OR([
+        {
+          ALT: () => {
+            this.CONSUME(t.BinaryOperator, { LABEL: "operator" })
+            this.SUBRULE1(this.operand)
+          },
+        },
+        {
+          ALT: () => {
+            this.CONSUME(t.With, { LABEL: "operator" })
+            this.SUBRULE(this.changes)
+          },
+        },
+      ]),
+    )
+  })
+
+  changes: Rule = this.RULE("changes", () => {
+    this.CONSUME(t.LCurly)
+    this.OPTION(() => this.SUBRULE(this.withEntry))
+    this.MANY(() => {
+      this.CONSUME(t.Separator)
+      this.OPTION1(() => this.SUBRULE1(this.withEntry))
+    })
+    this.CONSUME(t.RCurly)
+  })
+
+  withEntry: Rule = this.RULE("withEntry", () => {
+    this.begin()
+    this.OR({
+      DEF: [
+        { ALT: () => this.SUBRULE(this.field) },
+        {
+          ALT: () => {
+            this.CONSUME(t.At)
+            this.SUBRULE(this.operand)
+            this.CONSUME(t.Colon)
+            this.SUBRULE(this.expression)
+          },
+        },
+      ],
+      ERR_MSG: "a field",
+    })
+  })
+
+  operand: Rule = this.RULE("operand", () => {
+    this.MANY(() => this.OR([{ ALT: () => this.CONSUME(t.Minus, { LABEL: "prefix" }) }, { ALT: () => this.CONSUME(t.Not, { LABEL: "prefix" }) }]))
+    this.SUBRULE(this.primary)
+    this.MANY1({
+      GATE: () => this.LA(1).tokenType === t.Dot || this.onSameLine(),
+      DEF: () => this.SUBRULE(this.postfix),
+    })
+  })
+
+  postfix: Rule = this.RULE("postfix", () => {
+    this.OR([
+      {
+        ALT: () => {
+          this.CONSUME(t.Dot)
+          this.OR1({ DEF: [{ ALT: () => this.CONSUME(t.FieldName) }, { ALT: () => this.SUBRULE(this.selection) }], ERR_MSG: "a name after `.`" })
+        },
+      },
+      { ALT: () => this.SUBRULE(this.arguments) },
+      { ALT: () => this.SUBRULE(this.index) },
+    ])
+  })
+
+  selection: Rule = this.RULE("selection", () => {
+    this.CONSUME(t.LCurly)
+    this.OPTION(() => this.CONSUME(t.FieldName))
+    this.MANY(() => {
+      this.CONSUME(t.Separator)
+      this.OPTION1(() => this.CONSUME1(t.FieldName))
+    })
+    this.CONSUME(t.RCurly)
+  })
+
+  arguments: Rule = this.RULE("arguments", () => {
+    this.CONSUME(t.LParen)
+    this.OPTION(() => this.SUBRULE(this.argument))
+    this.MANY(() => {
+      this.CONSUME(t.Comma)
+      this.OPTION1(() => this.SUBRULE1(this.argument))
+    })
+    this.CONSUME(t.RParen)
+  })
+
+  argument: Rule = this.RULE("argument", () => {
+    this.begin()
+    this.OPTION(() => {
+      this.CONSUME(t.FieldName)
+      this.CONSUME(t.Colon)
+    })
+    this.SUBRULE(this.expression)
+  })
+
+  index: Rule = this.RULE("index", () => {
+    this.CONSUME(t.LSquare)
+    this.OR({ DEF: [{ ALT: () => this.CONSUME(t.Star) }, { ALT: () => this.SUBRULE(this.expression) }], ERR_MSG: "an index" })
+    this.CONSUME(t.RSquare)
+  })
+
+  primary: Rule = this.RULE("primary", () => {
+    this.OR({
+      DEF: [
+        { ALT: () => this.CONSUME(t.Name) },
+        {
+          ALT: () => {
+            this.CONSUME(t.NumberLiteral)
+            this.OPTION(() => this.CONSUME(t.Unit))
+          },
+        },
+        { ALT: () => this.SUBRULE(this.share) },
+        { ALT: () => this.SUBRULE(this.string) },
+        { ALT: () => this.CONSUME(t.True) },
+        { ALT: () => this.CONSUME(t.False) },
+        { ALT: () => this.CONSUME(t.None) },
+        {
+          ALT: () => {
+            this.CONSUME(t.LParen)
+            this.SUBRULE(this.expression)
+            this.CONSUME(t.RParen)
+          },
+        },
+        { ALT: () => this.SUBRULE(this.list) },
+        { ALT: () => this.SUBRULE(this.braces) },
+        { ALT: () => this.SUBRULE(this.repeat) },
+        { ALT: () => this.SUBRULE(this.stage) },
+        { ALT: () => this.CONSUME(t.Elided) },
+      ],
+      ERR_MSG: "an expression",
+    })
+  })
+
+  /** `80% prose`: a part of something, the same as `80% * prose`. */
+  share: Rule = this.RULE("share", () => {
+    this.CONSUME(t.Share)
+    this.CONSUME(t.Name)
+    this.MANY({
+      GATE: () => this.LA(1).tokenType === t.Dot || this.onSameLine(),
+      DEF: () => this.SUBRULE(this.postfix),
+    })
+  })
+
+  string: Rule = this.RULE("string", () => {
+    this.OR([
+      { ALT: () => this.CONSUME(t.RawString) },
+      {
+        ALT: () => {
+          this.CONSUME(t.StringStart)
+          this.MANY(() => this.SUBRULE(this.stringPart))
+          this.CONSUME(t.StringEnd)
+        },
+      },
+    ])
+  })
+
+  stringPart: Rule = this.RULE("stringPart", () => {
+    this.OR([{ ALT: () => this.CONSUME(t.StringText) }, { ALT: () => this.SUBRULE(this.interpolation) }])
+  })
+
+  interpolation: Rule = this.RULE("interpolation", () => {
+    this.begin()
+    this.CONSUME(t.HoleOpen)
+    this.SUBRULE(this.expression)
+    this.CONSUME(t.HoleClose)
+  })
+
+  list: Rule = this.RULE("list", () => {
+    this.CONSUME(t.LSquare)
+    this.OPTION(() => this.SUBRULE(this.listItem))
+    this.OPTION1(() => this.SUBRULE(this.generator))
+    this.MANY(() => {
+      this.CONSUME(t.Comma)
+      this.OPTION2(() => this.SUBRULE1(this.listItem))
+    })
+    this.CONSUME(t.RSquare)
+  })
+
+  listItem: Rule = this.RULE("listItem", () => {
+    this.begin()
+    this.SUBRULE(this.expression)
+  })
+
+  generator: Rule = this.RULE("generator", () => {
+    this.CONSUME(t.For)
+    this.CONSUME(t.Name)
+    this.CONSUME(t.In)
+    this.SUBRULE(this.expression)
+    this.OPTION(() => {
+      this.CONSUME(t.If)
+      this.SUBRULE1(this.expression)
+    })
+  })
+
+  braces: Rule = this.RULE("braces", () => {
+    this.OR([{ ALT: () => this.SUBRULE(this.record) }, { ALT: () => this.SUBRULE(this.block) }])
+  })
+
+  record: Rule = this.RULE("record", () => {
+    this.CONSUME(t.RecordOpen)
+    this.OPTION(() => this.SUBRULE(this.field))
+    this.MANY(() => {
+      this.CONSUME(t.Separator)
+      this.OPTION1(() => this.SUBRULE1(this.field))
+    })
+    this.CONSUME(t.RCurly)
+  })
+
+  block: Rule = this.RULE("block", () => {
+    this.CONSUME(t.BlockOpen)
+    this.MANY(() => this.OR([{ ALT: () => this.SUBRULE(this.letStatement) }, { ALT: () => this.CONSUME(t.Separator) }]))
+    this.SUBRULE(this.blockResult)
+  })
+
+  blockResult: Rule = this.RULE("blockResult", () => {
+    this.begin()
+    this.SUBRULE(this.expression)
+    this.OPTION(() => this.CONSUME(t.Separator))
+    this.CONSUME(t.RCurly)
+  })
+
+  fields: Rule = this.RULE("fields", () => {
+    this.CONSUME(t.LCurly)
+    this.OPTION(() => this.SUBRULE(this.field))
+    this.MANY(() => {
+      this.CONSUME(t.Separator)
+      this.OPTION1(() => this.SUBRULE1(this.field))
+    })
+    this.CONSUME(t.RCurly)
+  })
+
+  field: Rule = this.RULE("field", () => {
+    this.begin()
+    this.CONSUME(t.FieldName)
+    this.CONSUME(t.Colon)
+    this.SUBRULE(this.expression)
+  })
+
+  repeat: Rule = this.RULE("repeat", () => {
+    this.CONSUME(t.Repeat)
+    this.SUBRULE(this.operation)
+    this.OPTION(() => {
+      this.CONSUME(t.As)
+      this.CONSUME(t.Name)
+    })
+    this.SUBRULE(this.braces)
+  })
+
+  stage: Rule = this.RULE("stage", () => {
+    this.CONSUME(t.StageVerb)
+    this.OPTION({ GATE: () => !isCurly(this.LA(1).tokenType), DEF: () => this.SUBRULE(this.operand) })
+    this.OPTION1(() => {
+      this.CONSUME(t.Into)
+      this.SUBRULE1(this.operand)
+    })
+    this.SUBRULE(this.fields)
+  })
+}
+
+function isCurly(type: TokenType): boolean {
+  return type === t.RecordOpen || type === t.BlockOpen || type === t.LCurly
+}
