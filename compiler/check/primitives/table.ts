@@ -10,9 +10,19 @@
  * Mistakes go to `ctx.report(diagnostic(code, site.args.get("x") ?? site.span, …))`, whose result is the value to return.
  */
 import type { Primitive } from "../value.ts"
+import { initPrimitives } from "./init.ts"
+import { layerPrimitives } from "./layers.ts"
+import { lossPrimitives } from "./loss.ts"
+import { numberPrimitives } from "./number-functions.ts"
+import { shapePrimitives } from "./shape.ts"
+import { listPrimitives } from "./tensor-lists.ts"
+import { productPrimitives } from "./tensor-products.ts"
+import { tensorPrimitives } from "./tensor.ts"
 
 export type PrimitiveTable = Readonly<Record<string, Primitive>>
 
-const tables: readonly PrimitiveTable[] = []
+const tables: readonly PrimitiveTable[] = [
+  numberPrimitives, tensorPrimitives, productPrimitives, listPrimitives, shapePrimitives, layerPrimitives, lossPrimitives, initPrimitives,
+]
 
 export const primitives: ReadonlyMap<string, Primitive> = new Map(tables.flatMap((table) => Object.entries(table)))
