@@ -1,0 +1,60 @@
+/** What lowering yields: programs, and where each of their states comes from. */
+import type { WeightInfo } from "../../check/value.ts"
+import type { Stage } from "../../plan/stage.ts"
+import type { DType, Program, Shape } from "../node.ts"
+
+/** A weight of a role, as a state `<role>.<path>` of a program. */
+export interface WeightSlot {
+  readonly name: string
+  readonly role: string
+  readonly path: string
+  readonly info: WeightInfo
+  readonly shape: Shape
+  /** The stage whose result holds it under `path`; null: it starts from `info.init`. */
+  readonly source: { readonly stage: Stage; readonly member: string | null } | null
+  /** Updated by the optimiser. */
+  readonly trained: boolean
+  /** Part of the stage's result (not of a frozen teacher, not of `parts`). */
+  readonly kept: boolean
+}
+
+/** A state of the optimiser, `<role>.<path>#<state>`. */
+export interface OptimizerSlot {
+  readonly name: string
+  readonly weight: string
+  readonly shape: Shape
+  readonly dtype: DType
+}
+
+/** One row of data as a batch input: `tokens i32[B, L + 1]`. */
+export interface BatchInput {
+  readonly name: string
+  readonly shape: Shape
+  readonly dtype: DType
+}
+
+export interface LoweredTraining {
+  /** One step over one batch; null where the stage accumulates. */
+  readonly step: Program | null
+  /** The same step over several micro-batches (spec 5.6); null where it does not accumulate. */
+  readonly accumulation: Accumulation | null
+  /** First values of the optimiser's states from the weights, all of them states of this program; null where it has none. */
+  readonly start: Program | null
+  /** Sums and counts of the loss over a batch, without training. */
+  readonly measure: Program
+  readonly weights: readonly WeightSlot[]
+  readonly optimizer: readonly OptimizerSlot[]
+  /** Terms of the loss: the weight of each mean. Output `sum.i` / `count.i` of the programs belong to term i. */
+  readonly terms: readonly number[]
+}
+
+export interface Accumulation {
+  /** Batch -> `count.i`. */
+  readonly count: Program
+  /** Weights, sums of gradients, batch, `total.i` (counts of all micro-batches), `first` (1 for the first micro-batch) -> sums of gradients, `sum.i`. */
+  readonly gradient: Program
+  /** Weights, optimiser states, `gradient of <weight>` -> weights, optimiser states, `grad_norm`. */
+  readonly apply: Program
+  /** Names of the sums of gradients, in the order of the trained weights. */
+  readonly sums: readonly { readonly name: string; readonly weight: string; readonly shape: Shape }[]
+}

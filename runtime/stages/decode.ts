@@ -1,0 +1,168 @@
+/** Writes text token by token: a prefill of all prompts at once, then one token per call over the key/value caches. */
+import type { NodeOf, Program } from "../../compiler/graph/node.ts"
+import { size } from "../../compiler/graph/node.ts"
+import type { Device, HostTensor, Runner } from "../device.ts"
+import type { Sampling } from "./sample.ts"
+import { nextToken } from "./sample.ts"
+
+/** One program of `tokens` new tokens for `rows` prompts, made on demand: (rows, tokens, capacity) -> program. */
+export interface Decoder {
+  program(rows: number, tokens: number, capacity: number): { readonly program: Program; readonly caches: readonly NodeOf<"input">[] }
+  /** Every other state of the programs. */
+  readonly weights: ReadonlyMap<string, HostTensor>
+  /** The most tokens the model can look at, prompt included; null where nothing bounds it. */
+  readonly context: number | null
+}
+
+export interface DecodeOptions extends Sampling {
+  /** At most so many new tokens for each prompt. */
+  readonly tokens: number
+  /** Ids that end a text; they are not part of it. */
+  readonly stopIds: ReadonlySet<number>
+  /** Whether the new tokens hold a stop text already. */
+  readonly stopsAt: (ids: readonly number[]) => boolean
+  readonly signal: AbortSignal | null
+  /** The index of the first prompt, where a caller splits a long list. */
+  readonly firstPrompt?: number
+  readonly onToken?: (prompt: number, id: number) => void
+}
+
+export interface Decoded {
+  readonly ids: readonly number[]
+  readonly end: "stop" | "length" | "context"
+}
+
+interface Row {
+  readonly prompt: readonly number[]
+  readonly ids: number[]
+  end: Decoded["end"] | null
+}
+
+const rowsPerBatch = 8
+
+/** Continues prompts of any lengths (at least one token each). */
+export async function decode(device: Device, decoder: Decoder, prompts: readonly (readonly number[])[], options: DecodeOptions): Promise<Decoded[]> {
+  const results: Decoded[] = []
+  for (let first = 0; first < prompts.length; first += rowsPerBatch) {
+    const group = prompts.slice(first, first + rowsPerBatch)
+    results.push(...await decodeGroup(device, decoder, group, options, (options.firstPrompt ?? 0) + first))
+  }
+  return results
+}
+
+async function decodeGroup(device: Device, decoder: Decoder, prompts: readonly (readonly number[])[], options: DecodeOptions, first: number): Promise<Decoded[]> {
+  const limit = decoder.context ?? Infinity
+  const rows = prompts.map((prompt): Row => ({ prompt, ids: [], end: prompt.length >= limit ? "context" : options.tokens === 0 ? "length" : null }))
+  const longest = rows.reduce((n, row) => Math.max(n, row.prompt.length), 1)
+  const capacity = Math.min(longest + options.tokens, Math.max(limit, longest))
+  if (rows.every((row) => row.end !== null)) return rows.map(finished)
+  const { logits, caches } = await prefill(device, decoder, rows, longest, capacity)
+  choose(rows, logits, options, first, limit)
+  const made = decoder.program(rows.length, 1, capacity)
+  const runner = await device.load(made.program)
+  try {
+    await writeStates(runner, made.program, decoder.weights)
+    for (const [name, value] of caches) await runner.write(name, value)
+    while (rows.some((row) => row.end === null) && !options.signal?.aborted) choose(rows, await step(runner, made.program, rows), options, first, limit)
+  } finally {
+    runner.dispose()
+  }
+  return rows.map(finished)
+}
+
+function finished(row: Row): Decoded {
+  return { ids: row.ids, end: row.end ?? "length" }
+}
+
+/** Runs all prompts at once, padded to one length; returns the logits after each and the caches. */
+async function prefill(device: Device, decoder: Decoder, rows: readonly Row[], longest: number, capacity: number): Promise<{ logits: HostTensor; caches: Map<string, HostTensor> }> {
+  let n = 1
+  while (n < longest) n *= 2
+  n = Math.min(n, capacity)
+  const { program, caches } = decoder.program(rows.length, n, capacity)
+  const runner = await device.load(program)
+  try {
+    await writeStates(runner, program, decoder.weights)
+    for (const { args } of caches) await runner.write(args.name, zeros(args.dtype, args.shape))
+    const grid = (f: (row: Row, i: number) => number): HostTensor => ids([rows.length, n], rows.flatMap((row) => Array.from({ length: n }, (_, i) => f(row, i))))
+    const outputs = await runner.step(taken(program, {
+      tokens: grid((row, i) => row.prompt[i] ?? 0),
+      positions: grid((_, i) => i),
+      segments: grid((row, i) => (i < row.prompt.length ? 0 : -1)),
+      offset: ids([rows.length], rows.map(() => 0)),
+      last: ids([rows.length], rows.map((row) => row.prompt.length - 1)),
+    }))
+    const kept = new Map<string, HostTensor>()
+    for (const { args } of caches) kept.set(args.name, await runner.read(args.name))
+    return { logits: logitsOf(outputs), caches: kept }
+  } finally {
+    runner.dispose()
+  }
+}
+
+/** One more token for each row. A row that has ended writes over its last place, which nobody reads. */
+async function step(runner: Runner, program: Program, rows: readonly Row[]): Promise<HostTensor> {
+  const places = rows.map((row) => row.prompt.length + row.ids.length - 1)
+  const column = (values: readonly number[]): HostTensor => ids([rows.length, 1], values)
+  return logitsOf(await runner.step(taken(program, {
+    tokens: column(rows.map((row) => row.ids.at(-1) ?? row.prompt.at(-1) ?? 0)),
+    positions: column(places),
+    segments: column(rows.map(() => 0)),
+    offset: ids([rows.length], places),
+    last: ids([rows.length], rows.map(() => 0)),
+  })))
+}
+
+/** Adds a token to every row that goes on. */
+function choose(rows: readonly Row[], logits: HostTensor, options: DecodeOptions, first: number, limit: number): void {
+  const width = logits.data.length / rows.length
+  rows.forEach((row, i) => {
+    if (row.end !== null) return
+    const own = (logits.data as Float32Array).subarray(i * width, (i + 1) * width)
+    const id = nextToken(own, options, first + i, row.prompt.length + row.ids.length)
+    if (options.stopIds.has(id)) {
+      row.end = "stop"
+      return
+    }
+    row.ids.push(id)
+    options.onToken?.(first + i, id)
+    if (options.stopsAt(row.ids)) row.end = "stop"
+    else if (row.ids.length >= options.tokens) row.end = "length"
+    else if (row.prompt.length + row.ids.length >= limit) row.end = "context"
+  })
+}
+
+function logitsOf(outputs: Readonly<Record<string, HostTensor>>): HostTensor {
+  const logits = outputs["logits"]
+  if (logits === undefined) throw new Error("generate: the program yields no logits")
+  return logits
+}
+
+export function ids(shape: readonly number[], values: readonly number[]): HostTensor {
+  return { shape, dtype: "i32", data: Int32Array.from(values) }
+}
+
+export function zeros(dtype: HostTensor["dtype"], shape: readonly number[]): HostTensor {
+  const n = size(shape)
+  return { shape, dtype, data: dtype === "f32" ? new Float32Array(n) : dtype === "i32" ? new Int32Array(n) : new Uint8Array(n) }
+}
+
+/** What a program takes of a batch: a model that has no use for segments has no such input. */
+export function taken(program: Program, batch: Readonly<Record<string, HostTensor>>): Record<string, HostTensor> {
+  const result: Record<string, HostTensor> = {}
+  for (const { args } of program.inputs) {
+    if (args.role !== "batch") continue
+    const value = batch[args.name]
+    if (value === undefined) throw new Error(`${program.name}: nothing is given for input ${args.name}`)
+    result[args.name] = value
+  }
+  return result
+}
+
+/** Writes the states that a program has and `values` knows. */
+export async function writeStates(runner: Runner, program: Program, values: ReadonlyMap<string, HostTensor>): Promise<void> {
+  for (const { args } of program.inputs) {
+    const value = args.role === "state" ? values.get(args.name) : undefined
+    if (value !== undefined) await runner.write(args.name, value)
+  }
+}

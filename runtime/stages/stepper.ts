@@ -1,0 +1,120 @@
+/** One optimiser step on a device, whether it takes one batch or several micro-batches; and its whole state, in and out. */
+import type { Accumulation, LoweredTraining } from "../../compiler/graph/lower/programs.ts"
+import type { Program } from "../../compiler/graph/node.ts"
+import type { Device, HostTensor, Runner } from "../device.ts"
+import { ids, taken, writeStates, zeros } from "./decode.ts"
+
+export type Batch = Readonly<Record<string, HostTensor>>
+export type States = ReadonlyMap<string, HostTensor>
+
+export interface StepMetrics {
+  /** The loss of the whole step: sum over terms of weight * sum / count. */
+  readonly loss: number
+  readonly gradNorm: number
+  readonly lr: number | null
+}
+
+export interface Stepper {
+  /** Step number `step` (1, 2, …) over its micro-batches. */
+  step(batches: readonly Batch[], step: number): Promise<StepMetrics>
+  /** Weights (frozen ones too) and optimiser states. With the number of steps done, this is all that a training is. */
+  read(names?: ReadonlySet<string>): Promise<Map<string, HostTensor>>
+  write(states: States): Promise<void>
+  dispose(): void
+}
+
+/** Loads the programs and sets their states. `states` must hold all of them. */
+export async function createStepper(device: Device, lowered: LoweredTraining, seed: number, states: States): Promise<Stepper> {
+  const stepper = lowered.step !== null ? await single(device, lowered.step, lowered, seed)
+    : lowered.accumulation !== null ? await accumulating(device, lowered.accumulation, lowered, seed)
+    : null
+  if (stepper === null) throw new Error("train: neither a step nor an accumulation was lowered")
+  await stepper.write(states)
+  return stepper
+}
+
+const stateNames = (program: Program): string[] => program.inputs.filter(({ args }) => args.role === "state").map(({ args }) => args.name)
+
+const counters = (seed: number, step: number): Batch => ({ seed: ids([], [seed]), step: ids([], [step]) })
+
+async function single(device: Device, program: Program, lowered: LoweredTraining, seed: number): Promise<Stepper> {
+  const runner = await device.load(program)
+  return {
+    async step(batches, step) {
+      const out = await runner.step(taken(program, { ...batches[0], ...counters(seed, step) }))
+      const [sums, counts] = [lowered.terms.map((_, i) => scalar(out, `sum.${i}`)), lowered.terms.map((_, i) => scalar(out, `count.${i}`))]
+      return { loss: combine(lowered.terms, sums, counts), gradNorm: scalar(out, "grad_norm"), lr: optional(out, "lr") }
+    },
+    read: (names) => readStates(runner, program, names),
+    write: (states) => writeStates(runner, program, states),
+    dispose: () => runner.dispose(),
+  }
+}
+
+/** Counts first, then gradients of sum / total count added up, then one update (spec 5.6). */
+async function accumulating(device: Device, parts: Accumulation, lowered: LoweredTraining, seed: number): Promise<Stepper> {
+  const [count, gradient, apply] = [await device.load(parts.count), await device.load(parts.gradient), await device.load(parts.apply)]
+  const sumNames = new Set(parts.sums.map((sum) => sum.name))
+  const shared = new Set(stateNames(parts.gradient).filter((name) => !sumNames.has(name)))
+  for (const { name, shape } of parts.sums) await gradient.write(name, zeros("f32", shape))
+  return {
+    async step(batches, step) {
+      const totals = lowered.terms.map(() => 0)
+      for (const batch of batches) {
+        const out = await count.step(taken(parts.count, { ...batch, ...counters(seed, step) }))
+        totals.forEach((total, i) => { totals[i] = total + scalar(out, `count.${i}`) })
+      }
+      const sums = lowered.terms.map(() => 0)
+      for (const [k, batch] of batches.entries()) {
+        const known = Object.fromEntries(totals.map((total, i) => [`total.${i}`, number(total)]))
+        const out = await gradient.step(taken(parts.gradient, { ...batch, ...counters(seed, step), ...known, first: ids([], [k === 0 ? 1 : 0]) }))
+        sums.forEach((sum, i) => { sums[i] = sum + scalar(out, `sum.${i}`) })
+      }
+      const gradients: Record<string, HostTensor> = {}
+      for (const { name, weight } of parts.sums) gradients[`gradient of ${weight}`] = await gradient.read(name)
+      const out = await apply.step(taken(parts.apply, { ...gradients, ...counters(seed, step) }))
+      for (const { weight } of parts.sums) await gradient.write(weight, await apply.read(weight))
+      return { loss: combine(lowered.terms, sums, totals), gradNorm: scalar(out, "grad_norm"), lr: optional(out, "lr") }
+    },
+    async read(names) {
+      const states = await readStates(gradient, parts.gradient, new Set([...shared].filter((name) => names?.has(name) ?? true)))
+      for (const [name, value] of await readStates(apply, parts.apply, names)) states.set(name, value)
+      return states
+    },
+    async write(states) {
+      await writeStates(gradient, parts.gradient, new Map([...states].filter(([name]) => shared.has(name))))
+      await writeStates(apply, parts.apply, states)
+    },
+    dispose() {
+      for (const runner of [count, gradient, apply]) runner.dispose()
+    },
+  }
+}
+
+export async function readStates(runner: Runner, program: Program, names?: ReadonlySet<string>): Promise<Map<string, HostTensor>> {
+  const states = new Map<string, HostTensor>()
+  for (const name of stateNames(program)) if (names?.has(name) ?? true) states.set(name, await runner.read(name))
+  return states
+}
+
+const number = (x: number): HostTensor => ({ shape: [], dtype: "f32", data: Float32Array.of(x) })
+
+/** The value of a loss from its sums and counts; a mean of nothing is 0. */
+export function combine(weights: readonly number[], sums: readonly number[], counts: readonly number[]): number {
+  let loss = 0
+  weights.forEach((weight, i) => {
+    const count = counts[i] ?? 0
+    if (count !== 0) loss += (weight * (sums[i] ?? 0)) / count
+  })
+  return loss
+}
+
+function optional(outputs: Readonly<Record<string, HostTensor>>, name: string): number | null {
+  return outputs[name]?.data[0] ?? null
+}
+
+export function scalar(outputs: Readonly<Record<string, HostTensor>>, name: string): number {
+  const value = optional(outputs, name)
+  if (value === null) throw new Error(`the program yields no ${name}`)
+  return value
+}

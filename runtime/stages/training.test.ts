@@ -1,0 +1,100 @@
+import { test } from "uvu"
+import * as assert from "uvu/assert"
+import type { LoweredTraining } from "../../compiler/graph/lower/programs.ts"
+import type { HostTensor } from "../device.ts"
+import type { Stepper } from "./stepper.ts"
+import type { LoopOptions, Progress, TrainingState } from "./training.ts"
+import { runTraining, validationEvery } from "./training.ts"
+
+const value = (x: number): HostTensor => ({ shape: [], dtype: "f32", data: Float32Array.of(x) })
+const lowered = { weights: [{ name: "model.w", kept: true, trained: true }] } as unknown as LoweredTraining
+
+/** A training whose weight counts the steps and whose losses are given. */
+function fixture(losses: (step: number) => number): { options: LoopOptions; progress: Progress[]; warnings: string[]; samples: string[] } {
+  let w = 0
+  const stepper: Stepper = {
+    step: async (_, step) => {
+      w = step
+      return { loss: losses(step), gradNorm: 1, lr: null }
+    },
+    read: async () => new Map([["model.w", value(w)]]),
+    write: async (states) => { w = states.get("model.w")?.data[0] ?? 0 },
+    dispose: () => {},
+  }
+  const progress: Progress[] = []
+  const warnings: string[] = []
+  const samples: string[] = []
+  const options: LoopOptions = {
+    lowered, stepper, total: 100, batches: () => [], validate: null, keepBest: false,
+    sample: async (share, weights) => { samples.push(`${share}: ${weights.get("model.w")?.data[0]}`) },
+    report: (p) => { progress.push(p) }, warn: (message) => { warnings.push(message) }, signal: null, clock: () => 0,
+  }
+  return { options, progress, warnings, samples }
+}
+
+const start: TrainingState = { step: 0, states: new Map(), best: null }
+
+test("every step is made, and the model is sampled at 0, 25, 50 and 100%", async () => {
+  const { options, samples, progress } = fixture((step) => 1 / step)
+  const result = await runTraining(start, options)
+  assert.is(result.is, "done")
+  assert.equal(samples, ["0: 0", "0.25: 25", "0.5: 50", "1: 100"])
+  assert.is(progress.length, 100)
+  assert.is(progress.at(-1)?.step, 100)
+})
+
+test("about twenty validations, the last step among them", async () => {
+  assert.equal([1, 7, 100, 301].map(validationEvery), [1, 1, 5, 16])
+  const { options } = fixture(() => 1)
+  const at: number[] = []
+  await runTraining(start, { ...options, total: 301, validate: async (weights) => { at.push(weights.get("model.w")?.data[0] ?? 0); return 1 } })
+  assert.is(at.length, 19)
+  assert.is(at.at(-1), 301)
+})
+
+test("the best weights are those of the lowest validation loss", async () => {
+  const { options } = fixture(() => 1)
+  const valid = (w: number): number => Math.abs(w - 40) + 1
+  const result = await runTraining(start, { ...options, keepBest: true, validate: async (weights) => valid(weights.get("model.w")?.data[0] ?? 0) })
+  if (result.is !== "done") throw new Error(result.is)
+  assert.is(result.state.best?.step, 40)
+  assert.is(result.state.best?.weights.get("model.w")?.data[0], 40)
+  assert.is(result.valid, 61)
+})
+
+test("a loss that is not a number stops the training with its step", async () => {
+  const { options } = fixture((step) => (step === 17 ? NaN : 2))
+  const result = await runTraining(start, options)
+  if (result.is !== "diverged") throw new Error(result.is)
+  assert.is(result.step, 17)
+  assert.is(result.lastLoss, 2)
+})
+
+test("overfitting is said once", async () => {
+  const { options, warnings } = fixture((step) => 1 / step)
+  await runTraining(start, { ...options, validate: async (weights) => 1 + Math.abs((weights.get("model.w")?.data[0] ?? 0) - 50) / 50 })
+  assert.is(warnings.length, 1)
+  assert.match(warnings[0] ?? "", "validation loss rises (1.000 at step 50, 1.300 at step 65)")
+})
+
+test("an interrupted training goes on where it stopped", async () => {
+  const { options } = fixture(() => 1)
+  const controller = new AbortController()
+  const stopped = await runTraining(start, { ...options, signal: controller.signal, report: ({ step }) => { if (step === 30) controller.abort() } })
+  if (stopped.is !== "interrupted") throw new Error(stopped.is)
+  assert.is(stopped.state.step, 30)
+  await options.stepper.write(stopped.state.states)
+  const steps: number[] = []
+  const result = await runTraining(stopped.state, { ...options, batches: (step) => { steps.push(step); return [] } })
+  assert.is(result.is, "done")
+  assert.is(steps[0], 31)
+  assert.is(steps.length, 70)
+})
+
+test("the reported loss is the mean since the last report", async () => {
+  const { options, progress } = fixture((step) => step)
+  await runTraining(start, { ...options, total: 1000 })
+  assert.equal(progress.slice(0, 3).map(({ step, loss }) => [step, loss]), [[1, 1], [5, 3.5], [10, 8]])
+})
+
+test.run()
