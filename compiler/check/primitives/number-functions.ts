@@ -108,7 +108,7 @@ function extreme(op: "max" | "min"): Primitive {
 }
 
 const where: Primitive = (args, site, ctx) => {
-  const [condition, yes, no] = [arg(args, "condition"), arg(args, "then"), arg(args, "otherwise")]
+  const [condition, yes, no] = [arg(args, "condition"), arg(args, "value"), arg(args, "otherwise")]
   if (condition.kind !== "bool") return selectTensor(condition, yes, no, site, ctx)
   if (condition.value !== null) return condition.value ? yes : no
   if (yes.kind === "tensor" || no.kind === "tensor") return unknown("tensor", site.span)
