@@ -37,7 +37,7 @@ function argsKey(args: object, keyOf: KeyOf): string {
 }
 
 /** Equal for bodies of equal meaning, whatever their nodes are numbered. */
-function bodyKey(body: Body): string {
+export function bodyKey(body: Body): string {
   const order = reachable([...body.inputs, ...body.outputs])
   const numbers = new Map(order.map((node, i) => [node, i]))
   const places = (nodes: readonly Node[]): string => nodes.map((node) => numbers.get(node)).join()

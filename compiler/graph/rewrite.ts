@@ -3,8 +3,8 @@ import { createBuilder } from "./builder.ts"
 import type { Body, Node, NodeOf, Program } from "./node.ts"
 import { copy, reachable } from "./walk.ts"
 
-/** What becomes of a node in a new graph, whose inputs are there already. */
-export type Rewrite = (b: Builder, node: Node, inputs: readonly Node[]) => Node
+/** What becomes of a node in a new graph, whose inputs are there already. A loop comes with its body rebuilt; `original` has the old one. */
+export type Rewrite = (b: Builder, node: Node, inputs: readonly Node[], original: Node) => Node
 
 /**
  * Rebuilds everything that `roots` need in `b`, node by node. `known` maps nodes that are already there (inputs of a
@@ -14,7 +14,7 @@ export function rewriteInto(b: Builder, roots: readonly Node[], rewrite: Rewrite
   for (const node of reachable(roots, known)) {
     const inputs = node.inputs.map((input) => image(known, input))
     const renewed = node.op === "scan" ? withBody(b, node, inputs, rewriteBody(node.args.body, rewrite, bodies)) : null
-    known.set(node, b.at(node.note, () => rewrite(b, renewed ?? node, inputs)))
+    known.set(node, b.at(node.note, () => rewrite(b, renewed ?? node, inputs, node)))
   }
   return known
 }
