@@ -1,0 +1,158 @@
+import * as core from "@tensorflow/tfjs-core"
+import "@tensorflow/tfjs-backend-cpu"
+import { test } from "uvu"
+import * as assert from "uvu/assert"
+import { createBuilder } from "../../compiler/graph/builder.ts"
+import type { Node, NodeOf, Program } from "../../compiler/graph/node.ts"
+import * as g from "../../compiler/graph/ops.ts"
+import type { Device, HostTensor } from "../device.ts"
+import { checkDevice, conformanceCases, runCase } from "./conformance.ts"
+import { isUsable } from "./open.ts"
+import { engineKernels, openBackend } from "./tfjs-backend.ts"
+import type { Kernels } from "./tfjs-backend.ts"
+import { createDevice, openTfjs } from "./tfjs.ts"
+
+async function wasm(): Promise<{ device: Device; kernels: Kernels }> {
+  const opened = await openBackend("wasm")
+  if (!("kernels" in opened)) throw new Error(opened.reason)
+  return { device: createDevice(opened), kernels: opened.kernels }
+}
+
+function f32(shape: readonly number[], data: Iterable<number>): HostTensor {
+  return { shape, dtype: "f32", data: Float32Array.from(data) }
+}
+
+function programOf(inputs: readonly Node[], outputs: Readonly<Record<string, Node>>): Program {
+  return { name: "test", inputs: inputs as readonly NodeOf<"input">[], outputs: Object.entries(outputs).map(([name, node]) => ({ name, node })) }
+}
+
+test("the WebAssembly backend agrees with the reference on every op, gradient and training step", async () => {
+  const { device } = await wasm()
+  assert.equal(await checkDevice(device, conformanceCases()), [])
+})
+
+test("the rules for other backends agree too, on the plain JavaScript one", async () => {
+  await core.setBackend("cpu")
+  const device = createDevice({ kernels: engineKernels(core), detail: "", numericsClass: "" })
+  assert.equal(await checkDevice(device, conformanceCases()), [])
+  await core.setBackend("wasm")
+})
+
+test("the device says what it is", async () => {
+  const device = await openTfjs({ backend: "wasm" })
+  assert.ok(isUsable(device))
+  assert.is(device.info.name, "tfjs")
+  assert.match(device.info.detail, /^WebAssembly backend \d+\.\d+\.\d+, (no )?SIMD$/)
+  assert.match(device.info.numericsClass, /^tfjs\/wasm \d+\.\d+\.\d+\/(simd|scalar) \w+\/\d+$/)
+})
+
+test("a backend that is not installed is unusable, with a reason and a way out", async () => {
+  const device = await openTfjs({ backend: "gpu" })
+  if (isUsable(device)) return assert.match(device.info.detail, /tfjs-node-gpu/)
+  assert.match(device.reason, /tfjs-node-gpu/)
+  assert.match(device.help, /install/)
+})
+
+test("two runs give the same bits", async () => {
+  const { device } = await wasm()
+  for (const item of conformanceCases("training")) assert.equal(await runCase(device, item), await runCase(device, item))
+})
+
+test("memory does not grow from step to step, and all of it is given back", async () => {
+  const { device, kernels } = await wasm()
+  for (const item of conformanceCases("training")) {
+    const before = kernels.count()
+    const runner = await device.load(item.program)
+    for (const [name, value] of Object.entries(item.state)) await runner.write(name, value)
+    const [batch = {}] = item.batches
+    await runner.step(batch)
+    const [count, bytes] = [kernels.count(), kernels.heap?.module.HEAPU8.length]
+    for (let i = 0; i < 50; i++) await runner.step(batch)
+    assert.is(kernels.count(), count)
+    assert.is(kernels.heap?.module.HEAPU8.length, bytes)
+    runner.dispose()
+    assert.is(kernels.count(), before)
+  }
+})
+
+test("loops give their memory back", async () => {
+  const { device, kernels } = await wasm()
+  for (const item of conformanceCases("scan")) {
+    const before = kernels.count()
+    await runCase(device, item)
+    assert.is(kernels.count(), before, item.name)
+  }
+})
+
+test("states that trade places, and one that is also returned", async () => {
+  const { device } = await wasm()
+  const b = createBuilder()
+  const [x, y] = [b.input("x", "state", "f32", [2]), b.input("y", "state", "f32", [2])]
+  const runner = await device.load(programOf([x, y], { x: y, y: x, seen: x, sum: g.add(b, x, y) }))
+  await runner.write("x", f32([2], [1, 2]))
+  await runner.write("y", f32([2], [3, 4]))
+  assert.equal((await runner.step({}))["seen"], f32([2], [1, 2]))
+  assert.equal(await runner.read("x"), f32([2], [3, 4]))
+  assert.equal((await runner.step({}))["sum"], f32([2], [4, 6]))
+  assert.equal(await runner.read("x"), f32([2], [1, 2]))
+  runner.dispose()
+})
+
+test("what depends on a constant state follows a write to it", async () => {
+  const { device, kernels } = await wasm()
+  const before = kernels.count()
+  const b = createBuilder()
+  const [w, x] = [b.input("w", "state", "f32", [3, 2]), b.input("x", "batch", "f32", [1, 2])]
+  const runner = await device.load(programOf([w, x], { y: g.dot(b, x, g.mul(b, w, 2), false, true) }))
+  await runner.write("w", f32([3, 2], [1, 2, 3, 4, 5, 6]))
+  const batch = { x: f32([1, 2], [1, 10]) }
+  assert.equal((await runner.step(batch))["y"], f32([1, 3], [42, 86, 130]))
+  await runner.write("w", f32([3, 2], [0, 1, 0, 1, 0, 1]))
+  assert.equal((await runner.step(batch))["y"], f32([1, 3], [20, 20, 20]))
+  assert.equal(await runner.read("w"), f32([3, 2], [0, 1, 0, 1, 0, 1]))
+  runner.dispose()
+  assert.is(kernels.count(), before)
+})
+
+test("one tensor may be the right side of products of several shapes", async () => {
+  // The kernel keeps a packed copy under the tensor's number alone.
+  const { device } = await wasm()
+  const b = createBuilder()
+  const x = b.input("x", "state", "f32", [4, 6])
+  const ones = g.fill(b, 1, [1, 4])
+  const flat = g.reshape(b, x, [2, 12])
+  const runner = await device.load(programOf([x], {
+    wide: g.dot(b, ones, x), tall: g.dot(b, g.fill(b, 1, [1, 2]), flat), columns: g.sum(b, x, [0]), turned: g.dot(b, g.fill(b, 1, [1, 6]), x, false, true),
+  }))
+  await runner.write("x", f32([4, 6], Array.from({ length: 24 }, (_, i) => i)))
+  const out = await runner.step({})
+  assert.equal(out["wide"], f32([1, 6], [36, 40, 44, 48, 52, 56]))
+  assert.equal(out["columns"], f32([6], [36, 40, 44, 48, 52, 56]))
+  assert.equal(out["tall"], f32([1, 12], [12, 14, 16, 18, 20, 22, 24, 26, 28, 30, 32, 34]))
+  assert.equal(out["turned"], f32([1, 4], [15, 51, 87, 123]))
+  runner.dispose()
+})
+
+test("wrong calls are refused with the name of the input", async () => {
+  const { device } = await wasm()
+  const b = createBuilder()
+  const [s, x] = [b.input("s", "state", "f32", [2]), b.input("x", "batch", "f32", [2])]
+  const runner = await device.load(programOf([s, x], { y: g.add(b, s, x) }))
+  const refused = async (call: Promise<unknown>, pattern: RegExp): Promise<void> => {
+    try {
+      await call
+    } catch (error) {
+      assert.match(String(error), pattern)
+      return
+    }
+    assert.unreachable(`not refused: ${pattern}`)
+  }
+  await refused(runner.step({ x: f32([2], [1, 2]) }), /state s was never set/)
+  await runner.write("s", f32([2], [1, 2]))
+  await refused(runner.step({}), /lacks x/)
+  await refused(runner.step({ x: f32([3], [1, 2, 3]) }), /x is f32\[3\] instead of f32\[2\]/)
+  await refused(runner.write("x", f32([2], [1, 2])), /no state input x/)
+  runner.dispose()
+})
+
+test.run()
