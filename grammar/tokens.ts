@@ -79,6 +79,13 @@ const contextualWords: readonly TokenType[] = [
   Require, Part, Forward, State, Update, Stage, MapWord, Via, When, Encode, Decode, At, Into,
 ]
 
+const textsOf = (types: readonly TokenType[]): ReadonlySet<string> => new Set(types.map((type) => String(type.PATTERN)))
+
+/** Words that mean something by themselves where a name could stand. */
+export const contextualNames: ReadonlySet<string> = textsOf(contextualWords)
+export const reservedNames: ReadonlySet<string> = textsOf(reserved)
+export const verbNames: ReadonlySet<string> = new Set(["train", "distill", "quantize", "evaluate", "generate", "load", "prune", "merge"])
+
 /** The words that begin an item, for 'did you mean'. */
 export const itemWords: readonly string[] = [
   "use", "param", "let", "model", "layer", "primitive", "fn", "optimizer", "curriculum", "format", "encoding", "expect", "export", "example",
