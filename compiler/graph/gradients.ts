@@ -51,6 +51,7 @@ function pow({ b, node, y: result, u, wanted }: GradientCall<"pow">): readonly (
   const [x, y] = [inputOf(node.inputs, 0), inputOf(node.inputs, 1)]
   const byX = (): Node => {
     if (y.op === "fill") {
+      if (y.args.value === 0) return g.zerosLike(b, x)
       const slope = y.args.value === 2 ? x : g.pow(b, x, y.args.value - 1)
       return g.mul(b, u, g.mul(b, slope, y.args.value))
     }

@@ -1,15 +1,12 @@
 /** What every device must agree on with the reference: each op, each gradient, and whole training steps. */
-import { createBuilder } from "../../compiler/graph/builder.ts"
+import { createCaseInputs, weightedLoss } from "../../compiler/graph/case-inputs.ts"
 import { gradients } from "../../compiler/graph/gradient.ts"
 import { gradientRules } from "../../compiler/graph/gradients.ts"
-import type { Node, NodeOf, Op, Output, Program } from "../../compiler/graph/node.ts"
-import { size } from "../../compiler/graph/node.ts"
-import * as g from "../../compiler/graph/ops.ts"
-import { fillUniform, hash32 } from "../../compiler/graph/random.ts"
+import type { Op, Output, Program } from "../../compiler/graph/node.ts"
+import type { CaseGraph } from "../../compiler/graph/op-cases.ts"
+import { opCases } from "../../compiler/graph/op-cases.ts"
 import { reachable } from "../../compiler/graph/walk.ts"
 import type { Device, HostTensor } from "../device.ts"
-import type { CaseGraph, CaseInputs } from "./conformance-cases.ts"
-import { opCases } from "./conformance-cases.ts"
 import { trainingCases } from "./conformance-training.ts"
 import { createReference } from "./reference.ts"
 
@@ -38,49 +35,10 @@ const exact: Tolerance = { absolute: 0, relative: 0 }
 const close: Tolerance = { absolute: 4e-6, relative: 1e-5 }
 const loose: Tolerance = { absolute: 2e-5, relative: 1e-4 }
 
-/** A case under construction: inputs get values that depend on the case's name and their number alone. */
-export function createCaseInputs(name: string): { readonly inputs: CaseInputs; readonly feeds: Record<string, HostTensor>; readonly nodes: NodeOf<"input">[] } {
-  const b = createBuilder()
-  const feeds: Record<string, HostTensor> = {}
-  const nodes: NodeOf<"input">[] = []
-
-  function declare(tensor: HostTensor): Node {
-    const label = `in${nodes.length}`
-    const node = b.input(label, "batch", tensor.dtype, tensor.shape)
-    feeds[label] = tensor
-    nodes.push(node)
-    return node
-  }
-
-  function uniform(n: number): Float32Array {
-    const numbers = new Float32Array(n)
-    fillUniform({ seed: 1, stream: hash32(name), step: 0, row: nodes.length }, numbers)
-    return numbers
-  }
-
-  const inputs: CaseInputs = {
-    b,
-    f32: (shape, low = -1, high = 1) => declare({ shape, dtype: "f32", data: uniform(size(shape)).map((x) => low + (high - low) * x) }),
-    i32: (shape, low, high) => declare({ shape, dtype: "i32", data: Int32Array.from(uniform(size(shape)), (x) => Math.floor(low + (high - low) * x)) }),
-    bool: (shape) => declare({ shape, dtype: "bool", data: Uint8Array.from(uniform(size(shape)), (x) => (x < 0.5 ? 0 : 1)) }),
-    given(values, shape = [values.length], dtype = "f32") {
-      const data = dtype === "f32" ? Float32Array.from(values) : dtype === "i32" ? Int32Array.from(values) : Uint8Array.from(values)
-      return declare({ shape, dtype, data })
-    },
-  }
-  return { inputs, feeds, nodes }
-}
-
 function caseOf(name: string, graph: CaseGraph, tolerance: Tolerance): ConformanceCase {
   const { inputs, feeds, nodes } = createCaseInputs(name)
   const outputs = graph(inputs).map((node, i): Output => ({ name: `out${i}`, node }))
   return { name, program: { name, inputs: nodes, outputs }, state: {}, batches: [feeds], tolerance }
-}
-
-/** A weighted sum of all f32 outputs, so that every element has a gradient of its own. */
-export function weightedLoss(inputs: CaseInputs, outputs: readonly Node[]): Node | null {
-  const terms = outputs.filter((node) => node.dtype === "f32").map((node) => g.sum(inputs.b, g.mul(inputs.b, node, inputs.f32(node.shape, 0.5, 1.5))))
-  return terms.length === 0 ? null : terms.reduce((sum, term) => g.add(inputs.b, sum, term))
 }
 
 /** Gradients of a case's outputs by its f32 inputs; null where there are none. */

@@ -2,20 +2,9 @@
  * Small graphs for every op, with inputs. The same table serves the devices (against the reference) and the gradient rules
  * (against finite differences), so its type demands an entry for each op.
  */
-import type { Builder } from "../../compiler/graph/builder.ts"
-import type { AttendArgs, DType, Node, Op, Shape } from "../../compiler/graph/node.ts"
-import * as g from "../../compiler/graph/ops.ts"
-
-/** Declares inputs together with their values. */
-export interface CaseInputs {
-  readonly b: Builder
-  /** Uniform numbers between `low` and `high`. */
-  f32(shape: Shape, low?: number, high?: number): Node
-  i32(shape: Shape, low: number, high: number): Node
-  bool(shape: Shape): Node
-  /** Chosen values. */
-  given(values: readonly number[], shape?: Shape, dtype?: DType): Node
-}
+import type { CaseInputs } from "./case-inputs.ts"
+import type { AttendArgs, DType, Node, Op, Shape } from "./node.ts"
+import * as g from "./ops.ts"
 
 /** The outputs of a case. */
 export type CaseGraph = (c: CaseInputs) => readonly Node[]
