@@ -7,7 +7,7 @@ import { float, int, tensor, unknown } from "../make.ts"
 import { opaqueOf } from "../poly.ts"
 import type { Context, FloatValue, Primitive, TensorValue, Value } from "../value.ts"
 import { collapse } from "./loss.ts"
-import { selectTensor } from "./number.ts"
+import { binaryTensor, selectTensor } from "./number.ts"
 import { broadcastShapes, isShape } from "./shape-dims.ts"
 import type { PrimitiveTable } from "./table.ts"
 import type { Operand } from "./tensor-values.ts"
@@ -148,6 +148,33 @@ function onTensor(value: Value, ctx: Context, make: (b: Builder, x: Node) => Nod
   return { ...x, node: lowered(ctx, (b) => make(b, nodeOf(x, ctx))) }
 }
 
+// ---------------------------------------------------------------- amounts and conditions
+
+/** steps_in(amount, total): a quantity or an int of steps is itself, a float a share of `total`. */
+const stepsIn: Primitive = (args, site, ctx) => {
+  const [amount, total] = [arg(args, "amount"), arg(args, "total")]
+  if (amount.kind === "unknown") return unknown("number", site.span)
+  if (amount.kind === "quantity" && amount.unit === "steps") return float(amount.value, amount.origin)
+  if (amount.kind === "int") return float(ctx.known(amount.poly), amount.origin)
+  if (amount.kind === "float") {
+    return total.kind === "tensor" ? binaryTensor("*", amount, total, site, ctx) : float(product(amount, total, ctx), site.span, pendingOf(amount, total))
+  }
+  return ctx.report(diagnostic("SLM2106", argSpan(site, "amount"), `an amount of steps is \`100 steps\` or a share of the run, \`5%\`, not ${kindOf(amount)}`))
+}
+
+function product(a: Value, b: Value, ctx: Context): number | null {
+  const [m, n] = [numberOf(a, ctx), numberOf(b, ctx)]
+  return m === null || n === null ? null : m * n
+}
+
+/** ensure(value, condition, message): the value, unless the condition is false. */
+const ensure: Primitive = (args, site, ctx) => {
+  const [value, condition, message] = [arg(args, "value"), arg(args, "condition"), arg(args, "message")]
+  if (condition.kind !== "bool" || condition.value !== false) return value
+  const text = message.kind === "string" && message.value !== null ? message.value : "a condition of the library does not hold"
+  return ctx.report(diagnostic("SLM2200", argSpan(site, "condition"), text))
+}
+
 export const numberPrimitives: PrimitiveTable = {
   exp: elementwise(ops.exp, expNumber),
   log: elementwise(ops.log, logNumber),
@@ -165,4 +192,5 @@ export const numberPrimitives: PrimitiveTable = {
   max: extreme("max"),
   min: extreme("min"),
   where, narrow, to_int: toInt, to_float: toFloat, stop_gradient: stopGradient,
+  steps_in: stepsIn, ensure,
 }

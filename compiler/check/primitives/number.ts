@@ -8,7 +8,7 @@ import type { Builder } from "../../graph/builder.ts"
 import type { DType, Node } from "../../graph/node.ts"
 import * as ops from "../../graph/ops.ts"
 import { error, float, list, record, tensor, unknown } from "../make.ts"
-import type { CallSite, Context, LossValue, TensorValue, Value } from "../value.ts"
+import type { CallSite, Context, Dim, LossValue, TensorValue, Value } from "../value.ts"
 import { addLosses, collapse, scaleLoss } from "./loss.ts"
 import { maskAnd } from "./layers.ts"
 import { matmulValue } from "./tensor-products.ts"
@@ -168,6 +168,10 @@ function chosen(condition: TensorValue, a: Operand, b: Operand, site: CallSite, 
   const shape = broadcastShapes([condition, a, b].map((v) => (v.kind === "tensor" ? v.shape : [])), "the choice", site, ctx)
   if (!isShape(shape)) return shape
   const node = lowered(ctx, (g) => ops.where(g, nodeOf(condition, ctx), operandNode(a, dtype, g, ctx), operandNode(b, dtype, g, ctx)))
-  return tensor(dtype, shape, node, site.span)
+  return tensor(dtype, shape, node, site.span, vocabOf(a, b) ?? vocabOf(b, a))
 }
 
+/** Ids stay ids of their vocabulary where the other choice is a number: -1 marks what does not count. */
+function vocabOf(ids: Operand, other: Operand): Dim | null {
+  return ids.kind === "tensor" && (other.kind === "int" || (other.kind === "tensor" && other.vocab !== null)) ? ids.vocab : null
+}

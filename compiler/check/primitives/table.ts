@@ -12,6 +12,7 @@
 import type { Primitive } from "../value.ts"
 import { initPrimitives } from "./init.ts"
 import { layerPrimitives } from "./layers.ts"
+import { instancePrimitives } from "./layers-instance.ts"
 import { lossPrimitives } from "./loss.ts"
 import { numberPrimitives } from "./number-functions.ts"
 import { shapePrimitives } from "./shape.ts"
@@ -22,7 +23,7 @@ import { tensorPrimitives } from "./tensor.ts"
 export type PrimitiveTable = Readonly<Record<string, Primitive>>
 
 const tables: readonly PrimitiveTable[] = [
-  numberPrimitives, tensorPrimitives, productPrimitives, listPrimitives, shapePrimitives, layerPrimitives, lossPrimitives, initPrimitives,
+  numberPrimitives, tensorPrimitives, productPrimitives, listPrimitives, shapePrimitives, layerPrimitives, instancePrimitives, lossPrimitives, initPrimitives,
 ]
 
 export const primitives: ReadonlyMap<string, Primitive> = new Map(tables.flatMap((table) => Object.entries(table)))
