@@ -149,7 +149,7 @@ function items(value: Json | undefined): readonly Json[] {
 // ---------------------------------------------------------------- characters as bytes
 
 /** GPT-2's alphabet: a printable character for each byte. */
-const ALPHABET: readonly string[] = alphabet()
+export const byteTexts: readonly string[] = alphabet()
 
 function alphabet(): string[] {
   const printable = (byte: number): boolean => (byte >= 33 && byte <= 126) || (byte >= 161 && byte <= 172) || byte >= 174
@@ -159,7 +159,7 @@ function alphabet(): string[] {
 
 /** A text as GPT-2 writes its bytes: ` é` is `ĠÃ©`. */
 export function bytesAsText(token: string): string {
-  return Array.from(new TextEncoder().encode(token), (byte) => ALPHABET[byte]!).join("")
+  return Array.from(new TextEncoder().encode(token), (byte) => byteTexts[byte]!).join("")
 }
 
 /**
