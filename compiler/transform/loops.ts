@@ -77,6 +77,16 @@ function cutBody(body: Body, carries: number, needed: Needed): Body {
 
 /** Drops results, carries and scanned inputs of loops that no used output depends on. */
 export function pruneLoops(program: Program): Program {
+  let current = program
+  // What one loop no longer takes, another need no longer make.
+  for (;;) {
+    const next = pruneOnce(current)
+    if (next === current) return current
+    current = next
+  }
+}
+
+function pruneOnce(program: Program): Program {
   const used = new Map<Body, Set<number>>()
   for (const node of allLoops(program)) used.set(node.args.body, (used.get(node.args.body) ?? new Set()).add(node.args.output))
   const cut = new Map<Body, Cut>()
