@@ -145,18 +145,22 @@ const unfinished: ReadonlySet<TokenType> = new Set([
   t.LCurly, t.RecordOpen, t.BlockOpen, t.With, t.If, t.Then, t.Else, t.Let,
 ])
 
+/** After these a `name =` or `name:` is no new entry; after an operator it is, and the operator's value is missing. */
+const opensEntry: ReadonlySet<TokenType> = new Set([t.LCurly, t.RecordOpen, t.BlockOpen, t.Comma, t.Let, t.Dot])
+
 function breaksHere(state: State, tokens: readonly IToken[], i: number, previous: IToken | undefined): boolean {
   const token = tokens[i]
   if (token === undefined || previous === undefined || !placeOf(token).first) return false
   const open = state.frames.at(-1)?.open ?? null
   if (open !== null && open.tokenType !== t.LCurly && open.tokenType !== t.RecordOpen && open.tokenType !== t.BlockOpen) return false
+  const next = tokens[i + 1]?.tokenType
   if (unfinished.has(previous.tokenType)) {
     // a reserved word that was used as a name (`x.with`) ends its line after all
-    const before = state.out.at(-2)
-    if (!(t.reserved.includes(previous.tokenType) && before?.tokenType === t.Dot)) return false
+    const named = t.reserved.includes(previous.tokenType) && state.out.at(-2)?.tokenType === t.Dot
+    const begins = !opensEntry.has(previous.tokenType) && isWord(token) && (next === t.Equals || next === t.Colon)
+    return named ? !continuing.has(token.tokenType) : begins
   }
   if (open === null && token.tokenType === t.LCurly) return false
-  const next = tokens[i + 1]?.tokenType
   if (continuingWords.has(token.tokenType)) return next === t.Colon || next === t.Equals || next === t.FatArrow
   return !continuing.has(token.tokenType)
 }

@@ -54,8 +54,9 @@ export class RecoveringParser extends CstParser {
 
   // ------------------------------------------------------------ overrides of Chevrotain's recovery
 
-  protected override canTokenTypeBeInsertedInRecovery(type: TokenType): boolean {
-    return type === t.Equals || type === t.Colon
+  /** A guessed token makes a second mistake of one; the rest of the entry is skipped instead. */
+  protected override canTokenTypeBeInsertedInRecovery(): boolean {
+    return false
   }
 
   protected override canTokenTypeBeDeletedInRecovery(expected: TokenType): boolean {
