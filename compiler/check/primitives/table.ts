@@ -14,6 +14,7 @@ import { initPrimitives } from "./init.ts"
 import { layerPrimitives } from "./layers.ts"
 import { instancePrimitives } from "./layers-instance.ts"
 import { lossPrimitives } from "./loss.ts"
+import { vocabularyPrimitives } from "./loss-vocabulary.ts"
 import { numberPrimitives } from "./number-functions.ts"
 import { shapePrimitives } from "./shape.ts"
 import { listPrimitives } from "./tensor-lists.ts"
@@ -23,7 +24,7 @@ import { tensorPrimitives } from "./tensor.ts"
 export type PrimitiveTable = Readonly<Record<string, Primitive>>
 
 const tables: readonly PrimitiveTable[] = [
-  numberPrimitives, tensorPrimitives, productPrimitives, listPrimitives, shapePrimitives, layerPrimitives, instancePrimitives, lossPrimitives, initPrimitives,
+  numberPrimitives, tensorPrimitives, productPrimitives, listPrimitives, shapePrimitives, layerPrimitives, instancePrimitives, lossPrimitives, vocabularyPrimitives, initPrimitives,
 ]
 
 export const primitives: ReadonlyMap<string, Primitive> = new Map(tables.flatMap((table) => Object.entries(table)))
