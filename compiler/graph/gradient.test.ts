@@ -1,3 +1,4 @@
+import fc from "fast-check"
 import { test } from "uvu"
 import * as assert from "uvu/assert"
 import { createBuilder } from "./builder.ts"
@@ -166,6 +167,27 @@ test("second derivatives of composites go through their decomposition", () => {
   const plain = (y: Node): Node => spelledOut(b, y, [x, s])
   const ruled = second(g.rmsNorm(b, x, s, 1e-3))
   second(plain(g.rmsNorm(b, x, s, 1e-3))).forEach((v, i) => assert.ok(Math.abs(v - (ruled[i] ?? NaN)) < 1e-10))
+})
+
+test("property: gradients of micro-batches add up to that of the batch, however it is cut", () => {
+  const [rows, width, classes] = [7, 4, 5]
+  const x = Array.from({ length: rows * width }, (_, i) => Math.sin(i * 1.3))
+  const labels = Array.from({ length: rows }, (_, i) => (i === 2 ? -1 : (i * 3) % classes))
+  const slope = (from: number, to: number): number[] => {
+    const b = createBuilder()
+    const n = to - from
+    const w = g.reshape(b, g.sin(b, g.cast(b, g.iota(b, [width * classes]), "f32")), [width, classes])
+    const given = g.literal(b, x.slice(from * width, to * width), [n, width])
+    const hidden = g.rmsNorm(b, given, g.fill(b, 1, [width]), 1e-5)
+    const loss = g.sum(b, g.crossEntropy(b, g.matmul(b, hidden, w), g.literal(b, labels.slice(from, to), [n], "i32")))
+    return numbers(gradients(b, loss, [w]), {})[0] ?? []
+  }
+  const whole = slope(0, rows)
+  fc.assert(fc.property(fc.uniqueArray(fc.integer({ min: 1, max: rows - 1 })), (cuts) => {
+    const ends = [...cuts.sort((p, q) => p - q), rows]
+    const parts = ends.map((end, i) => slope(i === 0 ? 0 : ends[i - 1] ?? 0, end))
+    return whole.every((v, i) => Math.abs(v - parts.reduce((sum, part) => sum + (part[i] ?? NaN), 0)) < 1e-12)
+  }), { numRuns: 50, seed: 5 })
 })
 
 test("a deep graph does not exhaust the stack", () => {

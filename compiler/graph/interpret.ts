@@ -35,8 +35,8 @@ function fed(_: Data, node: NodeOf<"input">, __: readonly Value[], run: Run): Da
   if (given.dtype !== node.dtype || given.data.length !== size(node.shape) || given.shape.join() !== node.shape.join()) {
     throw new Error(`interpret: input ${node.args.name} is ${given.dtype}[${given.shape.join(", ")}] instead of ${node.dtype}[${node.shape.join(", ")}]`)
   }
-  const own = allocate(node.dtype, 0, run.precision)
-  if (own.constructor === given.data.constructor) return given.data
+  const double = given.data instanceof Float64Array
+  if (node.dtype !== "f32" || double === (run.precision === "f64")) return given.data
   const converted = allocate(node.dtype, given.data.length, run.precision)
   converted.set(given.data)
   return converted

@@ -20,12 +20,12 @@ const others: ReadonlySet<Op> = new Set<Op>(["pad", "concat", "iota", "window", 
 export function folded(b: Builder, node: Node): Node | null {
   if (node.inputs.length > 0 && node.inputs.every((x) => x.op === "fill")) {
     if (movement.has(node.op)) return node.inputs[0]?.op === "fill" ? filled(b, node, node.inputs[0].args.value) : null
-    if (elementwise.has(node.op)) return filled(b, node, valuesOf(node, [])[0] ?? 0)
+    if (elementwise.has(node.op)) return filled(b, node, valuesOf(node, "one element")[0] ?? 0)
   }
   const constant = node.inputs.every((x) => x.op === "fill" || x.op === "literal")
   const known = elementwise.has(node.op) || movement.has(node.op) || others.has(node.op)
   if (!constant || !known || size(node.shape) > largest || node.inputs.some((x) => size(x.shape) > largest)) return null
-  const values = valuesOf(node, null)
+  const values = valuesOf(node, "all elements")
   const [first = 0] = values
   if (values.every((x) => Object.is(x, first))) return filled(b, node, first)
   return b.make("literal", { values, shape: node.shape, dtype: node.dtype }, [], node.note)
@@ -35,10 +35,10 @@ function filled(b: Builder, node: Node, value: number): Node {
   return b.make("fill", { value, shape: node.shape, dtype: node.dtype }, [], node.note)
 }
 
-/** Computes the node in a graph of its own; with `shape`, its fills are made that small first. */
-function valuesOf(node: Node, shape: readonly [] | null): number[] {
+/** Computes the node in a graph of its own; of an elementwise op over fills one element is enough. */
+function valuesOf(node: Node, extent: "one element" | "all elements"): number[] {
   const alone = createBuilder()
-  const inputs = node.inputs.map((x) => (x.op === "fill" && shape !== null ? alone.make("fill", { ...x.args, shape }, []) : copy(alone, x, [])))
+  const inputs = node.inputs.map((x) => (x.op === "fill" && extent === "one element" ? alone.make("fill", { ...x.args, shape: [] }, []) : copy(alone, x, [])))
   const [result] = evaluate([copy(alone, node, inputs)])
   return [...(result?.data ?? [])]
 }
