@@ -146,7 +146,7 @@ const unfinished: ReadonlySet<TokenType> = new Set([
 ])
 
 /** After these a `name =` or `name:` is no new entry; after an operator it is, and the operator's value is missing. */
-const opensEntry: ReadonlySet<TokenType> = new Set([t.LCurly, t.RecordOpen, t.BlockOpen, t.Comma, t.Let, t.Dot])
+const opensEntry: ReadonlySet<TokenType> = new Set([t.LCurly, t.RecordOpen, t.BlockOpen, t.Comma, t.Let])
 
 function breaksHere(state: State, tokens: readonly IToken[], i: number, previous: IToken | undefined): boolean {
   const token = tokens[i]

@@ -1,0 +1,88 @@
+import { readdirSync, readFileSync, writeFileSync } from "node:fs"
+import { join } from "node:path"
+import { fileURLToPath } from "node:url"
+import { test } from "uvu"
+import * as assert from "uvu/assert"
+import type { Diagnostic, Source } from "../grammar/diagnostic.ts"
+import { parse } from "../grammar/parse.ts"
+import { lineIndex, positionAt } from "../grammar/position.ts"
+import { format } from "../grammar/print.ts"
+import { renderDiagnostics } from "../grammar/render.ts"
+
+/**
+ * Runs `spec/tests/<chapter>/{accept,reject}/*.slm`. An accepted case has no diagnostics and survives the formatter. A
+ * rejected one starts with a line `// expect SLM1003 at 4:7` for each diagnostic, in order of place, and has its rendered
+ * diagnostics beside it in `NAME.txt`; `UPDATE=1` writes these anew.
+ */
+type Diagnose = (source: Source) => readonly Diagnostic[]
+
+/** What finds the mistakes of a chapter's cases. Chapters after the syntax add the checker here. */
+const chapters: Readonly<Record<string, Diagnose>> = {
+  syntax: (source) => parse(source).diagnostics,
+}
+
+const root = fileURLToPath(new URL("./tests/", import.meta.url))
+
+function casesIn(folder: string): readonly string[] {
+  return readdirSync(folder, { withFileTypes: true }).filter((f) => f.isFile() && f.name.endsWith(".slm")).map((f) => f.name).sort()
+}
+
+function foldersIn(folder: string): readonly string[] {
+  return readdirSync(folder, { withFileTypes: true }).filter((f) => f.isDirectory()).map((f) => f.name).sort()
+}
+
+function place(d: Diagnostic, source: Source): string {
+  const { line, column } = positionAt(lineIndex(source.text), d.span.start)
+  return `${d.code} at ${line}:${column}`
+}
+
+function show(diagnostics: readonly Diagnostic[], source: Source): string {
+  return renderDiagnostics(diagnostics, new Map([[source.id, source]]), { color: false })
+}
+
+function expected(text: string): readonly string[] {
+  const found: string[] = []
+  for (const line of text.split("\n")) {
+    const match = /^\/\/ expect (SLM\d+ at \d+:\d+)$/.exec(line.trimEnd())
+    if (match?.[1] === undefined) break
+    found.push(match[1])
+  }
+  return found
+}
+
+function accept(folder: string, name: string, diagnose: Diagnose): void {
+  const source = { id: name, text: readFileSync(join(folder, name), "utf8") }
+  assert.is(show(diagnose(source), source), "")
+  const once = { id: name, text: format(parse(source).module, source) }
+  assert.is(format(parse(once).module, once), once.text, "formatting again changes nothing")
+  assert.is(show(diagnose(once), once), "")
+}
+
+function reject(folder: string, name: string, diagnose: Diagnose): void {
+  const source = { id: name, text: readFileSync(join(folder, name), "utf8") }
+  const diagnostics = diagnose(source)
+  const want = expected(source.text)
+  assert.ok(want.length > 0, "a rejected case says what is expected")
+  assert.equal(diagnostics.map((d) => place(d, source)), want, show(diagnostics, source))
+  const snapshot = join(folder, name.replace(/\.slm$/, ".txt"))
+  const shown = show(diagnostics, source)
+  if (process.env["UPDATE"] === "1") writeFileSync(snapshot, shown)
+  assert.fixture(readFileSync(snapshot, "utf8"), shown)
+}
+
+for (const chapter of foldersIn(root)) {
+  for (const kind of foldersIn(join(root, chapter))) {
+    const folder = join(root, chapter, kind)
+    for (const name of casesIn(folder)) {
+      test(`${chapter}/${kind}/${name}`, () => {
+        const diagnose = chapters[chapter]
+        if (diagnose === undefined) throw new Error(`spec: nothing is registered to run the chapter ${chapter}`)
+        if (kind === "accept") accept(folder, name, diagnose)
+        else if (kind === "reject") reject(folder, name, diagnose)
+        else throw new Error(`spec: ${kind} is neither accept nor reject`)
+      })
+    }
+  }
+}
+
+test.run()
