@@ -29,7 +29,7 @@ export type Seed = readonly [value: Node, upstream: Node]
 export function backward(b: Builder, seeds: readonly Seed[], wrt: readonly Node[], cut = false): (Node | null)[] {
   for (const node of wrt) if (node.dtype !== "f32") throw new Error(`gradient: %${node.id} (${node.op}) is ${node.dtype}; only f32 has gradients`)
   const order = reachable(seeds.map(([value]) => value))
-  const active = activeNodes(order, wrt, cut)
+  const active = activeNodes(order, wrt)
   const upstream = new Map<Node, Node>()
   const leaves = new Set(cut ? wrt : [])
 
@@ -53,12 +53,12 @@ export function backward(b: Builder, seeds: readonly Seed[], wrt: readonly Node[
 }
 
 /** The nodes of `order` whose value depends on one of `wrt` in a way that has a gradient. */
-function activeNodes(order: readonly Node[], wrt: readonly Node[], cut: boolean): Set<Node> {
+function activeNodes(order: readonly Node[], wrt: readonly Node[]): Set<Node> {
   const asked = new Set(wrt)
   const active = new Set<Node>()
   for (const node of order) {
     const depends = gradientRules[node.op] !== "none" && node.dtype === "f32" && node.inputs.some((x) => active.has(x))
-    if (asked.has(node) || (depends && !(cut && asked.has(node)))) active.add(node)
+    if (depends || asked.has(node)) active.add(node)
   }
   return active
 }
