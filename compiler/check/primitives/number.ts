@@ -7,7 +7,7 @@ import { diagnostic } from "../../../grammar/diagnostic.ts"
 import type { Builder } from "../../graph/builder.ts"
 import type { DType, Node } from "../../graph/node.ts"
 import * as ops from "../../graph/ops.ts"
-import { error, float, list, record, tensor, unknown } from "../make.ts"
+import { bool, error, float, list, record, tensor, unknown } from "../make.ts"
 import type { CallSite, Context, Dim, LossValue, TensorValue, Value } from "../value.ts"
 import { addLosses, collapse, scaleLoss } from "./loss.ts"
 import { maskAnd } from "./layers.ts"
@@ -50,6 +50,7 @@ const operators: Readonly<Partial<Record<BinaryOp, Arithmetic>>> = {
 export function binaryTensor(op: BinaryOp, left: Value, right: Value, site: CallSite, ctx: Context): Value {
   if (left.kind === "error" || right.kind === "error") return error
   if (left.kind === "unknown" || right.kind === "unknown") return unknown("number", site.span)
+  if ((op === "==" || op === "!=") && (left.kind === "none" || right.kind === "none")) return bool(op === "!=", site.span)
   if (left.kind === "mask" && right.kind === "mask" && op === "&") return maskAnd(left, right, site, ctx)
   if (left.kind === "loss" || right.kind === "loss") {
     const kept = lossOperator(op, left, right, site, ctx)

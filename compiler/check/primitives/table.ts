@@ -10,13 +10,16 @@
  * Mistakes go to `ctx.report(diagnostic(code, site.args.get("x") ?? site.span, …))`, whose result is the value to return.
  */
 import type { Primitive } from "../value.ts"
+import { dataPrimitives } from "./data.ts"
 import { initPrimitives } from "./init.ts"
 import { layerPrimitives } from "./layers.ts"
+import { descendPrimitives } from "./layers-descend.ts"
 import { instancePrimitives } from "./layers-instance.ts"
 import { lossPrimitives } from "./loss.ts"
 import { vocabularyPrimitives } from "./loss-vocabulary.ts"
 import { numberPrimitives } from "./number-functions.ts"
 import { shapePrimitives } from "./shape.ts"
+import { stagePrimitives } from "./stages.ts"
 import { listPrimitives } from "./tensor-lists.ts"
 import { productPrimitives } from "./tensor-products.ts"
 import { tensorPrimitives } from "./tensor.ts"
@@ -24,7 +27,8 @@ import { tensorPrimitives } from "./tensor.ts"
 export type PrimitiveTable = Readonly<Record<string, Primitive>>
 
 const tables: readonly PrimitiveTable[] = [
-  numberPrimitives, tensorPrimitives, productPrimitives, listPrimitives, shapePrimitives, layerPrimitives, instancePrimitives, lossPrimitives, vocabularyPrimitives, initPrimitives,
+  numberPrimitives, tensorPrimitives, productPrimitives, listPrimitives, shapePrimitives, layerPrimitives, instancePrimitives, descendPrimitives, lossPrimitives, vocabularyPrimitives, initPrimitives,
+  dataPrimitives, stagePrimitives,
 ]
 
 export const primitives: ReadonlyMap<string, Primitive> = new Map(tables.flatMap((table) => Object.entries(table)))
