@@ -14,7 +14,7 @@ import type { Poly } from "./poly.ts"
  */
 export type Value =
   | IntValue | FloatValue | BoolValue | StringValue | NoneValue | SymbolValue | QuantityValue | ListValue | RecordValue
-  | ClosureValue | PrimitiveValue | TemplateValue | SpecValue | InstanceValue | OptimizerValue | CurriculumValue | FormatValue
+  | ClosureValue | PrimitiveValue | DefinitionValue | TemplateValue | SpecValue | InstanceValue | OptimizerValue | CurriculumValue | FormatValue
   | EncodingValue | TensorValue | LossValue | MaskValue | InitValue | ArtifactValue | MixValue | AddressValue | UnknownValue | ErrorValue
 
 /** Where a value came from, for secondary labels: `vocab 2048 (from `words`, line 9)`. */
@@ -31,7 +31,8 @@ export interface NoneValue extends Traced { readonly kind: "none" }
 export interface SymbolValue extends Traced { readonly kind: "symbol"; readonly name: string }
 /** `200 steps`, `2 MB`. `%` becomes a float at once and never a quantity. */
 export interface QuantityValue extends Traced { readonly kind: "quantity"; readonly value: number; readonly unit: string }
-export interface ListValue extends Traced { readonly kind: "list"; readonly items: readonly Value[] }
+/** `count`: the length is not known yet; the only item stands for all (a definition is being checked). */
+export interface ListValue extends Traced { readonly kind: "list"; readonly items: readonly Value[]; readonly count?: Poly }
 export interface RecordValue extends Traced { readonly kind: "record"; readonly fields: ReadonlyMap<string, Value> }
 
 /** A function of the language with the names it was made under. */
@@ -42,6 +43,9 @@ export interface ClosureValue extends Traced {
   readonly scope: Scope
 }
 export interface PrimitiveValue extends Traced { readonly kind: "primitive"; readonly name: string; readonly code: Fn }
+
+/** `adamw`: an optimiser, curriculum or encoding, not yet called. */
+export interface DefinitionValue extends Traced { readonly kind: "definition"; readonly code: Optimizer | Curriculum | Encoding; readonly scope: Scope }
 
 /** `Linear`: a definition, not yet applied. */
 export interface TemplateValue extends Traced { readonly kind: "template"; readonly code: Definition; readonly scope: Scope }
@@ -61,6 +65,7 @@ export interface InstanceValue extends Traced {
   readonly spec: SpecValue
   readonly args: ReadonlyMap<string, Value> // with defaults
   readonly members: ReadonlyMap<string, Value> // weights as tensors, parts as instances or lists of them, lets
+  readonly weights: ReadonlyMap<string, WeightInfo> // of those members that are weights
   readonly scope: Scope // args and members, for forward
 }
 

@@ -1,0 +1,216 @@
+/** Calls: what can be called, and what that means. Binding of arguments is in `arguments.ts`. */
+import type { CallExpr, Expr, PipeExpr, StageExpr, TypeExpr } from "../../grammar/ast.ts"
+import { diagnostic } from "../../grammar/diagnostic.ts"
+import type { Span } from "../../grammar/diagnostic.ts"
+import type { Bound, Given } from "./arguments.ts"
+import { bindArguments } from "./arguments.ts"
+import { curriculumOf } from "./curriculum.ts"
+import { kindOf } from "./describe.ts"
+import { evaluate } from "./evaluate.ts"
+import { callFrozen, callInstance } from "./forward.ts"
+import type { Machine } from "./machine.ts"
+import { moved } from "./machine.ts"
+import { error, unknown } from "./make.ts"
+import { primitives } from "./primitives/table.ts"
+import { inner, lookup, reportUnknownName } from "./scopes.ts"
+import { capitalsOf } from "./shapes.ts"
+import { listed } from "./suggest.ts"
+import { coerce } from "./types.ts"
+import { runRequires } from "./instance.ts"
+import type { ClosureValue, DefinitionValue, Dim, PrimitiveValue, Scope, TemplateValue, Value } from "./value.ts"
+
+/** Where a call stands. */
+export interface Site { readonly span: Span; readonly callee: Span }
+
+export function evaluateCall(expr: CallExpr, scope: Scope, m: Machine): Value {
+  const callee = evaluate(expr.callee, scope, m)
+  const given = expr.args.map((a): Given => ({ name: a.name, expr: a.value, scope, value: null, span: a.span }))
+  return call(callee, given, { span: expr.span, callee: expr.callee.span }, m)
+}
+
+/** `x |> f(y)` is `f(x, y)`, `x |> f` is `f(x)`. */
+export function applyPipe(expr: PipeExpr, scope: Scope, m: Machine): Value {
+  const left = evaluate(expr.left, scope, m)
+  const first: Given = { name: null, expr: null, scope, value: left, span: expr.left.span }
+  const isCall = expr.right.kind === "call"
+  const calleeExpr: Expr = expr.right.kind === "call" ? expr.right.callee : expr.right
+  const callee = evaluate(calleeExpr, scope, m)
+  const rest = expr.right.kind === "call" ? expr.right.args.map((a): Given => ({ name: a.name, expr: a.value, scope, value: null, span: a.span })) : []
+  void isCall
+  if (left.kind === "error") {
+    evaluateLoosely(rest, m)
+    return error
+  }
+  return call(callee, [first, ...rest], { span: expr.right.span, callee: calleeExpr.span }, m)
+}
+
+/** `verb SUBJECT into TARGET { … }` is the call of the function of that name. */
+export function applyStage(expr: StageExpr, scope: Scope, m: Machine): Value {
+  const callee = lookup(expr.verb, scope, m) ?? reportUnknownName(expr.verb, expr.verbSpan, scope, m)
+  const given: Given[] = [expr.subject, expr.into].filter((e): e is Expr => e !== null).map((e) => ({ name: null, expr: e, scope, value: null, span: e.span }))
+  given.push(...expr.fields.map((f): Given => ({ name: f.name, expr: f.value, scope, value: null, span: f.span })))
+  return call(callee, given, { span: expr.span, callee: expr.verbSpan }, m)
+}
+
+/** A call with values that are known already, by position. */
+export function applyValues(callee: Value, args: readonly Value[], at: Span, m: Machine): Value {
+  const given = args.map((value): Given => ({ name: null, expr: null, scope: { names: new Map(), outer: null, module: at.source }, value, span: at }))
+  return call(callee, given, { span: at, callee: at }, m)
+}
+
+export function call(callee: Value, given: readonly Given[], site: Site, m: Machine): Value {
+  switch (callee.kind) {
+    case "closure": return callClosure(callee, given, site, m)
+    case "primitive": return callPrimitive(callee, given, site, m)
+    case "template": return specify(callee, given, site, m)
+    case "definition": return callDefinition(callee, given, site.span, m, site)
+    case "instance": return callInstance(callee, given, site, m)
+    case "artifact": return callee.type.is === "weights" ? callFrozen(callee, given, site, m) : notCallable(callee, given, site, m)
+    case "unknown": {
+      evaluateLoosely(given, m)
+      return unknown(callee.type === "schedule" ? "number" : "any", site.span)
+    }
+    case "error": {
+      evaluateLoosely(given, m)
+      return error
+    }
+    default: return notCallable(callee, given, site, m)
+  }
+}
+
+function notCallable(callee: Value, given: readonly Given[], site: Site, m: Machine): Value {
+  evaluateLoosely(given, m)
+  const help = callee.kind === "spec" ? "a specification has no weights: make it a `part`, and call the part" : callee.kind === "int" || callee.kind === "float" ? "write `*` to multiply" : undefined
+  return m.report(diagnostic("SLM2115", site.callee, `${kindOf(callee, m)} cannot be called`, help === undefined ? {} : { help }))
+}
+
+/** Arguments of a call that will not happen: their own mistakes are still reported, but a bare word may be a word. */
+function evaluateLoosely(given: readonly Given[], m: Machine): void {
+  for (const g of given) if (g.expr !== null && g.expr.kind !== "name" && g.expr.kind !== "list") evaluate(g.expr, g.scope, m)
+}
+
+// ---- functions
+
+function callClosure(closure: ClosureValue, given: readonly Given[], site: Site, m: Machine): Value {
+  if (closure.code.kind === "lambda") return callLambda(closure, given, site, m)
+  const code = closure.code
+  const bound = bindArguments({ params: code.params, what: `\`${code.name.name}\``, scope: closure.scope, given, site }, m)
+  if (bound === null || code.body === null) return error
+  const at = entered(code.name.name, code, bound, site, m)
+  if (at === null) return error
+  const body = code.body
+  const result = evaluate(body, inner(inner(closure.scope, axisNames(bound.axes)), bound.args), at)
+  return checkResult(result, code.returns, `the result of \`${code.name.name}\``, body.span, inner(closure.scope, bound.args), bound.axes, at)
+}
+
+function callLambda(closure: ClosureValue, given: readonly Given[], site: Site, m: Machine): Value {
+  if (closure.code.kind !== "lambda") return error
+  const { params, body } = closure.code
+  const values = given.map((g) => g.value ?? (g.expr === null ? error : evaluate(g.expr, g.scope, m)))
+  const named = given.find((g) => g.name !== null)
+  if (named?.name) return m.report(diagnostic("SLM2014", named.span, "a function without a name takes its arguments by position"))
+  const wrong = values.length !== params.length && !isSchedule(closure, values, m)
+  if (wrong) {
+    return m.report(diagnostic(values.length < params.length ? "SLM2015" : "SLM2016", site.span, `this function takes ${count(params.length, "argument")}, not ${values.length}`, {
+      labels: [{ span: closure.code.span, message: "the function" }],
+    }))
+  }
+  const all = values.length < params.length && m.total !== null ? [...values, m.total] : values
+  const args = new Map(params.map((p, i) => [p.name, all[i] ?? error]))
+  const at = entered("function", closure.code, { args, axes: new Map(), spans: new Map() }, site, m)
+  return at === null ? error : evaluate(body, inner(closure.scope, args), at)
+}
+
+/** Inside of `update`, `lr(step)` passes the run's total. */
+function isSchedule(closure: ClosureValue, values: readonly Value[], m: Machine): boolean {
+  return closure.code.kind === "lambda" && closure.code.params.length === 2 && values.length === 1 && m.total !== null
+}
+
+export function count(n: number, noun: string): string {
+  return `${n === 0 ? "no" : n === 1 ? "one" : n} ${noun}${n === 1 ? "" : "s"}`
+}
+
+/** The machine inside of a call. null: the code is inside of itself, which has been reported. */
+export function entered(name: string, code: object, bound: Bound, site: Site, m: Machine, path = m.path): Machine | null {
+  let depth = 0
+  for (let f = m.frames; f !== null; f = f.outer) {
+    depth++
+    if (depth > 200) {
+      m.report(diagnostic("SLM2008", site.span, `\`${name}\` calls itself without end`, { notes: ["the language has no recursion"] }))
+      return null
+    }
+  }
+  return moved(m, { path, frames: { name, code, span: site.span, args: bound.args, argSpans: bound.spans, outer: m.frames } })
+}
+
+export function axisNames(axes: ReadonlyMap<string, Dim>): ReadonlyMap<string, Value> {
+  return new Map([...axes].map(([name, d]) => [name, { kind: "int", poly: d.size, origin: d.origin }]))
+}
+
+/** A result against its declared type. */
+export function checkResult(
+  value: Value, type: TypeExpr | null, what: string, at: Span, scope: Scope, axes: Map<string, Dim>, m: Machine,
+): Value {
+  if (type === null || value.kind === "error" || value.kind === "unknown") return value
+  const bound = new Map(axes)
+  // A capital that only the result mentions is bound by it.
+  void capitalsOf
+  return coerce(value, type, { name: what, what, at, scope, axes: bound }, m)
+}
+
+// ---- primitives
+
+function callPrimitive(callee: PrimitiveValue, given: readonly Given[], site: Site, m: Machine): Value {
+  const scope: Scope = { names: new Map(), outer: null, module: callee.code.span.source }
+  const bound = bindArguments({ params: callee.code.params, what: `\`${callee.name}\``, scope, given, site }, m)
+  if (bound === null) return error
+  const meaning = primitives.get(callee.name)
+  if (meaning === undefined) throw new Error(`check: primitive ${callee.name} has no meaning`)
+  const values = [...bound.args.values()]
+  if (values.some((v) => v.kind === "error" || (v.kind === "list" && v.items.some((i) => i.kind === "error")))) return error
+  for (const p of callee.code.params) {
+    const value = bound.args.get(p.name.name)
+    const any = p.type?.kind === "named" && p.type.name === "any"
+    if (value !== undefined && !any && isUnsettled(value)) return unknown(resultType(callee), site.span)
+  }
+  const at = entered(callee.name, callee.code, bound, site, m)
+  if (at === null) return error
+  return meaning(bound.args, { span: site.span, callee: site.callee, args: bound.spans }, at)
+}
+
+function isUnsettled(value: Value): boolean {
+  return value.kind === "unknown" || (value.kind === "list" && (value.items.some((i) => i.kind === "unknown")))
+}
+
+function resultType(callee: PrimitiveValue): string {
+  const returns = callee.code.returns
+  return returns?.kind === "named" ? returns.name : returns?.kind === "tensor" ? "tensor" : "any"
+}
+
+// ---- templates and definitions
+
+function specify(template: TemplateValue, given: readonly Given[], site: Site, m: Machine): Value {
+  const name = template.code.name.name
+  const bound = bindArguments({ params: template.code.params, what: `\`${name}\``, scope: template.scope, given, site }, m)
+  if (bound === null) return error
+  const args = new Map([...bound.args].filter(([key]) => bound.spans.has(key)))
+  return { kind: "spec", name, template, args, ats: [], origin: site.span }
+}
+
+export function callDefinition(callee: DefinitionValue, given: readonly Given[], at: Span, m: Machine, site: Site = { span: at, callee: at }): Value {
+  const { code, scope } = callee
+  const bound = bindArguments({ params: code.params, what: `\`${code.name.name}\``, scope, given, site }, m)
+  if (bound === null) return error
+  const own = inner(scope, bound.args)
+  const inside = entered(code.name.name, code, bound, site, m)
+  if (inside === null) return error
+  switch (code.kind) {
+    case "optimizer":
+      return runRequires(code.requires, own, site.span, inside) ? { kind: "optimizer", code, args: bound.args, scope: own, transforms: [], origin: at } : error
+    case "encoding":
+      return runRequires(code.requires, own, site.span, inside) ? { kind: "encoding", code, args: bound.args, scope: own, origin: at } : error
+    case "curriculum": return curriculumOf(code, own, bound, site, inside)
+  }
+}
+
+export { listed }

@@ -1,0 +1,177 @@
+/**
+ * The checker: from the text of a recipe to its stages, its conditions and everything that is wrong with it.
+ * Called again with more facts after stages have run, it decides what could not be decided before.
+ */
+import type { Expect, ExportItem } from "../../grammar/ast.ts"
+import { diagnostic } from "../../grammar/diagnostic.ts"
+import type { Diagnostic, Source, Span } from "../../grammar/diagnostic.ts"
+import { createKeys } from "../plan/key.ts"
+import type { Facts, Stage } from "../plan/stage.ts"
+import { checkDefinitions } from "./definitions.ts"
+import { display, kindOf, showType, textOf } from "./describe.ts"
+import { evaluate } from "./evaluate.ts"
+import { exportStage } from "./exports.ts"
+import { resolveSpec } from "./instance.ts"
+import type { Machine } from "./machine.ts"
+import { createMachine } from "./machine.ts"
+import { bool } from "./make.ts"
+import { loadModule } from "./modules.ts"
+import { binary } from "./operators.ts"
+import { force, lookup, moduleScope, prelude } from "./scopes.ts"
+import type { Environment, LoadedModule, Session } from "./session.ts"
+import { limits } from "./session.ts"
+import { didYouMean } from "./suggest.ts"
+import { reportUnused, reportUnusedData } from "./unused.ts"
+import type { BoolValue, Value } from "./value.ts"
+
+export interface Checked {
+  /** In order of modules and places; nothing can be run while one of them is an error. */
+  readonly diagnostics: readonly Diagnostic[]
+  /** Every text that was read, by module id. */
+  readonly sources: ReadonlyMap<string, Source>
+  /** null: there are errors. */
+  readonly recipe: Recipe | null
+  /** What lowering evaluates functions of the recipe with: `createMachine(session, lowering)`. */
+  readonly session: Session
+}
+
+export interface Recipe {
+  /** Everything there is to run, inputs before what needs them. */
+  readonly stages: readonly Stage[]
+  /** The names of the recipe, in order. */
+  readonly bindings: ReadonlyMap<string, Value>
+  readonly params: readonly RecipeParam[]
+  readonly expects: readonly CheckedExpect[]
+  readonly exports: readonly Stage[]
+}
+
+export interface RecipeParam {
+  readonly name: string
+  /** As written, or null. */
+  readonly type: string | null
+  readonly value: Value
+  /** The value as text. */
+  readonly text: string
+  readonly doc: string | null
+}
+
+export interface CheckedExpect {
+  readonly span: Span
+  /** As written. */
+  readonly text: string
+  /** The two sides, where the condition is a comparison. */
+  readonly comparison: { readonly op: string; readonly left: Value; readonly right: Value } | null
+  /** `value: null` until the stages it needs have run. */
+  readonly condition: BoolValue
+  /** The stages whose numbers it reads. */
+  readonly inputs: readonly Stage[]
+}
+
+export function check(entry: Source, environment: Environment): Checked {
+  const session = createSession(entry.id, environment)
+  const m = createMachine(session)
+  const standard = environment.modules(prelude, entry.id)
+  if (standard !== null) loadModule(standard, [], m)
+  const module = loadModule(entry, [], m)
+  reportUnknownSettings(module, m)
+  const bindings = new Map<string, Value>()
+  for (const e of module.entries.values()) if (e.from === null) bindings.set(e.name, force(e, module, m))
+  for (const e of module.entries.values()) if (e.from !== null) force(e, module, m)
+  for (const value of bindings.values()) if (value.kind === "spec") m.instantiate(value, "model", value.origin ?? { source: entry.id, start: 0, end: 0 })
+  session.binding = null
+  const expects: CheckedExpect[] = []
+  const exports: Stage[] = []
+  for (const item of module.module.items) {
+    if (item.kind === "expect") expects.push(...checkExpect(item, module, m))
+    if (item.kind === "export") exports.push(...checkExport(item, module, m))
+  }
+  const stages = [...session.stages.values()]
+  reportUnusedData(bindings, stages, session, m)
+  for (const loaded of session.modules.values()) {
+    if (loaded.library) continue
+    checkDefinitions(loaded, m)
+    reportUnused(loaded, m)
+  }
+  const diagnostics = inOrder(session)
+  const good = !diagnostics.some((d) => d.severity === "error")
+  return { diagnostics, sources: session.sources, session, recipe: good ? { stages, bindings, params: paramsOf(module, bindings, m), expects, exports } : null }
+}
+
+/** Checks the definitions of one module of the library by themselves, examples excepted. */
+export function checkModule(source: Source, environment: Environment): Checked {
+  const session = createSession(source.id, environment)
+  const m = createMachine(session)
+  const standard = environment.modules(prelude, source.id)
+  if (standard !== null && source.id !== prelude) loadModule(standard, [], m)
+  const module = loadModule(source, [], m)
+  for (const e of module.entries.values()) force(e, module, m)
+  checkDefinitions(module, m)
+  return { diagnostics: inOrder(session), sources: session.sources, recipe: null, session }
+}
+
+export function createSession(entry: string, environment: Environment): Session {
+  const stages = new Map<string, Stage>()
+  const session: Session = {
+    environment, entry, stages, modules: new Map(), sources: new Map(), diagnostics: [], reported: new Set(), specs: new WeakMap(),
+    verified: new Set(), named: new Set(), read: new Set(), stepsLeft: limits.steps, depth: 0, binding: null,
+    keys: createKeys({
+      lookup: (name, scope) => lookup(name, scope, createMachine(session)),
+      argsOf: (spec) => resolveSpec(spec, createMachine(session))?.args ?? spec.args,
+      stageOf: (key) => stages.get(key) ?? null,
+    }),
+  }
+  return session
+}
+
+// ---- parts of a recipe
+
+function reportUnknownSettings(module: LoadedModule, m: Machine): void {
+  const params = module.module.items.flatMap((item) => (item.kind === "param" ? [item.name.name] : []))
+  for (const name of m.session.environment.params.keys()) {
+    if (params.includes(name)) continue
+    const help = didYouMean(name, params) ?? (params.length === 0 ? "a `param` of the recipe can be set: `param lr = 3e-3`" : `there are ${params.map((p) => `\`${p}\``).join(", ")}`)
+    m.report(diagnostic("SLM2301", { source: module.id, start: 0, end: 0 }, `\`--set ${name}\`: the recipe has no param \`${name}\``, { help }))
+  }
+}
+
+function paramsOf(module: LoadedModule, bindings: ReadonlyMap<string, Value>, m: Machine): readonly RecipeParam[] {
+  return module.module.items.flatMap((item): RecipeParam[] => {
+    const value = item.kind === "param" ? bindings.get(item.name.name) : undefined
+    if (item.kind !== "param" || value === undefined) return []
+    return [{ name: item.name.name, type: item.type === null ? null : showType(item.type, m.session), value, text: display(value, m) ?? "", doc: item.doc }]
+  })
+}
+
+const comparisons: ReadonlySet<string> = new Set(["<", "<=", ">", ">=", "==", "!="])
+
+function checkExpect(item: Expect, module: LoadedModule, m: Machine): readonly CheckedExpect[] {
+  const { session } = m
+  const scope = moduleScope(module.id)
+  const before = new Set(session.read)
+  session.read.clear()
+  const { condition: expr } = item
+  const sides = expr.kind === "binary" && comparisons.has(expr.op) ? { op: expr.op, left: evaluate(expr.left, scope, m), right: evaluate(expr.right, scope, m) } : null
+  const value = sides !== null && expr.kind === "binary" ? binary(expr.op, sides.left, sides.right, expr, m) : evaluate(expr, scope, m)
+  const inputs = [...session.read].flatMap((key) => session.stages.get(key) ?? [])
+  for (const key of before) session.read.add(key)
+  if (value.kind === "error") return []
+  if (value.kind !== "bool" && value.kind !== "unknown") {
+    m.report(diagnostic("SLM2110", expr.span, `\`expect\` takes a condition, not ${kindOf(value, m)}`))
+    return []
+  }
+  const condition = value.kind === "bool" ? value : bool(null, expr.span)
+  return [{ span: item.span, text: textOf(expr.span, session), comparison: sides, condition, inputs }]
+}
+
+function checkExport(item: ExportItem, module: LoadedModule, m: Machine): readonly Stage[] {
+  const stage = exportStage(item, moduleScope(module.id), m)
+  return stage === null ? [] : [stage]
+}
+
+/** The recipe's own mistakes first, each module's in order of place. */
+function inOrder(session: Session): readonly Diagnostic[] {
+  const rank = (d: Diagnostic): number => (d.span.source === session.entry ? 0 : 1)
+  return [...session.diagnostics].sort((a, b) => rank(a) - rank(b) || (a.span.source < b.span.source ? -1 : a.span.source > b.span.source ? 1 : 0) || a.span.start - b.span.start)
+}
+
+export type { Environment, Facts, Session }

@@ -1,0 +1,111 @@
+/** Curricula and mixtures: which tokens a training sees, in which order. Both become one stage of kind `curriculum`. */
+import type { Curriculum, FieldExpr } from "../../grammar/ast.ts"
+import { diagnostic } from "../../grammar/diagnostic.ts"
+import type { Span } from "../../grammar/diagnostic.ts"
+import type { Bound } from "./arguments.ts"
+import type { Site } from "./calls.ts"
+import { kindOf } from "./describe.ts"
+import { evaluate } from "./evaluate.ts"
+import type { Machine } from "./machine.ts"
+import { error, list, none, record, string, unknown } from "./make.ts"
+import { didYouMean, listed } from "./suggest.ts"
+import { coerce } from "./types.ts"
+import type { ArtifactType, ArtifactValue, MixValue, Scope, Value } from "./value.ts"
+
+const typed = (name: string, span: Span) => ({ kind: "named", name, dims: null, span }) as const
+
+export function curriculumOf(code: Curriculum, scope: Scope, bound: Bound, site: Site, m: Machine): Value {
+  const difficulty = fieldValue(code.fields, "difficulty", ["difficulty"], "Difficulty", scope, m)
+  const stages = code.stages.map((stage, i) => {
+    const until = fieldValue(stage.fields, "until", ["until", "mix"], "steps", scope, m)
+    const mix = fieldValue(stage.fields, "mix", ["until", "mix"], "Mix", scope, m)
+    if (mix.kind === "none") return m.report(diagnostic("SLM2015", stage.name.span, `stage \`${stage.name.name}\` needs \`mix\``))
+    const last = i === code.stages.length - 1
+    if (!last && until.kind === "none") {
+      const next = code.stages[i + 1]
+      return m.report(diagnostic("SLM2204", next?.name.span ?? stage.name.span, `stage \`${next?.name.name ?? ""}\` is never reached`, {
+        labels: [{ span: stage.name.span, message: "this stage goes on to the end" }], help: "give the stage before it an `until`: `until: 200 steps`",
+      }))
+    }
+    return record(new Map<string, Value>([["name", string(stage.name.name)], ["until", until], ["mix", mix]]), stage.span)
+  })
+  if (code.stages.length === 0) return m.report(diagnostic("SLM2015", code.name.span, `curriculum \`${code.name.name}\` has no stage`))
+  if (!rising(code, stages, m) || difficulty.kind === "error" || stages.some((s) => s.kind === "error" || (s.kind === "record" && [...s.fields.values()].some((v) => v.kind === "error")))) return error
+  if ([...bound.args.values()].some((v) => v.kind === "unknown") || stages.some((s) => s.kind === "record" && s.fields.get("mix")?.kind === "unknown")) return unknown("TrainingData", site.span)
+  const mixes = stages.map((s) => (s.kind === "record" ? s.fields.get("mix") : undefined)).filter((v): v is MixValue => v?.kind === "mix")
+  if (difficulty.kind === "none" && mixes.some((mix) => mix.items.some((i) => i.easiest !== null))) {
+    return m.report(diagnostic("SLM2015", code.name.span, `\`easiest\` needs to know what is easy`, { help: "give the curriculum a `difficulty`: `difficulty: rarity(prose)`" }))
+  }
+  return staged(difficulty, stages, mixes, site.span, m)
+}
+
+function fieldValue(fields: readonly FieldExpr[], name: string, names: readonly string[], type: string, scope: Scope, m: Machine): Value {
+  for (const f of fields) {
+    if (!names.includes(f.name.name)) m.report(diagnostic("SLM2014", f.name.span, `there is no field \`${f.name.name}\` here`, { help: didYouMean(f.name.name, names) ?? `there are ${listed(names)}` }))
+  }
+  const field = fields.find((f) => f.name.name === name)
+  if (field === undefined) return none
+  return coerce(evaluate(field.value, scope, m), typed(type, field.span), { name, what: `\`${name}\``, at: field.value.span, scope, axes: new Map() }, m)
+}
+
+/** Every stage ends after the one before it. */
+function rising(code: Curriculum, stages: readonly Value[], m: Machine): boolean {
+  let before = 0
+  for (const [i, stage] of stages.entries()) {
+    const until = stage.kind === "record" ? stage.fields.get("until") : undefined
+    const at = until?.kind === "int" ? m.known(until.poly) : null
+    const name = code.stages[i]?.name
+    if (at === null || name === undefined) continue
+    if (at <= before) {
+      m.report(diagnostic("SLM2204", name.span, `stage \`${name.name}\` is never reached`, { notes: [`it would end at step ${at}, and the stage before it ends at step ${before}`] }))
+      return false
+    }
+    before = at
+  }
+  return true
+}
+
+/** A mixture used as it is: one stage to the end. */
+export function mixed(mix: MixValue, at: Span, m: Machine): Value {
+  if (mix.items.some((i) => i.easiest !== null)) return m.report(diagnostic("SLM2015", at, "`easiest` needs to know what is easy", { help: "use it in a `curriculum`, which has a `difficulty`" }))
+  const stage = record(new Map<string, Value>([["name", string("all")], ["until", none], ["mix", mix]]), at)
+  return staged(none, [stage], [mix], at, m)
+}
+
+function staged(difficulty: Value, stages: readonly Value[], mixes: readonly MixValue[], at: Span, m: Machine): Value {
+  const items = mixes.flatMap((mix) => mix.items)
+  const [first] = items
+  if (first === undefined) return error
+  for (const mix of mixes) if (!sharesAreWhole(mix, at, m)) return error
+  for (const i of items) if (!sameTokens(first.data, i.data, at, m)) return error
+  const type: ArtifactType = first.data.type
+  return m.stage("curriculum", new Map<string, Value>([["difficulty", difficulty], ["stages", list(stages)]]), type, at)
+}
+
+function sharesAreWhole(mix: MixValue, at: Span, m: Machine): boolean {
+  const shares = mix.items.map((i) => (i.share.kind === "float" ? i.share.value : i.share.kind === "int" ? m.known(i.share.poly) : null))
+  const total = shares.reduce((sum: number | null, s) => (sum === null || s === null ? null : sum + s), 0)
+  if (total === null || Math.abs(total - 1) < 1e-6) return true
+  m.report(diagnostic("SLM2303", mix.origin ?? at, `the shares of this mixture add up to ${Number((100 * total).toFixed(4))}%, not 100%`))
+  return false
+}
+
+function sameTokens(a: ArtifactValue, b: ArtifactValue, at: Span, m: Machine): boolean {
+  if (a.type.is !== "tokens" || b.type.is !== "tokens") return false
+  if (a.type.tokenizer.stage.key !== b.type.tokenizer.stage.key) {
+    m.report(diagnostic("SLM2104", b.origin ?? at, "a mixture of tokens of two tokenizers", {
+      labels: [a, b].flatMap((x) => (x.type.is === "tokens" ? [{ span: x.type.tokenizer.stage.span, message: `tokens of \`${x.type.tokenizer.stage.name}\`` }] : [])), help: "encode both with one tokenizer",
+    }))
+    return false
+  }
+  for (const x of [a, b]) if (x.type.is === "tokens" && x.type.parts !== null) {
+    m.report(diagnostic("SLM2110", x.origin ?? at, `a mixture is made of one part of the data, not of ${kindOf(x, m)}`, { help: `choose one: \`.${x.type.parts[0] ?? "train"}\`` }))
+    return false
+  }
+  const [p, q] = [a.type.length, b.type.length]
+  if ((p === null) !== (q === null) || (p?.kind === "int" && q?.kind === "int" && m.compare(p.poly, q.poly) === "different")) {
+    m.report(diagnostic("SLM2102", b.origin ?? at, "a mixture of rows of different lengths", { help: "pack both to one length" }))
+    return false
+  }
+  return true
+}

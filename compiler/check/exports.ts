@@ -1,0 +1,97 @@
+/** `export weights { gguf: "a.gguf" }`: one stage, with the formats that map the model's weights to foreign names. */
+import type { ExportItem } from "../../grammar/ast.ts"
+import { diagnostic } from "../../grammar/diagnostic.ts"
+import type { Stage } from "../plan/stage.ts"
+import { kindOf } from "./describe.ts"
+import { evaluate } from "./evaluate.ts"
+import type { Machine } from "./machine.ts"
+import { loadModule } from "./modules.ts"
+import { force, moduleScope } from "./scopes.ts"
+import { didYouMean, listed } from "./suggest.ts"
+import { evaluateAs } from "./types.ts"
+import type { FormatValue, Scope, SpecValue, Value } from "./value.ts"
+
+/** What can be written, and the block of a format that describes it. */
+const targets: Readonly<Record<string, string>> = { gguf: "gguf", safetensors: "config" }
+const options: readonly string[] = ["type", "format"]
+const floats: readonly string[] = ["f32", "f16", "bf16"]
+
+/** The stage's args: `model`; the path of each target (`gguf`, `safetensors`); its format (`gguf_format`, `safetensors_format`); `type`. */
+export function exportStage(item: ExportItem, scope: Scope, m: Machine): Stage | null {
+  const model = evaluate(item.subject, scope, m)
+  const fields = fieldsOf(item, scope, m)
+  if (model.kind === "error" || model.kind === "unknown" || fields === null) return null
+  if (model.kind !== "artifact" || model.type.is !== "weights") {
+    m.report(diagnostic("SLM2110", item.subject.span, `\`export\` writes weights, not ${kindOf(model, m)}`))
+    return null
+  }
+  const args = new Map<string, Value>([["model", model], ...fields])
+  const wanted = Object.keys(targets).filter((name) => fields.has(name))
+  if (wanted.length === 0) {
+    m.report(diagnostic("SLM2015", item.span, "nothing says what to write", { help: `give at least one of ${listed(Object.keys(targets))}: \`gguf: "model.gguf"\`` }))
+    return null
+  }
+  for (const name of wanted) {
+    const format = formatFor(name, model.type.spec, fields.get("format"), item, m)
+    if (format === null) return null
+    args.set(`${name}_format`, format)
+  }
+  args.delete("format")
+  return m.stage("export", args, { is: "samples" }, item.span).stage
+}
+
+function fieldsOf(item: ExportItem, scope: Scope, m: Machine): ReadonlyMap<string, Value> | null {
+  const fields = new Map<string, Value>()
+  const names = [...Object.keys(targets), ...options]
+  let good = true
+  const mistake = (code: string, at: ExportItem["fields"][number]["span"], message: string, help?: string): void => {
+    m.report(diagnostic(code, at, message, help === undefined ? {} : { help }))
+    good = false
+  }
+  for (const f of item.fields) {
+    const name = f.name.name
+    if (!names.includes(name)) {
+      mistake("SLM2014", f.name.span, `\`export\` has no field \`${name}\``, didYouMean(name, names) ?? `it has ${listed(names)}`)
+      continue
+    }
+    const value = name === "type" ? evaluateAs(f.value, { kind: "oneof", span: f.span, names: floats.map((n) => ({ name: n, span: f.span })) }, scope, m) : evaluate(f.value, scope, m)
+    if (fields.has(name)) mistake("SLM2017", f.name.span, `\`${name}\` is given twice`)
+    else if (value.kind === "error") good = false
+    else if (name in targets && (value.kind !== "string" || value.value === "")) mistake("SLM2110", f.value.span, `\`${name}\` is the path to write to, a text, not ${kindOf(value, m)}`)
+    else if (name === "format" && value.kind !== "format") mistake("SLM2110", f.value.span, `\`format\` is a format, not ${kindOf(value, m)}`)
+    else if (name === "type" && value.kind !== "symbol") mistake("SLM2110", f.value.span, `\`type\` is ${listed(floats, "or")}, not ${kindOf(value, m)}`)
+    fields.set(name, value)
+  }
+  return good ? fields : null
+}
+
+/** The format given, or the only one that maps this model to the target: the recipe's own before the library's. */
+function formatFor(target: string, spec: SpecValue, given: Value | undefined, item: ExportItem, m: Machine): FormatValue | null {
+  const block = targets[target] ?? target
+  const model = spec.template.code.name.name
+  const fits = (f: FormatValue): boolean => f.code.model.name === model && f.code.blocks.some((b) => b.name.name === block)
+  if (given?.kind === "format" && fits(given)) return given
+  const found = [...allFormats(m)].filter(fits)
+  const own = found.filter((f) => f.scope.module !== formatsModule)
+  const [only] = own.length > 0 ? own : found
+  if (only !== undefined) return only
+  const span = item.fields.find((f) => f.name.name === target)?.span ?? item.span
+  m.report(diagnostic("SLM2210", span, `nothing says how \`${model}\` is written as ${target}`, { help: `define \`format my_${target} for ${model} { ${block} { … } map … }\`` }))
+  return null
+}
+
+const formatsModule = "std.formats"
+
+function* allFormats(m: Machine): Iterable<FormatValue> {
+  const { session } = m
+  if (!session.modules.has(formatsModule)) {
+    const source = session.environment.modules(formatsModule, session.entry)
+    if (source !== null) loadModule(source, [], m)
+  }
+  for (const module of session.modules.values()) for (const entry of module.entries.values()) {
+    if (entry.item.kind !== "format" || entry.from !== null) continue
+    const value = force(entry, module, m)
+    if (value.kind === "format") yield value
+  }
+  void moduleScope
+}

@@ -1,0 +1,77 @@
+/** Fields and items: `book.train`, `out.logits`, `Big.dim`, `hidden[2]`. */
+import type { FieldAccess, IndexExpr } from "../../grammar/ast.ts"
+import { diagnostic } from "../../grammar/diagnostic.ts"
+import type { Span } from "../../grammar/diagnostic.ts"
+import { kindOf } from "./describe.ts"
+import { evaluate } from "./evaluate.ts"
+import { resolveSpec } from "./instance.ts"
+import type { Machine } from "./machine.ts"
+import { error, unknown } from "./make.ts"
+import { didYouMean, listed } from "./suggest.ts"
+import type { ArtifactValue, Scope, Value } from "./value.ts"
+
+export function evaluateField(expr: FieldAccess, scope: Scope, m: Machine): Value {
+  const object = evaluate(expr.object, scope, m)
+  return fieldOf(object, expr.name.name, expr.name.span, expr.span, m)
+}
+
+export function fieldOf(object: Value, name: string, at: Span, whole: Span, m: Machine): Value {
+  switch (object.kind) {
+    case "error": return error
+    case "unknown": return object.type === "record" || object.type === "any" || object.type !== "tensor" ? unknown("any", at) : noField(object, name, [], at, m)
+    case "record": return object.fields.get(name) ?? noField(object, name, [...object.fields.keys()], at, m)
+    case "instance": return object.members.get(name) ?? object.args.get(name) ?? noField(object, name, [...object.members.keys(), ...object.args.keys()], at, m)
+    case "spec": {
+      const resolved = resolveSpec(object, m)
+      return resolved === null ? error : resolved.args.get(name) ?? noField(object, name, [...resolved.args.keys()], at, m)
+    }
+    case "optimizer": case "encoding": return object.args.get(name) ?? noField(object, name, [...object.args.keys()], at, m)
+    case "artifact": return artifactField(object, name, at, whole, m)
+    default: return noField(object, name, [], at, m)
+  }
+}
+
+function noField(object: Value, name: string, names: readonly string[], at: Span, m: Machine): Value {
+  const help = didYouMean(name, names) ?? (object.kind === "tensor" ? "`size(x, axis)` and `rank(x)` tell the shape of a tensor" : names.length > 0 && names.length <= 16 ? `it has ${listed(names)}` : undefined)
+  return m.report(diagnostic("SLM2013", at, `${kindOf(object, m)} has no field \`${name}\``, help === undefined ? {} : { help }))
+}
+
+/** Numbers that are known once the stage has run. */
+const counts: Readonly<Record<string, readonly string[]>> = { tokenizer: ["size"], rows: ["rows"], tokens: ["rows", "tokens"] }
+
+function artifactField(object: ArtifactValue, name: string, at: Span, whole: Span, m: Machine): Value {
+  const { type, stage } = object
+  if ((type.is === "rows" || type.is === "tokens") && type.parts !== null && type.parts.includes(name)) {
+    return { ...object, member: name, type: { ...type, parts: null }, origin: object.origin }
+  }
+  if (counts[type.is]?.includes(name)) return m.unknownInt(stage, object.member === null ? name : `${object.member}.${name}`, whole)
+  if (type.is === "roles") return type.roles.get(name) ?? noField(object, name, [...type.roles.keys()], at, m)
+  if (type.is === "report") return type.fields.includes(name) ? m.metric(stage, name, whole) : noField(object, name, type.fields, at, m)
+  if (type.is === "weights") {
+    const resolved = resolveSpec(type.spec, m)
+    if (resolved !== null) return resolved.args.get(name) ?? noField(object, name, [...resolved.args.keys()], at, m)
+    return error
+  }
+  const names = [...((type.is === "rows" || type.is === "tokens") && type.parts !== null ? type.parts : []), ...(counts[type.is] ?? [])]
+  if ((type.is === "rows" || type.is === "tokens") && ["train", "valid", "test"].includes(name)) {
+    return m.report(diagnostic("SLM2013", at, `this has no part \`${name}\``, { help: type.parts === null ? "`split(valid: 5%)` makes parts" : `it has ${listed(type.parts)}; \`split(${name}: 5%)\` adds it` }))
+  }
+  return noField(object, name, names, at, m)
+}
+
+export function evaluateIndex(expr: IndexExpr, scope: Scope, m: Machine): Value {
+  const object = evaluate(expr.object, scope, m)
+  if (expr.index.kind === "wildcard") return object.kind === "error" ? error : m.report(diagnostic("SLM2206", expr.span, "`*` stands in addresses only"))
+  const index = evaluate(expr.index, scope, m)
+  if (object.kind === "error" || index.kind === "error") return error
+  if (object.kind === "unknown") return unknown("any", expr.span)
+  if (object.kind !== "list") {
+    return m.report(diagnostic("SLM2110", expr.object.span, `\`[...]\` takes an item of a list, not of ${kindOf(object, m)}`, object.kind === "tensor" ? { help: "`slice(x, from: i, to: i + 1)` takes a part of a tensor" } : {}))
+  }
+  if (index.kind === "unknown") return object.items[0] ?? unknown("any", expr.span)
+  if (index.kind !== "int") return m.report(diagnostic("SLM2110", expr.index.span, `an index is an integer, not ${kindOf(index, m)}`))
+  const i = m.known(index.poly)
+  if (object.count !== undefined || i === null) return object.items[0] ?? unknown("any", expr.span)
+  const found = object.items[i]
+  return found ?? m.report(diagnostic("SLM2116", expr.index.span, `there is no item ${i}`, { notes: [object.items.length === 0 ? "the list is empty" : `the list has ${object.items.length} items, 0 to ${object.items.length - 1}`] }))
+}

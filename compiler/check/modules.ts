@@ -1,0 +1,74 @@
+/** The modules of a program: read once each, their names collected. */
+import type { Item, Use } from "../../grammar/ast.ts"
+import { diagnostic } from "../../grammar/diagnostic.ts"
+import type { Source } from "../../grammar/diagnostic.ts"
+import { parse } from "../../grammar/parse.ts"
+import type { Machine } from "./machine.ts"
+import { prelude } from "./scopes.ts"
+import type { Entry, LoadedModule, Session } from "./session.ts"
+
+/** Reads a module and everything it uses. `chain`: the modules it is used from. */
+export function loadModule(source: Source, chain: readonly string[], m: Machine): LoadedModule {
+  const { session } = m
+  session.sources.set(source.id, source)
+  const { module, diagnostics } = parse(source)
+  const loaded: LoadedModule = { id: source.id, module, entries: new Map(), library: isLibrary(source.id), broken: diagnostics.length > 0 }
+  session.modules.set(source.id, loaded)
+  for (const d of diagnostics) m.report(d)
+  for (const item of module.items) {
+    if (item.kind === "use") use(item, loaded, [...chain, source.id], m)
+    else if ("name" in item && item.kind !== "example") add({ name: item.name.name, span: item.name.span, item, from: null, state: "new", value: null }, loaded, m)
+  }
+  return loaded
+}
+
+export function isLibrary(id: string): boolean {
+  return id.startsWith("std.")
+}
+
+function add(entry: Entry, module: LoadedModule, m: Machine): void {
+  const before = module.entries.get(entry.name)
+  if (before !== undefined) {
+    m.report(diagnostic("SLM2002", entry.span, `\`${entry.name}\` is already the name of something`, { labels: [{ span: before.span, message: "it is named here" }] }))
+    return
+  }
+  const hidden = module.id === prelude ? undefined : m.session.modules.get(prelude)?.entries.get(entry.name)
+  const same = hidden?.from != null && entry.from !== null && hidden.from.module === entry.from.module && hidden.from.name === entry.from.name
+  if (hidden !== undefined && !module.library && !same) {
+    m.report(diagnostic("SLM2003", entry.span, `\`${entry.name}\` would hide the prelude's \`${entry.name}\``, {
+      notes: ["the names of the prelude mean the same in every recipe"], help: "choose another name, or rename an import: `use m { f as g }`",
+    }))
+  }
+  module.entries.set(entry.name, entry)
+}
+
+function use(item: Use, module: LoadedModule, chain: readonly string[], m: Machine): void {
+  const target = resolve(item, module, chain, m)
+  for (const { name, as } of item.names) {
+    const own = as ?? name
+    add({ name: own.name, span: own.span, item, from: { module: target ?? "", name: name.name }, state: "new", value: null }, module, m)
+  }
+}
+
+/** The id of the module that is used, loaded; null where it cannot be had, which is reported. */
+function resolve(item: Use, from: LoadedModule, chain: readonly string[], m: Machine): string | null {
+  const { session } = m
+  const source = session.environment.modules(item.module, from.id)
+  if (source === null) {
+    m.report(diagnostic("SLM2004", item.moduleSpan, `there is no module \`${item.module}\``, {
+      notes: [item.isPath ? "a path is looked up from the folder of the file that uses it" : "the library's modules are called `std.…`"],
+    }))
+    return null
+  }
+  if (chain.includes(source.id)) {
+    m.report(diagnostic("SLM2006", item.moduleSpan, `\`${item.module}\` uses itself`, { notes: [[...chain.slice(chain.indexOf(source.id)), source.id].join(" uses ")] }))
+    return null
+  }
+  if (!session.modules.has(source.id)) loadModule(source, chain, m)
+  return source.id
+}
+
+/** The items that names refer to, by the module's id. */
+export function itemsOf(session: Session, id: string): readonly Item[] {
+  return session.modules.get(id)?.module.items ?? []
+}

@@ -1,0 +1,184 @@
+/** Training, loading, quantising, evaluating, generating: each registers a stage, after it has been evaluated abstractly. */
+import { diagnostic } from "../../../grammar/diagnostic.ts"
+import type { Span } from "../../../grammar/diagnostic.ts"
+import { reportUnmatched } from "../address.ts"
+import { count } from "../calls.ts"
+import { mixed } from "../curriculum.ts"
+import type { Machine } from "../machine.ts"
+import { error, unknown } from "../make.ts"
+import { nextParameter } from "../optimizer.ts"
+import { listed } from "../suggest.ts"
+import { addressedWeights, checkEvaluation, checkTraining, rolesOf, subjectOf } from "../training.ts"
+import type { Roles } from "../training.ts"
+import type { ArtifactType, ArtifactValue, CallSite, Context, Primitive, SpecValue, Value } from "../value.ts"
+import { artifact, inRange, onePart, tokensOf } from "./data.ts"
+import type { PrimitiveTable } from "./table.ts"
+
+type Args = ReadonlyMap<string, Value>
+
+/** Every context is a machine; primitives of stages need its session. */
+export function machineOf(ctx: Context): Machine {
+  if (!("session" in ctx)) throw new Error("check: a context that is not a machine")
+  return ctx as Machine
+}
+
+function given(args: Args, name: string): boolean {
+  const value = args.get(name)
+  return value !== undefined && value.kind !== "none"
+}
+
+function place(site: CallSite, name: string): Span {
+  return site.args.get(name) ?? site.span
+}
+
+// ---- train
+
+const train: Primitive = (args, site, ctx) => {
+  const m = machineOf(ctx)
+  const withData = trainingData(args, site, m)
+  if (withData === null || !trainOptions(args, site, ctx)) return error
+  const roles = rolesOf(withData, site, m)
+  if (roles === null) return error
+  const tokens = artifact(withData, "data")
+  const result = resultType(withData, roles, tokensOf(tokens).tokenizer)
+  const made = ctx.stage("train", withData, result.type, site.span)
+  if (made.kind === "artifact") for (const [name, fill] of result.members) fill({ ...made, member: name })
+  if (m.session.verified.has(made.stage.key)) return made
+  m.session.verified.add(made.stage.key)
+  checkTraining(withData, roles, site, m)
+  return made
+}
+
+/** A mixture becomes a stage; data must be one part, packed. */
+function trainingData(args: Args, site: CallSite, m: Machine): Args | null {
+  const data = args.get("data")
+  if (!onePart(args, "data", site, m) || !onePart(args, "valid", site, m)) return null
+  const tokens = data?.kind === "mix" ? mixed(data, place(site, "data"), m) : data
+  if (tokens?.kind !== "artifact") return null
+  for (const [name, value] of [["data", tokens], ["valid", args.get("valid")]] as const) {
+    if (value?.kind === "artifact" && !isPacked(value, place(site, name), m)) return null
+  }
+  return new Map([...args, ["data", tokens]])
+}
+
+export function isPacked(value: ArtifactValue, at: Span, m: Machine): boolean {
+  if (value.type.is !== "tokens" || value.type.length !== null) return true
+  m.report(diagnostic("SLM2117", at, "these tokens are not in rows of one length yet", { help: "`|> pack(length: 128)` makes rows of 128 predictions" }))
+  return false
+}
+
+function trainOptions(args: Args, site: CallSite, ctx: Context): boolean {
+  const subjects = ["model", "roles"].filter((name) => given(args, name))
+  if (subjects.length !== 1) {
+    ctx.report(diagnostic("SLM2203", site.callee, subjects.length === 0 ? "there is nothing to train" : "either a model is trained or `roles`, not both", { help: "`train Big { … }`, or `train { roles: { gen: A, disc: B } … }`" }))
+    return false
+  }
+  const ends = ["steps", "epochs", "tokens"].filter((name) => given(args, name))
+  if (ends.length !== 1) {
+    ctx.report(diagnostic("SLM2203", ends.length === 0 ? site.callee : place(site, ends[1] ?? ""), ends.length === 0 ? "nothing says how long to train" : `${listed(ends)} say how long to train`, {
+      help: "give exactly one of `steps`, `epochs` and `tokens`",
+    }))
+    return false
+  }
+  const keep = args.get("keep")
+  if (keep?.kind === "symbol" && keep.name === "best" && !given(args, "valid")) {
+    ctx.report(diagnostic("SLM2202", place(site, "keep"), "`keep: best` has no effect without `valid`", { help: "the best is what does best on `valid: tokens.valid`" }))
+    return false
+  }
+  if (given(args, "roles") && !given(args, "loss")) {
+    ctx.report(diagnostic("SLM2015", site.callee, "training several roles needs a `loss` of (roles, batch)"))
+    return false
+  }
+  return [["steps", 1], ["epochs", 0], ["tokens", 1], ["batch", 1], ["accumulate", 1]].every(([name, low]) => inRange(args, String(name), Number(low), Infinity, site, ctx))
+}
+
+/** The type of what is trained, and how to fill in the roles once there is a stage. */
+function resultType(args: Args, roles: Roles, tokenizer: ArtifactValue): { readonly type: ArtifactType; readonly members: ReadonlyMap<string, (a: ArtifactValue) => void> } {
+  const weights = (spec: SpecValue): ArtifactType => ({ is: "weights", spec, encoding: null, tokenizer })
+  const [only] = roles.subjects
+  if (!given(args, "roles") && only !== undefined) return { type: weights(only.spec), members: new Map() }
+  const filled = new Map<string, ArtifactValue>()
+  const members = new Map(roles.subjects.map((s) => [s.name, (a: ArtifactValue): void => { filled.set(s.name, { ...a, type: weights(s.spec) }) }]))
+  return { type: { is: "roles", roles: filled }, members }
+}
+
+// ---- other stages
+
+const load: Primitive = (args, site, ctx) => {
+  const as = args.get("as")
+  if (as?.kind !== "spec") return ctx.report(diagnostic("SLM2110", place(site, "as"), "`as` of `load` is a specification, not weights"))
+  const format = args.get("format")
+  if (format?.kind === "format" && !isFor(format.code.model.name, as)) {
+    return ctx.report(diagnostic("SLM2110", place(site, "format"), `the format \`${format.code.name.name}\` is for \`${format.code.model.name}\`, not for \`${as.template.code.name.name}\``))
+  }
+  if (ctx.instantiate(as, "model", site.span).kind === "error") return error
+  return ctx.stage("load", args, { is: "weights", spec: as, encoding: null, tokenizer: null }, site.span)
+}
+
+export function isFor(model: string, spec: SpecValue): boolean {
+  return spec.template.code.name.name === model
+}
+
+const quantize: Primitive = (args, site, ctx) => {
+  const m = machineOf(ctx)
+  const model = artifact(args, "model")
+  const format = args.get("format")
+  if (model.type.is !== "weights" || format?.kind !== "encoding") return error
+  if (model.type.encoding !== null) return ctx.report(diagnostic("SLM2110", place(site, "model"), `these weights are stored as \`${model.type.encoding.code.name.name}\` already`, { help: "quantise the weights they were made from" }))
+  const subject = subjectOf(model, "model", site.span, m)
+  if (subject === null) return error
+  const keep = args.get("keep")
+  if (!addressedWeights(keep, [subject], site.span, m)) return error
+  return ctx.stage("quantize", args, { ...model.type, encoding: format }, site.span)
+}
+
+const reportFields = ["loss", "perplexity", "bits_per_byte", "accuracy", "parameters", "bytes"] as const
+
+const evaluate: Primitive = (args, site, ctx) => {
+  const m = machineOf(ctx)
+  if (!onePart(args, "data", site, ctx) || !isPacked(artifact(args, "data"), place(site, "data"), m) || !inRange(args, "batch", 1, Infinity, site, ctx)) return error
+  const made = ctx.stage("evaluate", args, { is: "report", fields: reportFields }, site.span)
+  if (m.session.verified.has(made.stage.key)) return made
+  m.session.verified.add(made.stage.key)
+  return checkEvaluation(args, site, m) ? made : error
+}
+
+const generate: Primitive = (args, site, ctx) => {
+  const model = artifact(args, "model")
+  if (model.type.is !== "weights") return error
+  const prompts = args.get("prompts")
+  if (prompts?.kind === "list" && prompts.items.length === 0) return ctx.report(diagnostic("SLM2303", place(site, "prompts"), "there is no prompt to continue", { help: "`prompts: [\"\"]` begins with nothing" }))
+  const ranges = [["tokens", 1, Infinity], ["temperature", 0, Infinity], ["top_k", 1, Infinity], ["top_p", 0, 1]] as const
+  if (!ranges.every(([name, low, high]) => inRange(args, name, low, high, site, ctx))) return error
+  const temperature = args.get("temperature")
+  const unused = ["top_k", "top_p"].filter((name) => given(args, name))
+  if (temperature?.kind === "float" && temperature.value === 0 && unused[0] !== undefined) {
+    return ctx.report(diagnostic("SLM2202", place(site, unused[0]), `\`${unused[0]}\` has no effect at temperature 0`, { notes: ["temperature 0 takes the most likely token each time"] }))
+  }
+  return ctx.stage("generate", args, { is: "samples" }, site.span)
+}
+
+// ---- optimisers
+
+const transformGradients: Primitive = (args) => {
+  const [optim, change] = [args.get("optim"), args.get("change")]
+  if (optim?.kind !== "optimizer" || change === undefined) return unknown("Optimizer")
+  return { ...optim, transforms: [...optim.transforms, change] }
+}
+
+/** What an optimiser makes of one weight in some steps with the same gradient. */
+const descend: Primitive = (args, site, ctx) => {
+  const [optim, p, g] = [args.get("optim"), args.get("p"), args.get("g")]
+  const steps = args.get("steps")
+  const n = steps?.kind === "int" ? ctx.known(steps.poly) : null
+  if (optim?.kind !== "optimizer" || p?.kind !== "tensor" || g?.kind !== "tensor" || n === null) return unknown("tensor", site.span)
+  if (n > 1000) return ctx.report(diagnostic("SLM2303", place(site, "steps"), `${count(n, "step")} are too many here`))
+  const total = args.get("total")
+  return nextParameter(optim, p, g, n, total === undefined || total.kind === "none" ? steps as Value : total, site.span, machineOf(ctx))
+}
+
+export const stagePrimitives: PrimitiveTable = {
+  train, load, quantize, evaluate, generate, transform_gradients: transformGradients, descend,
+}
+
+export { reportUnmatched }

@@ -1,0 +1,67 @@
+import type { Item, Module } from "../../grammar/ast.ts"
+import type { Diagnostic, Source, Span } from "../../grammar/diagnostic.ts"
+import type { Facts, Stage } from "../plan/stage.ts"
+import type { Keys } from "../plan/key.ts"
+import type { SpecValue, Value } from "./value.ts"
+import type { ResolvedSpec } from "./instance.ts"
+
+/** What the checker asks of the world outside. */
+export interface Environment {
+  /** The text of a module: `std.models`, or a path relative to the module `from`. */
+  readonly modules: (id: string, from: string) => Source | null
+  /** `--set name=text` */
+  readonly params: ReadonlyMap<string, string>
+  readonly facts: Facts
+}
+
+/** One run of the checker: everything that is found out is kept here, and is valid for these facts alone. */
+export interface Session {
+  readonly environment: Environment
+  readonly entry: string
+  readonly modules: Map<string, LoadedModule>
+  readonly sources: Map<string, Source>
+  readonly diagnostics: Diagnostic[]
+  /** Code and place of what has been reported: the same mistake of one line, met in six blocks, is one mistake. */
+  readonly reported: Set<string>
+  readonly stages: Map<string, Stage>
+  readonly keys: Keys
+  readonly specs: WeakMap<SpecValue, ResolvedSpec>
+  /** Stages whose loss, model and optimiser have been evaluated abstractly. */
+  readonly verified: Set<string>
+  stepsLeft: number
+  depth: number
+  /** The top-level binding under evaluation: stages made in it are called by it. */
+  binding: string | null
+  /** Keys of stages that a binding of the recipe has given its name. */
+  readonly named: Set<string>
+  /** Keys of stages of which a number is used, since it was last emptied. */
+  readonly read: Set<string>
+}
+
+export interface LoadedModule {
+  readonly id: string
+  readonly module: Module
+  readonly entries: Map<string, Entry>
+  /** Part of the library: mistakes met in it are shown where the recipe calls it. */
+  readonly library: boolean
+  /** It has syntax mistakes: what seems to be missing or unused may only have been misread. */
+  readonly broken: boolean
+}
+
+/** A name of a module. `use` entries refer to another module. */
+export interface Entry {
+  readonly name: string
+  readonly span: Span
+  readonly item: Item
+  readonly from: { readonly module: string; readonly name: string } | null
+  state: "new" | "evaluating" | "done"
+  value: Value | null
+}
+
+export const limits = {
+  /** Expressions evaluated in one check. */
+  steps: 4_000_000,
+  /** Expressions inside of each other, calls included. */
+  depth: 900,
+  listLength: 100_000,
+} as const

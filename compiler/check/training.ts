@@ -1,0 +1,185 @@
+/** Stages that run models, evaluated over tensors of unknown batch: so a wrong shape in a loss is found before anything runs. */
+import { diagnostic } from "../../grammar/diagnostic.ts"
+import type { Span } from "../../grammar/diagnostic.ts"
+import { matches, pathsOf, reportUnmatched } from "./address.ts"
+import { kindOf } from "./describe.ts"
+import { artifactRole } from "./forward.ts"
+import { instantiate, weightsOf } from "./instance.ts"
+import type { Machine } from "./machine.ts"
+import { dim, error, int, record, tensor } from "./make.ts"
+import { fieldOf } from "./members.ts"
+import { binary } from "./operators.ts"
+import { firstStates, transformed, update } from "./optimizer.ts"
+import type { Poly } from "./poly.ts"
+import { add, constant, symbol } from "./poly.ts"
+import { primitives } from "./primitives/table.ts"
+import { lossOf } from "./loss-of.ts"
+import type { ArtifactType, ArtifactValue, CallSite, InstanceValue, OptimizerValue, SpecValue, TensorValue, Value, WeightInfo } from "./value.ts"
+
+type Args = ReadonlyMap<string, Value>
+
+/** A model that a stage runs or trains, under its role. */
+export interface Subject { readonly name: string; readonly spec: SpecValue; readonly instance: InstanceValue }
+export interface Roles {
+  readonly subjects: readonly Subject[]
+  /** `parts: { proj: Linear(96, 192) }`, trained and dropped. */
+  readonly parts: readonly Subject[]
+}
+
+/** An instance of a specification, or of the specification of weights. null: a mistake was reported. */
+export function subjectOf(value: Value, role: string, at: Span, m: Machine): Subject | null {
+  const spec = value.kind === "spec" ? value : value.kind === "artifact" && value.type.is === "weights" ? value.type.spec : null
+  if (spec === null) {
+    if (value.kind !== "error" && value.kind !== "unknown") m.report(diagnostic("SLM2110", at, `a role is a model or weights, not ${kindOf(value, m)}`))
+    return null
+  }
+  const instance = instantiate(spec, role, at, m)
+  return instance.kind === "error" ? null : { name: role, spec, instance }
+}
+
+export function rolesOf(args: Args, site: CallSite, m: Machine): Roles | null {
+  const model = args.get("model")
+  const roles = args.get("roles")
+  const parts = args.get("parts")
+  const subjects = model !== undefined && model.kind !== "none" ? [subjectOf(model, "model", site.args.get("model") ?? site.span, m)]
+    : roles?.kind === "record" ? [...roles.fields].map(([name, value]) => subjectOf(value, name, value.origin ?? site.span, m)) : []
+  const extra = parts?.kind === "record" ? [...parts.fields].map(([name, value]) => subjectOf(value, `parts.${name}`, value.origin ?? site.span, m)) : []
+  const all = [...subjects, ...extra]
+  return all.some((s) => s === null) ? null : { subjects: subjects.filter((s) => s !== null), parts: extra.filter((s) => s !== null) }
+}
+
+// ---- the batch
+
+type Tokens = Extract<ArtifactType, { is: "tokens" }>
+
+/** The `row` of spec 5.5 with a batch of unknown size. */
+export function abstractRow(tokens: Tokens, at: Span, m: Machine): Value {
+  const batch = dim(symbol("axis B of a batch", "B", { rigid: true }), at)
+  const length: Poly = tokens.length?.kind === "int" ? tokens.length.poly : symbol("axis T of a batch", "T", { rigid: true })
+  const row = [batch, dim(add(length, constant(1)), tokens.length?.origin ?? at)]
+  const vocab = m.unknownInt(tokens.tokenizer.stage, "size", at)
+  const fields = new Map<string, Value>([
+    ["tokens", tensor("i32", row, null, at, dim(vocab.poly, vocab.origin))], ["segments", tensor("i32", row, null, at)], ["positions", tensor("i32", row, null, at)],
+    ["counts", tensor("bool", row, null, at)], ["row", tensor("i32", [batch], null, at)],
+  ])
+  if (tokens.labels !== null) fields.set("label", tensor("i32", [batch], null, at))
+  return record(fields, at)
+}
+
+/** What the objective makes of a row. */
+function batchOf(args: Args, site: CallSite, m: Machine): Value {
+  const data = args.get("data")
+  const objective = args.get("objective")
+  if (data?.kind !== "artifact" || data.type.is !== "tokens" || objective === undefined) return error
+  const at = site.args.get("objective") ?? site.span
+  const batch = m.apply(objective, [abstractRow(data.type, site.args.get("data") ?? site.span, m)], at)
+  if (batch.kind === "record" || batch.kind === "error" || batch.kind === "unknown") return batch
+  return m.report(diagnostic("SLM2110", at, `an objective returns a record, not ${kindOf(batch, m)}`))
+}
+
+// ---- training
+
+export function checkTraining(args: Args, roles: Roles, site: CallSite, m: Machine): void {
+  const trained = addressedWeights(args.get("freeze"), roles.subjects, site.span, m)
+  const batch = batchOf(args, site, m)
+  if (batch.kind !== "error" && batch.kind !== "unknown") checkLoss(args, roles, batch, site, m)
+  const optim = args.get("optim")
+  if (optim?.kind === "optimizer") checkOptimizer(optim, roles, site.args.get("optim") ?? site.span, m)
+  if (trained) checkSomethingTrains(args, roles, site, m)
+}
+
+function checkLoss(args: Args, roles: Roles, batch: Value, site: CallSite, m: Machine): void {
+  const loss = args.get("loss")
+  const at = site.args.get("loss") ?? site.callee
+  const parts = roles.parts.length === 0 ? [] : [record(new Map(roles.parts.map((p) => [p.name.slice("parts.".length), p.instance])))]
+  const [only] = roles.subjects
+  const several = args.get("roles")?.kind === "record"
+  const first = several ? record(new Map(roles.subjects.map((s) => [s.name, s.instance]))) : only === undefined ? error : m.apply(only.instance, [batch], site.args.get("model") ?? site.span)
+  if (first.kind === "error" || first.kind === "unknown") return
+  if (loss === undefined || loss.kind === "none") {
+    if (parts.length > 0) m.report(diagnostic("SLM2202", site.args.get("parts") ?? at, "`parts` have no effect without a `loss` that uses them"))
+    defaultLoss(first, batch, site, m)
+    return
+  }
+  if (parts.length > 0 && loss.kind === "closure" && loss.code.params.length === 2) {
+    m.report(diagnostic("SLM2202", site.args.get("parts") ?? at, "`parts` have no effect: the loss does not take them", { help: "`loss: (out, batch, parts) => …`" }))
+    return
+  }
+  lossOf(m.apply(loss, [first, batch, ...parts], at), at, m)
+}
+
+/** Cross entropy of `out.logits` against `batch.labels`. */
+export function defaultLoss(out: Value, batch: Value, site: CallSite, m: Machine): Value {
+  const missing = [[out, "logits", "the model's result"], [batch, "labels", "the objective's batch"]] as const
+  for (const [value, name, what] of missing) {
+    if (value.kind === "record" && !value.fields.has(name)) return m.report(diagnostic("SLM2207", site.callee, `the default loss needs \`${name}\`, which ${what} does not have`, { help: "give a `loss: (out, batch) => …` of your own" }))
+  }
+  const at = site.callee
+  const [logits, labels] = [fieldOf(out, "logits", at, at, m), fieldOf(batch, "labels", at, at, m)]
+  if (logits.kind !== "tensor" || labels.kind !== "tensor") return error
+  const inner: CallSite = { span: at, callee: at, args: new Map() }
+  const losses = primitives.get("token_loss")?.(new Map<string, Value>([["logits", logits], ["labels", labels]]), inner, m) ?? error
+  const counts = binary(">=", labels, int(0), { span: at, opSpan: at, left: { span: at }, right: { span: at } }, m)
+  if (losses.kind !== "tensor" || counts.kind !== "tensor") return error
+  return primitives.get("average")?.(new Map<string, Value>([["values", losses], ["counts", counts]]), inner, m) ?? error
+}
+
+/** Evaluates the transforms on all gradients and the update on one weight of each rank. */
+function checkOptimizer(optimizer: OptimizerValue, roles: Roles, at: Span, m: Machine): void {
+  const weights = [...roles.subjects, ...roles.parts].flatMap((s) => weightsOf(s.instance)).map((w) => abstract(w, at))
+  if (transformed(optimizer, weights, at, m) === null) return
+  const step = tensor("i32", [], null, at)
+  const total = tensor("i32", [], null, at)
+  const seen = new Set<number>()
+  for (const p of weights) {
+    if (seen.has(p.shape.length)) continue
+    seen.add(p.shape.length)
+    const states = firstStates(optimizer, p, m)
+    if (states === null || update(optimizer, p, p, step, total, states, m) === null) return
+  }
+}
+
+function abstract(w: WeightInfo, at: Span): TensorValue {
+  return tensor(w.dtype, w.shape, null, at)
+}
+
+// ---- addresses of weights
+
+/** False: some address matches nothing, which has been reported. */
+export function addressedWeights(addresses: Value | undefined, subjects: readonly Subject[], at: Span, m: Machine): boolean {
+  if (addresses?.kind !== "list") return true
+  let good = true
+  for (const address of addresses.items) {
+    if (address.kind !== "address") continue
+    const hit = subjects.some((s) => weightsOf(s.instance).some((w) => matches(address, w.path, "below") || (subjects.length > 1 && matches(address, `${s.name}.${w.path}`, "below"))))
+    if (hit) continue
+    good = false
+    const [only] = subjects
+    reportUnmatched(address, subjects.flatMap((s) => pathsOf(s.instance)), only === undefined ? "the model" : `\`${only.spec.name}\``, at, m)
+  }
+  return good
+}
+
+function checkSomethingTrains(args: Args, roles: Roles, site: CallSite, m: Machine): void {
+  const freeze = args.get("freeze")
+  if (freeze?.kind !== "list" || roles.parts.length > 0) return
+  const left = roles.subjects.flatMap((s) => weightsOf(s.instance)).some((w) => !freeze.items.some((a) => a.kind === "address" && matches(a, w.path, "below")))
+  if (!left) m.report(diagnostic("SLM2202", site.args.get("freeze") ?? site.span, "everything is frozen: there is nothing left to train"))
+}
+
+// ---- evaluation
+
+export function checkEvaluation(args: Args, site: CallSite, m: Machine): boolean {
+  const model = args.get("model")
+  if (model?.kind !== "artifact") return false
+  const subject = subjectOf(model, artifactRole(model as ArtifactValue), site.args.get("model") ?? site.span, m)
+  const batch = batchOf(args, site, m)
+  if (subject === null || batch.kind === "error") return false
+  if (batch.kind === "unknown") return true
+  const out = m.apply(subject.instance, [batch], site.args.get("model") ?? site.span)
+  if (out.kind === "error" || out.kind === "unknown") return out.kind === "unknown"
+  const loss = args.get("loss")
+  const at = site.args.get("loss") ?? site.callee
+  const result = loss === undefined || loss.kind === "none" ? defaultLoss(out, batch, site, m) : lossOf(m.apply(loss, [out, batch], at), at, m)
+  return result.kind !== "error"
+}
