@@ -1,0 +1,65 @@
+import type { HostTensor } from "../device.ts"
+import { orderCache, type Mixture, type Pick } from "./mixture.ts"
+import { rowArrays, type PackedRows } from "./pack.ts"
+
+export interface LoaderOptions {
+  readonly source: PackedRows | Mixture
+  readonly batch: number
+  readonly seed: number
+  /** `sequential`: sample n is row n, and what lies beyond the last row is padding. Not for mixtures. */
+  readonly order?: "shuffled" | "sequential"
+}
+
+/** What a batch holds: the record `row` of the spec (5.5). */
+export type Batch = Readonly<Record<"tokens" | "segments" | "positions" | "counts" | "row", HostTensor>> & Readonly<Partial<Record<"label", HostTensor>>>
+
+export interface Loader {
+  /** Rows of one pass over the data; null for a mixture, which has no such number. */
+  readonly epoch: number | null
+  /** The samples from `firstSample` on: a pure function of the number. */
+  batch(firstSample: number): Batch
+  /** Where a sample comes from; row -1 is padding. */
+  pick(sample: number): Pick
+}
+
+export function createLoader(options: LoaderOptions): Loader {
+  const { source, batch } = options
+  const mixed = "sources" in source
+  const sources = mixed ? source.sources : [source]
+  const [first] = sources
+  if (first === undefined) throw new Error("createLoader: a mixture without sources")
+  if (mixed && options.order === "sequential") throw new Error("createLoader: a mixture has no sequential order")
+  const pick = mixed ? source.pick : pickFrom(source, options)
+  const labelled = first.set.labels !== null
+  const width = first.length + 1
+  return {
+    epoch: mixed ? null : source.rows,
+    pick,
+    batch(firstSample) {
+      const arrays = rowArrays(batch * width)
+      const row = new Int32Array(batch)
+      const label = new Int32Array(batch)
+      for (let i = 0; i < batch; i++) {
+        const from = pick(firstSample + i)
+        sources[from.source]?.fill(from.row, arrays, i * width)
+        row[i] = firstSample + i
+        label[i] = sources[from.source]?.label(from.row) ?? -1
+      }
+      const shape = [batch, width]
+      const tensors = {
+        tokens: { shape, dtype: "i32", data: arrays.tokens },
+        segments: { shape, dtype: "i32", data: arrays.segments },
+        positions: { shape, dtype: "i32", data: arrays.positions },
+        counts: { shape, dtype: "bool", data: arrays.counts },
+        row: { shape: [batch], dtype: "i32", data: row },
+      } as const satisfies Batch
+      return labelled ? { ...tensors, label: { shape: [batch], dtype: "i32", data: label } } : tensors
+    },
+  }
+}
+
+function pickFrom(source: PackedRows, options: LoaderOptions): (sample: number) => Pick {
+  if (options.order === "sequential") return (sample) => ({ source: 0, row: sample < source.rows ? sample : -1 })
+  const order = orderCache(options.seed, "order")
+  return (sample) => ({ source: 0, row: order(source.rows, sample) })
+}
