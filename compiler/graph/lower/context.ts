@@ -1,0 +1,140 @@
+/** From a stage to graph nodes: a machine that evaluates with nodes behind its tensors, and the states it asked for. */
+import type { Machine } from "../../check/machine.ts"
+import { createMachine } from "../../check/machine.ts"
+import { dim, record, tensor } from "../../check/make.ts"
+import type { Session } from "../../check/session.ts"
+import type { Dim, LossValue, RecordValue, TensorValue, Value, WeightInfo } from "../../check/value.ts"
+import { optimise } from "../../transform/pipeline.ts"
+import type { Builder } from "../builder.ts"
+import { createBuilder } from "../builder.ts"
+import type { DType, Node, Output, Program } from "../node.ts"
+import * as g from "../ops.ts"
+import { reachable } from "../walk.ts"
+import { weightShape } from "./initial.ts"
+
+export interface Lowering {
+  readonly b: Builder
+  readonly machine: Machine
+  /** Every weight that was asked for, by state name, in order. */
+  readonly states: ReadonlyMap<string, { readonly role: string; readonly info: WeightInfo; readonly node: Node }>
+}
+
+export const stateName = (role: string, path: string): string => `${role}.${path}`
+
+/** A machine that makes graph nodes. `rows`: the global index of each sample of the batch. */
+export function createLowering(session: Session, options: { readonly training: boolean; readonly rows: number | null }): Lowering {
+  const b = createBuilder()
+  const states = new Map<string, { role: string; info: WeightInfo; node: Node }>()
+  const machine = createMachine(session, {
+    builder: b,
+    training: options.training,
+    seed: b.input("seed", "batch", "i32", []),
+    step: b.input("step", "batch", "i32", []),
+    rows: options.rows === null ? null : b.input("row", "batch", "i32", [options.rows]),
+    weight(role, info) {
+      const name = stateName(role, info.path)
+      const node = b.input(name, "state", info.dtype, weightShape(info, session.environment.facts))
+      states.set(name, { role, info, node })
+      return node
+    },
+  })
+  return { b, machine, states }
+}
+
+/** A tensor value over a node. `vocab`: entries are ids below it. */
+export function tensorOf(node: Node, vocab: Dim | null = null): TensorValue {
+  return tensor(node.dtype, node.shape.map((n) => dim(n)), node, null, vocab)
+}
+
+/** What a stage reads, as far as graphs care. */
+export interface RowShape {
+  readonly rows: number
+  /** Predictions per row; a row has one token more. */
+  readonly length: number
+  readonly vocab: Dim
+  /** The field with the number of the class, and how many classes there are. */
+  readonly label: { readonly classes: Dim } | null
+}
+
+/** The `row` of spec 5.5, as batch inputs. */
+export function rowRecord(b: Builder, shape: RowShape): RecordValue {
+  const grid = (name: string, dtype: DType, vocab: Dim | null = null): [string, Value] => [name, tensorOf(b.input(name, "batch", dtype, [shape.rows, shape.length + 1]), vocab)]
+  const fields = new Map<string, Value>([
+    grid("tokens", "i32", shape.vocab), grid("segments", "i32"), grid("positions", "i32"), grid("counts", "bool"),
+    ["row", tensorOf(b.input("row", "batch", "i32", [shape.rows]))],
+  ])
+  if (shape.label !== null) fields.set("label", tensorOf(b.input("label", "batch", "i32", [shape.rows]), shape.label.classes))
+  return record(fields)
+}
+
+/** The optimised program of some nodes; its inputs are those the nodes need. */
+export function programOf(name: string, outputs: readonly Output[]): Program {
+  const inputs = reachable(outputs.map((output) => output.node)).filter((node) => node.op === "input")
+  const optimised = optimise({ name, inputs, outputs })
+  const needed = new Set(reachable(optimised.outputs.map((output) => output.node)))
+  return { ...optimised, inputs: optimised.inputs.filter((node) => needed.has(node)) }
+}
+
+/** One mean of a loss: weight * sum / count. */
+export interface Term { readonly weight: number; readonly sum: Node; readonly count: Node }
+
+/** The terms of what a loss function returned. A plain number is a mean of one. */
+export function termsOf(value: Value, m: Machine): readonly Term[] {
+  if (value.kind === "tensor") return [{ weight: 1, sum: nodeOf(value, m), count: scalarNode(m, 1) }]
+  if (value.kind !== "loss") throw new Error(`lower: a loss yields a ${value.kind}`)
+  return value.terms.map((term) => ({ weight: numberIn(term.weight, m), sum: scalar(term.sum, m), count: scalar(term.count, m) }))
+}
+
+function scalar(value: LossValue["terms"][number]["sum"], m: Machine): Node {
+  return g.reshape(builderOf(m), g.cast(builderOf(m), nodeOf(value, m), "f32"), [])
+}
+
+function scalarNode(m: Machine, value: number): Node {
+  return g.fill(builderOf(m), value)
+}
+
+export function builderOf(m: Machine): Builder {
+  if (m.lowering === null) throw new Error("lower: the machine does not make nodes")
+  return m.lowering.builder
+}
+
+export function nodeOf(value: Value, m: Machine): Node {
+  if (value.kind === "tensor" && value.node !== null) return value.node
+  const number = value.kind === "int" || value.kind === "float" ? numberIn(value, m) : null
+  if (number === null) throw new Error(`lower: a ${value.kind} where a tensor is needed`)
+  return scalarNode(m, number)
+}
+
+export function numberIn(value: Value, m: Machine): number {
+  const n = value.kind === "int" ? m.known(value.poly) : value.kind === "float" || value.kind === "quantity" ? value.value : null
+  if (n === null) throw new Error(`lower: a ${value.kind} that is not known yet`)
+  return n
+}
+
+/** sum / count for one term; 0 where nothing counts. */
+export function meanOf(b: Builder, sum: Node, count: Node): Node {
+  return g.div(b, sum, g.where(b, g.eq(b, count, 0), 1, count))
+}
+
+/** sum over terms of weight * mean. */
+export function lossOf(b: Builder, terms: readonly { readonly weight: number; readonly sum: Node; readonly count: Node }[]): Node {
+  const parts = terms.map(({ weight, sum, count }) => g.mul(b, meanOf(b, sum, count), weight))
+  return parts.reduce((x, y) => g.add(b, x, y), g.fill(b, 0))
+}
+
+export function argOf(args: ReadonlyMap<string, Value>, name: string): Value | null {
+  const value = args.get(name)
+  return value === undefined || value.kind === "none" ? null : value
+}
+
+/**
+ * A result of the checker's functions while lowering. They have seen the same code with symbols, so a mistake here is one of ours,
+ * unless the recipe was not checked.
+ */
+export function lowered<T>(value: T | null, m: Machine): T {
+  if (value === null || (typeof value === "object" && "kind" in value && value.kind === "error")) {
+    const last = m.session.diagnostics.at(-1)
+    throw new Error(`lower: ${last === undefined ? "an error value without a diagnostic" : `${last.code} ${last.message}`}`)
+  }
+  return value
+}

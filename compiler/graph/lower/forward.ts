@@ -1,0 +1,99 @@
+/** A model's forward pass over whole sequences, and the programs of generation that follow from it. */
+import { instantiate, resolveSpec, weightsOf } from "../../check/instance.ts"
+import { dim, record } from "../../check/make.ts"
+import { createMachine } from "../../check/machine.ts"
+import type { Session } from "../../check/session.ts"
+import type { SpecValue, WeightInfo } from "../../check/value.ts"
+import type { Diagnostic, Span } from "../../../grammar/diagnostic.ts"
+import { diagnostic } from "../../../grammar/diagnostic.ts"
+import type { NodeOf, Program, Shape } from "../node.ts"
+import type { Mixing } from "../sequence.ts"
+import { continueSequence, isMixing } from "../sequence.ts"
+import { createLowering, lowered, nodeOf, programOf, stateName, tensorOf } from "./context.ts"
+import { weightShape } from "./initial.ts"
+import { optimise } from "../../transform/pipeline.ts"
+
+/** A weight of a specification as a state of a program. */
+export interface SpecWeight {
+  readonly name: string
+  readonly path: string
+  readonly shape: Shape
+  readonly info: WeightInfo
+}
+
+export function specWeights(infos: readonly WeightInfo[], role: string, session: Session): readonly SpecWeight[] {
+  return infos.map((info) => ({ name: stateName(role, info.path), path: info.path, shape: weightShape(info, session.environment.facts), info }))
+}
+
+/** Every weight of a specification, in the order it is written. */
+export function weightsOfSpec(session: Session, spec: SpecValue, role = "model"): readonly SpecWeight[] {
+  const machine = createMachine(session)
+  const instance = lowered(instantiate(spec, role, spec.origin ?? spec.template.code.span, machine), machine)
+  if (instance.kind === "error") throw new Error(`lower: ${spec.name} has no instance`)
+  return specWeights(weightsOf(instance), role, session)
+}
+
+/** An argument of a specification that is a known whole number: `context`, `vocab`. */
+export function intArgument(session: Session, spec: SpecValue, name: string): number | null {
+  const machine = createMachine(session)
+  const value = resolveSpec(spec, machine)?.args.get(name)
+  return value?.kind === "int" ? machine.known(value.poly) : null
+}
+
+const sequenceInputs: ReadonlySet<string> = new Set(["tokens", "positions", "segments"])
+
+/** tokens, positions, segments [rows, length] -> logits [rows, length, vocab]; null where the model yields no logits for each position. */
+export function lowerForward(session: Session, spec: SpecValue, shape: { readonly rows: number; readonly length: number; readonly vocab: number }): Program | null {
+  const { machine, b } = createLowering(session, { training: false, rows: null })
+  const at = spec.origin ?? spec.template.code.span
+  const instance = lowered(instantiate(spec, "model", at, machine), machine)
+  const grid = (name: string): NodeOf<"input"> => b.input(name, "batch", "i32", [shape.rows, shape.length])
+  const place = record({ positions: tensorOf(grid("positions")), segments: tensorOf(grid("segments")) })
+  const batch = record({ tokens: tensorOf(grid("tokens"), dim(shape.vocab)), at: place })
+  const out = lowered(machine.apply(instance, [batch], at), machine)
+  const logits = out.kind === "record" ? out.fields.get("logits") : undefined
+  if (logits?.kind !== "tensor") return null
+  const node = nodeOf(logits, machine)
+  if (node.shape.length !== 3 || node.shape[0] !== shape.rows || node.shape[1] !== shape.length) return null
+  return programOf(`forward of ${spec.name}`, [{ name: "logits", node }])
+}
+
+/** A program of `tokens` more tokens for each of `rows` texts: logits of the last one, and the caches it keeps. */
+export interface GenerationProgram {
+  readonly program: Program
+  readonly caches: readonly NodeOf<"input">[]
+}
+
+/** Two positions are enough to see where the sequence goes. */
+const probe = 2
+
+/** The programs of generation, or why the model cannot generate. */
+export function lowerGeneration(session: Session, spec: SpecValue, vocab: number, at: Span): ((rows: number, tokens: number, capacity: number) => GenerationProgram) | Diagnostic {
+  const made = new Map<number, Program>()
+  const forward = (rows: number): Program | null => {
+    const known = made.get(rows) ?? lowerForward(session, spec, { rows, length: probe, vocab })
+    if (known !== null) made.set(rows, known)
+    return known
+  }
+  const derive = (rows: number, tokens: number, capacity: number): GenerationProgram | Mixing | null => {
+    const program = forward(rows)
+    if (program === null) return null
+    const result = continueSequence(program, { sequence: sequenceInputs, length: probe, tokens, capacity, lastOnly: new Set(["logits"]) })
+    return isMixing(result) ? result : { program: optimise(result.program), caches: result.caches }
+  }
+  const first = derive(1, 1, probe)
+  if (first === null) return diagnostic("SLM3303", at, `\`${spec.name}\` does not yield \`logits\` for each position, so that it cannot write text`)
+  if ("reason" in first) return cannotGenerate(first, spec, at)
+  return (rows, tokens, capacity) => {
+    const result = derive(rows, tokens, capacity)
+    if (result === null || "reason" in result) throw new Error(`generate: ${spec.name} could be derived for one row and not for ${rows}`)
+    return result
+  }
+}
+
+function cannotGenerate(mixing: Mixing, spec: SpecValue, at: Span): Diagnostic {
+  const where = mixing.note === "" ? `\`${spec.name}\`` : `\`${mixing.note}\``
+  return diagnostic("SLM3302", at, `\`${spec.name}\` cannot write text token by token: \`${mixing.op}\` in ${where} ${mixing.reason}`, {
+    notes: ["a text is continued by one token at a time, so that no layer may look at later ones or mix positions but through causal `attend`."],
+  })
+}

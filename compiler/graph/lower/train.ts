@@ -1,0 +1,197 @@
+/** `train` as programs: objective, forward passes, loss, gradients, transforms and update in one graph (spec 5.6, spec 10). */
+import { matches } from "../../check/address.ts"
+import { artifactRole } from "../../check/forward.ts"
+import { weightsOf } from "../../check/instance.ts"
+import { record } from "../../check/make.ts"
+import type { Session } from "../../check/session.ts"
+import { defaultLoss, rolesOf } from "../../check/training.ts"
+import type { Roles } from "../../check/training.ts"
+import type { AddressValue, ArtifactValue, CallSite, OptimizerValue, Value } from "../../check/value.ts"
+import type { Stage } from "../../plan/stage.ts"
+import { gradients } from "../gradient.ts"
+import type { Node, Output, Program } from "../node.ts"
+import * as g from "../ops.ts"
+import type { Lowering, RowShape, Term } from "./context.ts"
+import { argOf, createLowering, lossOf, lowered, programOf, rowRecord, stateName, termsOf } from "./context.ts"
+import { weightShape } from "./initial.ts"
+import { firstStates, learningRate, transformed, updated } from "./optimizer.ts"
+import type { Accumulation, LoweredTraining, OptimizerSlot, WeightSlot } from "./programs.ts"
+
+export interface TrainShape extends RowShape {
+  /** Micro-batches per step. */
+  readonly accumulate: number
+  /** Steps of the run, which schedules see. */
+  readonly total: number
+}
+
+/** The programs of a `train` stage. All facts it needs must be known. */
+export function lowerTraining(session: Session, stage: Stage, shape: TrainShape): LoweredTraining {
+  const optimizer = stage.args.get("optim")
+  if (optimizer?.kind !== "optimizer") throw new Error("lower: `train` without an optimiser")
+  const forward = lowerLoss(session, stage, shape, true)
+  const weights = slotsOf(forward, stage)
+  const trained = weights.filter((slot) => slot.trained)
+  if (trained.length === 0) throw new Error("lower: `train` without anything to train")
+  const measured = lowerLoss(session, stage, shape, false)
+  const common = {
+    measure: programOf(`${stage.name} measure`, termOutputs(measured.terms)),
+    start: startProgram(session, stage, optimizer, trained),
+    weights,
+    optimizer: optimizerSlots(optimizer, trained),
+    terms: forward.terms.map((term) => term.weight),
+  }
+  if (shape.accumulate > 1) return { ...common, step: null, accumulation: accumulation(session, forward, stage, optimizer, trained, shape) }
+  return { ...common, step: stepProgram(forward, stage, optimizer, trained, shape), accumulation: null }
+}
+
+// ---------------------------------------------------------------- the loss
+
+interface LossGraph {
+  readonly lowering: Lowering
+  readonly roles: Roles
+  readonly terms: readonly Term[]
+}
+
+/** The loss over one batch as sums and counts. */
+function lowerLoss(session: Session, stage: Stage, shape: RowShape, training: boolean): LossGraph {
+  const lowering = createLowering(session, { training, rows: shape.rows })
+  const { machine, b } = lowering
+  const site: CallSite = { span: stage.span, callee: stage.span, args: new Map() }
+  const roles = lowered(rolesOf(stage.args, site, machine), machine)
+  const batch = lowered(machine.apply(required(stage, "objective"), [rowRecord(b, shape)], stage.span), machine)
+  const loss = argOf(stage.args, "loss")
+  const parts = roles.parts.length === 0 ? [] : [record(new Map(roles.parts.map((part) => [part.name.slice("parts.".length), part.instance])))]
+  const [only] = roles.subjects
+  const several = argOf(stage.args, "roles") !== null
+  const first = several || only === undefined
+    ? record(new Map(roles.subjects.map((subject) => [subject.name, subject.instance])))
+    : lowered(machine.apply(only.instance, [batch], stage.span), machine)
+  const value = loss === null ? defaultLoss(first, batch, site, machine) : machine.apply(loss, [first, batch, ...parts], stage.span)
+  return { lowering, roles, terms: termsOf(lowered(value, machine), machine) }
+}
+
+function required(stage: Stage, name: string): Value {
+  const value = argOf(stage.args, name)
+  if (value === null) throw new Error(`lower: ${stage.kind} ${stage.name} without \`${name}\``)
+  return value
+}
+
+// ---------------------------------------------------------------- weights
+
+/** Every state of the loss: weights of roles in the order they are written, then those of frozen artifacts. */
+function slotsOf({ lowering, roles }: LossGraph, stage: Stage): readonly WeightSlot[] {
+  const { machine } = lowering
+  const facts = machine.session.environment.facts
+  const own = [...roles.subjects, ...roles.parts].flatMap((subject) => weightsOf(subject.instance).map((info): WeightSlot => ({
+    name: stateName(subject.name, info.path), role: subject.name, path: info.path, info, shape: weightShape(info, facts),
+    source: trainedBefore(stage, subject.name),
+    trained: info.dtype === "f32" && !isFrozen(stage, roles, subject.name, info.path), kept: roles.subjects.includes(subject),
+  })))
+  const known = new Set(own.map((slot) => slot.name))
+  const called = [...lowering.states].filter(([name]) => !known.has(name)).map(([name, { role, info }]): WeightSlot => ({
+    name, role, path: info.path, info, shape: weightShape(info, facts), source: sourceOf(stage, role), trained: false, kept: false,
+  }))
+  return [...own, ...called]
+}
+
+/** The weights that a role goes on from; null where it starts from a specification. */
+function trainedBefore(stage: Stage, role: string): WeightSlot["source"] {
+  const roles = argOf(stage.args, "roles")
+  const parts = argOf(stage.args, "parts")
+  const value = role.startsWith("parts.") && parts?.kind === "record" ? parts.fields.get(role.slice("parts.".length))
+    : roles?.kind === "record" ? roles.fields.get(role)
+    : argOf(stage.args, "model")
+  return value?.kind === "artifact" ? { stage: value.stage, member: value.member } : null
+}
+
+/** Whether `freeze` covers a weight; with several roles an address may begin with the role. */
+function isFrozen(stage: Stage, roles: Roles, role: string, path: string): boolean {
+  const freeze = argOf(stage.args, "freeze")
+  if (freeze?.kind !== "list" || role.startsWith("parts.")) return false
+  const addresses = freeze.items.filter((item): item is AddressValue => item.kind === "address")
+  return addresses.some((address) => matches(address, path, "below") || (roles.subjects.length > 1 && matches(address, `${role}.${path}`, "below")))
+}
+
+/** The stage behind a role of the form `frozen:<key>`. */
+export function sourceOf(stage: Stage, role: string): { readonly stage: Stage; readonly member: string | null } {
+  for (const input of stage.inputs) {
+    const members = input.type.is === "roles" ? [null, ...input.type.roles.keys()] : [null]
+    for (const member of members) {
+      const artifact: ArtifactValue = { kind: "artifact", stage: input, member, type: input.type, origin: null }
+      if (artifactRole(artifact) === role) return { stage: input, member }
+    }
+  }
+  throw new Error(`lower: no input of ${stage.name} stands behind ${role}`)
+}
+
+function optimizerSlots(optimizer: OptimizerValue, trained: readonly WeightSlot[]): readonly OptimizerSlot[] {
+  return trained.flatMap((slot) => optimizer.code.states.map((state): OptimizerSlot => ({
+    name: `${slot.name}#${state.name.name}`, weight: slot.name, shape: slot.shape, dtype: "f32",
+  })))
+}
+
+function startProgram(session: Session, stage: Stage, optimizer: OptimizerValue, trained: readonly WeightSlot[]): Program | null {
+  const { b, machine } = createLowering(session, { training: true, rows: null })
+  const outputs = trained.flatMap((slot): Output[] => {
+    const p = b.input(slot.name, "state", "f32", slot.shape)
+    return firstStates(optimizer, p, machine).map(([name, node]) => ({ name: `${slot.name}#${name}`, node }))
+  })
+  return outputs.length === 0 ? null : programOf(`${stage.name} start`, outputs)
+}
+
+// ---------------------------------------------------------------- one step
+
+function termOutputs(terms: readonly Term[]): readonly Output[] {
+  return terms.flatMap((term, i): Output[] => [{ name: `sum.${i}`, node: term.sum }, { name: `count.${i}`, node: term.count }])
+}
+
+function stepProgram({ lowering, terms }: LossGraph, stage: Stage, optimizer: OptimizerValue, trained: readonly WeightSlot[], shape: TrainShape): Program {
+  const { b } = lowering
+  const nodes = trained.map((slot) => b.input(slot.name, "state", "f32", slot.shape))
+  const found = gradients(b, lossOf(b, terms), nodes)
+  return programOf(`${stage.name} step`, [...termOutputs(terms), ...updates(lowering, stage, optimizer, trained, found, shape.total)])
+}
+
+/** Transforms and updates: the next weights and states, the norm of the gradients and the learning rate. */
+function updates({ b, machine }: Lowering, stage: Stage, optimizer: OptimizerValue, trained: readonly WeightSlot[], found: readonly Node[], total: number): readonly Output[] {
+  const step = b.input("step", "batch", "i32", [])
+  const squares = found.map((node) => g.sum(b, g.square(b, node)))
+  const norm = g.sqrt(b, squares.reduce((x, y) => g.add(b, x, y)))
+  const changed = b.at("gradients", () => transformed(optimizer, found, stage.span, machine))
+  const outputs: Output[] = [{ name: "grad_norm", node: norm }]
+  const lr = learningRate(optimizer, step, total, stage.span, machine)
+  if (lr !== null) outputs.push({ name: "lr", node: lr })
+  trained.forEach((slot, i) => b.at(slot.name, () => {
+    const p = b.input(slot.name, "state", "f32", slot.shape)
+    const states = optimizer.code.states.map(({ name }) => [name.name, b.input(`${slot.name}#${name.name}`, "state", "f32", slot.shape)] as const)
+    const next = updated(optimizer, p, changed[i] ?? p, states, step, total, machine)
+    outputs.push({ name: slot.name, node: next.p })
+    for (const [name, node] of next.states) outputs.push({ name: `${slot.name}#${name}`, node })
+  }))
+  return outputs
+}
+
+// ---------------------------------------------------------------- several micro-batches
+
+function accumulation(session: Session, forward: LossGraph, stage: Stage, optimizer: OptimizerValue, trained: readonly WeightSlot[], shape: TrainShape): Accumulation {
+  const { b } = forward.lowering
+  const sums = trained.map((slot) => ({ name: `sum of ${slot.name}`, weight: slot.name, shape: slot.shape }))
+  const nodes = trained.map((slot) => b.input(slot.name, "state", "f32", slot.shape))
+  const totals = forward.terms.map((term, i) => ({ ...term, count: b.input(`total.${i}`, "batch", "f32", []) }))
+  const found = gradients(b, lossOf(b, totals), nodes)
+  const first = g.eq(b, b.input("first", "batch", "i32", []), 1)
+  const added = sums.map(({ name, shape: of }, i): Output => {
+    const sum = b.input(name, "state", "f32", of)
+    const own = found[i] ?? sum
+    return { name, node: g.where(b, first, own, g.add(b, sum, own)) }
+  })
+  const sumOutputs = forward.terms.map((term, i): Output => ({ name: `sum.${i}`, node: term.sum }))
+  const apply = createLowering(session, { training: true, rows: null })
+  const given = trained.map((slot) => apply.b.input(`gradient of ${slot.name}`, "batch", "f32", slot.shape))
+  return {
+    count: programOf(`${stage.name} count`, forward.terms.map((term, i): Output => ({ name: `count.${i}`, node: term.count }))),
+    gradient: programOf(`${stage.name} gradient`, [...sumOutputs, ...added]),
+    apply: programOf(`${stage.name} apply`, updates(apply, stage, optimizer, trained, given, shape.total)),
+    sums,
+  }
+}
