@@ -80,6 +80,10 @@ export const exportCodes = {
     title: "address that a format cannot use",
     page: "The left side of a `map` line is an address of weights: names, `[i]` for an index that the right side repeats as `{i}`, a number, and `{q, k}` for several weights in that order. Every index must stand on both sides.",
   },
+  SLM3221: {
+    title: "model outside of a format",
+    page: "The other program computes something else than this model does, and a file for it would quietly be another model: llama.cpp's `llama` attends to everything before a token (no `window`), and its `gpt2` knows the tanh form of gelu alone (no `exact: true`). Train the model without the option, or export to a format that has it.",
+  },
 } as const satisfies Readonly<Record<string, { readonly title: string; readonly page: string }>>
 
 export type ExportCode = keyof typeof exportCodes

@@ -24,7 +24,7 @@ export function exportHuggingFace(weights: Weights, format: ForeignFormat, token
   const tokens = tokenizer === null ? {} : { bos_token_id: tokenizer.eos, eos_token_id: ends.length === 1 ? ends[0] : ends, ...(tokenizer.pad === null ? {} : { pad_token_id: tokenizer.pad }) }
   const files = new Map<string, Uint8Array>([
     ["model.safetensors", safetensors.value],
-    ["config.json", json({ ...Object.fromEntries([...config].map(([name, value]) => [name, plainOf(value)])), ...tokens, torch_dtype: TORCH_TYPES[floats], use_cache: true })],
+    ["config.json", json({ ...Object.fromEntries([...config].filter(([, value]) => value.is !== "none").map(([name, value]) => [name, plainOf(value)])), ...tokens, torch_dtype: TORCH_TYPES[floats], use_cache: true })],
     ["generation_config.json", json({ _from_model_config: true, ...tokens })],
   ])
   if (tokenizer !== null) {

@@ -1,6 +1,6 @@
 import type { FormatValue, Value } from "../../compiler/check/value.ts"
 import type { Poly } from "../../compiler/check/poly.ts"
-import type { Expr, FieldExpr, FormatMap } from "../../grammar/ast.ts"
+import type { Expr, FieldExpr, Format, FormatMap } from "../../grammar/ast.ts"
 import type { Diagnostic, Span } from "../../grammar/diagnostic.ts"
 import { bindings, pathsOf, segmentsOf } from "./address.ts"
 import type { Indices } from "./address.ts"
@@ -25,9 +25,16 @@ export type Resolved = { readonly ok: true; readonly format: ForeignFormat } | {
 export function resolveFormat(format: FormatValue, paths: readonly string[], context: FormatContext): Resolved {
   const resolver = new Resolver(paths, context)
   const maps = format.code.maps.flatMap((map) => resolver.map(map))
-  const blocks = new Map(format.code.blocks.map((block) => [block.name.name, resolver.fields(block.fields)]))
+  const [refused, told] = [format.code.blocks.filter(isRefusal), format.code.blocks.filter((block) => !isRefusal(block))]
+  const blocks = new Map(told.map((block) => [block.name.name, resolver.fields(block.fields)]))
+  for (const block of refused) resolver.refuse(block.fields, format.code)
   if (resolver.failed) return { ok: false, diagnostics: resolver.diagnostics }
   return { ok: true, format: { name: format.code.name.name, maps, blocks } }
+}
+
+/** `unsupported { window: window != none }`: what the other program cannot compute. */
+function isRefusal(block: Format["blocks"][number]): boolean {
+  return block.name.name === "unsupported"
 }
 
 class Resolver {
@@ -106,6 +113,15 @@ class Resolver {
 
   fields(fields: readonly FieldExpr[]): Fields {
     return new Map(fields.map(({ name, value }) => [name.name, this.metadata(this.context.evaluate(value, new Map()), value.span)]))
+  }
+
+  refuse(fields: readonly FieldExpr[], format: Format): void {
+    for (const { name, value } of fields) {
+      const found = this.context.evaluate(value, new Map())
+      if (found.kind === "error") this.failed = true
+      else if (found.kind !== "bool" || found.value === null) this.wrong("SLM3218", value.span, "this condition is not known")
+      else if (found.value) this.wrong("SLM3221", format.name.span, `format ${format.name.name} has no place for a ${format.model.name} with \`${name.name}\``, `leave \`${name.name}\` out of the model, or export in another format`)
+    }
   }
 
   private metadata(value: Value, span: Span): Metadata {

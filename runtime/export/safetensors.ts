@@ -153,7 +153,7 @@ export function parseSafetensors(bytes: Uint8Array): Result<SafetensorsFile> {
 
 /** One tensor from its bytes; null for a type slm does not read. */
 export function readTensor({ name, dtype, shape }: TensorHeader, bytes: Uint8Array): FileTensor | null {
-  const own = bytes.slice().buffer // aligned
+  const own = new Uint8Array(bytes).buffer // a copy is aligned, and a Buffer has no slice of its own
   switch (dtype) {
     case "F32": return { name, dtype, shape, data: swapped(new Float32Array(own)) }
     case "F16": case "BF16": case "U16": return { name, dtype, shape, data: swapped(new Uint16Array(own)) }

@@ -5,16 +5,19 @@ import type { Expr, Format } from "../../grammar/ast.ts"
 import type { Scope, Value } from "../../compiler/check/value.ts"
 import { constantOf, constant } from "../../compiler/check/poly.ts"
 import type { Shape } from "../../compiler/graph/node.ts"
-import { plain } from "../weights.ts"
+import { plain, stored } from "../weights.ts"
 import type { StoredTensor, Weights } from "../weights.ts"
 import type { ForeignFormat } from "./foreign.ts"
+import { layoutOf } from "./layouts.ts"
 import type { Problem, Result } from "./problem.ts"
+import { reference } from "./quantise-oracle.ts"
 import { resolveFormat } from "./resolve.ts"
 import type { FormatContext, Resolved } from "./resolve.ts"
+import type { TensorData } from "./safetensors.ts"
 import { byteTexts, bytesAsText } from "./vocabulary.ts"
 import type { ExportTokenizer } from "./vocabulary.ts"
 
-export type Parameters = Readonly<Record<string, number | boolean>>
+export type Parameters = Readonly<Record<string, number | boolean | null>>
 
 // ---------------------------------------------------------------- formats
 
@@ -51,13 +54,15 @@ function arithmetic(parameters: Parameters): FormatContext {
       case "if": return evaluate(truth(evaluate(expr.condition, indices)) ? expr.then : expr.else, indices)
       case "unary": return expr.op === "not" ? { kind: "bool", value: !truth(evaluate(expr.operand, indices)), pending: [], origin } : number(-of(evaluate(expr.operand, indices)), true)
       case "binary": {
+        if (expr.op === "!=") return { kind: "bool", value: evaluate(expr.left, indices).kind !== evaluate(expr.right, indices).kind, pending: [], origin } // against none
         const [left, right] = [evaluate(expr.left, indices), evaluate(expr.right, indices)]
         const whole = left.kind === "int" && right.kind === "int"
         const [a, b] = [of(left), of(right)]
         return number(expr.op === "+" ? a + b : expr.op === "-" ? a - b : expr.op === "*" ? a * b : expr.op === "/" ? a / b : NaN, whole)
       }
       case "name": {
-        const value = indices.get(expr.name) ?? parameters[expr.name]
+        const value = indices.has(expr.name) ? indices.get(expr.name) : parameters[expr.name]
+        if (value === null) return { kind: "none", origin }
         if (typeof value === "boolean") return { kind: "bool", value, pending: [], origin }
         return value === undefined ? { kind: "unknown", type: "any", origin } : number(value, Number.isInteger(value))
       }
@@ -73,18 +78,22 @@ function truth(value: Value): boolean {
 
 // ---------------------------------------------------------------- models
 
-export interface LlamaSizes { readonly vocab: number; readonly dim: number; readonly depth: number; readonly heads: number; readonly kv_heads: number; readonly hidden: number; readonly context: number; readonly tie: boolean; readonly rope_base: number }
-export interface GptSizes { readonly vocab: number; readonly dim: number; readonly depth: number; readonly heads: number; readonly context: number; readonly bias: boolean }
+export interface LlamaSizes { readonly vocab: number; readonly dim: number; readonly depth: number; readonly heads: number; readonly kv_heads: number; readonly hidden: number; readonly context: number; readonly tie: boolean; readonly rope_base: number; readonly eps: number; readonly std: number; readonly window: number | null; readonly qkv_bias: boolean }
+export interface GptSizes { readonly vocab: number; readonly dim: number; readonly depth: number; readonly heads: number; readonly context: number; readonly hidden: number; readonly bias: boolean; readonly exact: boolean; readonly eps: number; readonly std: number; readonly dropout: number }
+
+export const llama: LlamaSizes = { vocab: 40, dim: 64, depth: 2, heads: 4, kv_heads: 2, hidden: 96, context: 64, tie: false, rope_base: 10000, eps: 1e-5, std: 0.02, window: null, qkv_bias: false }
+export const gpt: GptSizes = { vocab: 40, dim: 64, depth: 2, heads: 4, context: 64, hidden: 256, bias: true, exact: false, eps: 1e-5, std: 0.02, dropout: 0 }
 
 /** Shapes of `Llama` of std.models. */
-export function llamaShapes({ vocab, dim, depth, heads, kv_heads, hidden, tie }: LlamaSizes): ReadonlyMap<string, Shape> {
+export function llamaShapes({ vocab, dim, depth, heads, kv_heads, hidden, tie, qkv_bias }: LlamaSizes): ReadonlyMap<string, Shape> {
   const shapes = new Map<string, Shape>([["embed.weight", [vocab, dim]]])
   for (let i = 0; i < depth; i++) {
     const block = `blocks[${i}].`
     shapes.set(`${block}attn_norm.scale`, [dim])
-    shapes.set(`${block}attn.q.weight`, [dim, dim])
-    shapes.set(`${block}attn.k.weight`, [(dim / heads) * kv_heads, dim])
-    shapes.set(`${block}attn.v.weight`, [(dim / heads) * kv_heads, dim])
+    for (const [name, rows] of [["q", dim], ["k", (dim / heads) * kv_heads], ["v", (dim / heads) * kv_heads]] as const) {
+      shapes.set(`${block}attn.${name}.weight`, [rows, dim])
+      if (qkv_bias) shapes.set(`${block}attn.${name}.offset`, [rows])
+    }
     shapes.set(`${block}attn.out.weight`, [dim, dim])
     shapes.set(`${block}mlp_norm.scale`, [dim])
     shapes.set(`${block}mlp.gate.weight`, [hidden, dim])
@@ -97,7 +106,7 @@ export function llamaShapes({ vocab, dim, depth, heads, kv_heads, hidden, tie }:
 }
 
 /** Shapes of `GPT` of std.models. */
-export function gptShapes({ vocab, dim, depth, context, bias }: GptSizes): ReadonlyMap<string, Shape> {
+export function gptShapes({ vocab, dim, depth, context, hidden, bias }: GptSizes): ReadonlyMap<string, Shape> {
   const shapes = new Map<string, Shape>([["embed.weight", [vocab, dim]], ["places.weight", [context, dim]]])
   const linear = (path: string, inputs: number, outputs: number): void => {
     shapes.set(`${path}.weight`, [outputs, inputs])
@@ -112,8 +121,8 @@ export function gptShapes({ vocab, dim, depth, context, bias }: GptSizes): Reado
     norm(`${block}attn_norm`)
     for (const name of ["q", "k", "v", "out"]) linear(`${block}attn.${name}`, dim, dim)
     norm(`${block}mlp_norm`)
-    linear(`${block}mlp.up`, dim, 4 * dim)
-    linear(`${block}mlp.down`, 4 * dim, dim)
+    linear(`${block}mlp.up`, dim, hidden)
+    linear(`${block}mlp.down`, hidden, dim)
   }
   norm("norm")
   return shapes
@@ -143,6 +152,18 @@ export function random(seed: number): () => number {
     return state / 2 ** 32
   }
   return () => 2 * (bits() + bits() + bits() - 1.5)
+}
+
+/** The matrices quantised as llama.cpp's reference does, vectors as they are. */
+export function quantised(weights: Weights, kind: "q8_0" | "q4_0"): Weights {
+  const layout = layoutOf(`gguf.${kind}`)!
+  return {
+    tensors: new Map([...weights.tensors].map(([path, tensor]) => {
+      if (tensor.shape.length < 2) return [path, tensor]
+      const { bytes } = reference[kind](tensor.decoded())
+      return [path, stored(tensor.shape, layout.store, new Map<string, TensorData>(Object.entries(layout.unpack(bytes, tensor.shape))))]
+    })),
+  }
 }
 
 // ---------------------------------------------------------------- tokenizer

@@ -115,7 +115,7 @@ function splitOf(pre: Json | undefined): "gpt-2" | "bytes" | "characters" | "oth
   const byteLevel = at(last, "type") === "ByteLevel" && at(last, "add_prefix_space") !== true
   if (steps.length === 1 && byteLevel) return at(last, "use_regex") === false ? "bytes" : "gpt-2"
   if (steps.length === 2 && byteLevel && at(last, "use_regex") === false && patternOf(steps[0]!) === GPT2_SPLIT) return "gpt-2"
-  const characters = steps.length === 1 && at(last, "type") === "Split" && ["", ".", "[\\s\\S]", "(?s).", "(?s:.)", "[^\\n]|\\n", "(?:.|\\n)"].includes(patternOf(last) ?? "?")
+  const characters = steps.length === 1 && at(last, "type") === "Split" && ["", "[\\s\\S]", "(?m).", "(?m:.)", "[^\\n]|\\n", ".|\\n"].includes(patternOf(last) ?? "?")
   return characters ? "characters" : "other"
 }
 

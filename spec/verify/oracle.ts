@@ -7,37 +7,43 @@ import type { Weights } from "../../runtime/weights.ts"
 
 type Vector = Float64Array
 type Rows = readonly Vector[]
-
-const EPS = 1e-5
+/** Where a program is known to compute more coarsely than f32: activations before a product, and the GELU table of llama.cpp. */
+export interface Rounding {
+  readonly product: (x: Float64Array) => Float64Array
+  readonly gelu: (x: number) => number
+}
+const exactly: Rounding = { product: (x) => x, gelu: (x) => x }
 
 /** Logits after each of the tokens. */
-export function llamaForward(weights: Weights, sizes: LlamaSizes, tokens: readonly number[]): Rows {
+export function llamaForward(weights: Weights, sizes: LlamaSizes, tokens: readonly number[], rounding: Rounding = exactly): Rows {
+  const linear = (x: Vector, weight: Float32Array): Vector => product(rounding.product(x), weight)
   const w = decoded(weights)
   let x: Rows = embedded(w("embed.weight"), sizes.dim, tokens)
   for (let i = 0; i < sizes.depth; i++) {
     const block = `blocks[${i}].`
-    const h = x.map((row) => rmsNorm(row, w(`${block}attn_norm.scale`)))
-    const heads = (name: string, count: number): Rows[] => split(h.map((row) => linear(row, w(`${block}attn.${name}.weight`))), count)
+    const h = x.map((row) => rmsNorm(row, w(`${block}attn_norm.scale`), sizes.eps))
+    const heads = (name: string, count: number): Rows[] => split(h.map((row) => product(rounding.product(row), w(`${block}attn.${name}.weight`), sizes.qkv_bias ? w(`${block}attn.${name}.offset`) : null)), count)
     const q = heads("q", sizes.heads).map((head) => rotated(head, sizes.rope_base))
     const k = heads("k", sizes.kv_heads).map((head) => rotated(head, sizes.rope_base))
     const mixed = attention(q, k, heads("v", sizes.kv_heads))
     x = x.map((row, t) => plus(row, linear(mixed[t]!, w(`${block}attn.out.weight`))))
     x = x.map((row) => {
-      const inner = rmsNorm(row, w(`${block}mlp_norm.scale`))
+      const inner = rmsNorm(row, w(`${block}mlp_norm.scale`), sizes.eps)
       const gate = linear(inner, w(`${block}mlp.gate.weight`)).map((a) => a / (1 + Math.exp(-a)))
       const up = linear(inner, w(`${block}mlp.up.weight`))
       return plus(row, linear(gate.map((a, n) => a * up[n]!), w(`${block}mlp.down.weight`)))
     })
   }
   const head = w(sizes.tie ? "embed.weight" : "head.weight")
-  return x.map((row) => linear(rmsNorm(row, w("norm.scale")), head))
+  return x.map((row) => linear(rmsNorm(row, w("norm.scale"), sizes.eps), head))
 }
 
 /** Logits after each of the tokens. */
-export function gptForward(weights: Weights, sizes: GptSizes, tokens: readonly number[]): Rows {
+export function gptForward(weights: Weights, sizes: GptSizes, tokens: readonly number[], rounding: Rounding = exactly): Rows {
+  const linear = (x: Vector, weight: Float32Array, offset: Float32Array | null = null): Vector => product(rounding.product(x), weight, offset)
   const w = decoded(weights)
   const offset = (path: string): Float32Array | null => (sizes.bias ? w(path) : null)
-  const norm = (row: Vector, path: string): Vector => layerNorm(row, w(`${path}.scale`), offset(`${path}.offset`))
+  const norm = (row: Vector, path: string): Vector => layerNorm(row, w(`${path}.scale`), offset(`${path}.offset`), sizes.eps)
   const apply = (row: Vector, path: string): Vector => linear(row, w(`${path}.weight`), offset(`${path}.offset`))
   const places = w("places.weight")
   let x: Rows = embedded(w("embed.weight"), sizes.dim, tokens).map((row, t) => row.map((a, n) => a + places[t * sizes.dim + n]!))
@@ -47,22 +53,9 @@ export function gptForward(weights: Weights, sizes: GptSizes, tokens: readonly n
     const heads = (name: string): Rows[] => split(h.map((row) => apply(row, `${block}attn.${name}`)), sizes.heads)
     const mixed = attention(heads("q"), heads("k"), heads("v"))
     x = x.map((row, t) => plus(row, apply(mixed[t]!, `${block}attn.out`)))
-    x = x.map((row) => plus(row, apply(apply(norm(row, `${block}mlp_norm`), `${block}mlp.up`).map(gelu), `${block}mlp.down`)))
+    x = x.map((row) => plus(row, apply(apply(norm(row, `${block}mlp_norm`), `${block}mlp.up`).map((a) => rounding.gelu(gelu(rounding.gelu(a)))), `${block}mlp.down`)))
   }
   return x.map((row) => linear(norm(row, "norm"), w("embed.weight")))
-}
-
-/** Repeats: run the whole sequence, take the likeliest token. */
-export function greedy(forward: (tokens: readonly number[]) => Rows, prompt: readonly number[], count: number): readonly number[] {
-  const tokens = [...prompt]
-  for (let n = 0; n < count; n++) tokens.push(likeliest(forward(tokens).at(-1)!))
-  return tokens.slice(prompt.length)
-}
-
-export function likeliest(logits: ArrayLike<number>): number {
-  let best = 0
-  for (let i = 1; i < logits.length; i++) if (logits[i]! > logits[best]!) best = i
-  return best
 }
 
 export function softmax(logits: Vector): Vector {
@@ -88,7 +81,7 @@ function embedded(table: Float32Array, dim: number, tokens: readonly number[]): 
 }
 
 /** weight [outputs, inputs] */
-function linear(x: Vector, weight: Float32Array, offset: Float32Array | null = null): Vector {
+function product(x: Vector, weight: Float32Array, offset: Float32Array | null = null): Vector {
   const outputs = weight.length / x.length
   return Float64Array.from({ length: outputs }, (_, o) => {
     let sum = offset?.[o] ?? 0
@@ -97,14 +90,14 @@ function linear(x: Vector, weight: Float32Array, offset: Float32Array | null = n
   })
 }
 
-function rmsNorm(x: Vector, scale: Float32Array): Vector {
-  const r = 1 / Math.sqrt(x.reduce((sum, a) => sum + a * a, 0) / x.length + EPS)
+function rmsNorm(x: Vector, scale: Float32Array, eps: number): Vector {
+  const r = 1 / Math.sqrt(x.reduce((sum, a) => sum + a * a, 0) / x.length + eps)
   return x.map((a, i) => a * r * scale[i]!)
 }
 
-function layerNorm(x: Vector, scale: Float32Array, offset: Float32Array | null): Vector {
+function layerNorm(x: Vector, scale: Float32Array, offset: Float32Array | null, eps: number): Vector {
   const mean = x.reduce((sum, a) => sum + a, 0) / x.length
-  const r = 1 / Math.sqrt(x.reduce((sum, a) => sum + (a - mean) ** 2, 0) / x.length + EPS)
+  const r = 1 / Math.sqrt(x.reduce((sum, a) => sum + (a - mean) ** 2, 0) / x.length + eps)
   return x.map((a, i) => (a - mean) * r * scale[i]! + (offset?.[i] ?? 0))
 }
 
