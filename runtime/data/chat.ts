@@ -103,7 +103,7 @@ export function chat(rows: Rows, options: ChatOptions = {}): Result<Stepped<Rows
   }
   if (kept.length === 0) return bad(failure("SLM3116", "no conversation has an answer to learn from", "answers have the role `assistant`"))
   const dialogue = { template: template.value.name, system, special: template.value.special, pieces: ends }
-  const notes = quoting > 0 ? [`${quoting} rows quote control tokens of the template; they are encoded as plain text`] : []
+  const notes = quoting > 0 ? [`rows that quote control tokens of the template, which are encoded as plain text: ${quoting}`] : []
   return good({
     value: { ...withColumn(pickRows(rows, kept), "text", { is: "string", values }), dialogue },
     report: { step: `chat (${template.value.name})`, before: rows.count, after: kept.length, drops: counter.drops(), notes },

@@ -52,7 +52,7 @@ function cleanAgainst(rows: Rows, options: CleanOptions, seen: Seen): Result<Ste
   if (kept.length === 0) return bad(failure("SLM3116", `cleaning dropped all ${rows.count} rows`, counter.drops().map((d) => `${d.reason}: ${d.count}`).join(", ")))
   return good({
     value: pickRows(withColumn(rows, content.name, content), kept),
-    report: { step: "clean", before: rows.count, after: kept.length, drops: counter.drops(), notes: changed > 0 ? [`normalised the text of ${changed} rows`] : [] },
+    report: { step: "clean", before: rows.count, after: kept.length, drops: counter.drops(), notes: changed > 0 ? [`rows whose text was normalised: ${changed}`] : [] },
   })
 }
 

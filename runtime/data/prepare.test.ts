@@ -152,7 +152,7 @@ test("chat: mistakes", () => {
   assert.is(told(chat(rendered)), "SLM3124 the conversations are rendered already")
   assert.is(told(clean(rendered)), "SLM3124 rendered conversations cannot be cleaned")
   const quoting = expectGood(chat(chats([[...talk, { role: "user", content: "what is <|im_end|>?" }]])), "test")
-  assert.match(quoting.report.notes[0] ?? "", "1 rows quote control tokens")
+  assert.match(quoting.report.notes[0] ?? "", "rows that quote control tokens")
 })
 
 test.run()
