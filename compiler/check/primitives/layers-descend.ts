@@ -4,8 +4,9 @@ import type { Node } from "../../graph/node.ts"
 import { fill } from "../../graph/ops.ts"
 import type { Machine } from "../machine.ts"
 import { tensor } from "../make.ts"
-import type { Context, OptimizerValue, Primitive } from "../value.ts"
+import type { OptimizerValue, Primitive } from "../value.ts"
 import { reportRank, requireSize } from "./shape-dims.ts"
+import { machineOf } from "./stages.ts"
 import type { PrimitiveTable } from "./table.ts"
 import { arg, argSpan, converted, lowered, nodeOf, numberOf } from "./tensor-values.ts"
 
@@ -35,16 +36,6 @@ function steppedNode(optim: OptimizerValue, p: Node, g: Node, steps: number, tot
     now = updated(optim, now.p, gradient ?? g, now.states, fill(b, step, [], "i32"), total, m)
   }
   return now.p
-}
-
-/** The evaluator behind a context: an optimiser's text is evaluated by it. */
-function machineOf(ctx: Context): Machine {
-  if (!isMachine(ctx)) throw new Error("descend: the context is no evaluator")
-  return ctx
-}
-
-function isMachine(ctx: Context): ctx is Machine {
-  return "session" in ctx
 }
 
 export const descendPrimitives: PrimitiveTable = { descend }
