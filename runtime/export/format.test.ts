@@ -71,7 +71,7 @@ test("every format of the library writes all weights and reads them back, floats
   for (const [name, parameters, shapes] of subjects) {
     const floats = randomWeights(shapes, 5)
     for (const weights of [floats, quantised(floats, "q8_0")]) {
-      const format = libraryFormat(name, parameters, weights)
+      const format = libraryFormat(name, parameters)
       const named = expectFine(toForeign(name, format.maps, weights))
       assert.equal(told(checkForeign(name, format.maps, shapes, named.map(({ name, tensor }) => ({ name, shape: tensor.shape })))), [])
       const theirs = new Map(named.map((entry) => [entry.name, entry.tensor]))
@@ -86,7 +86,7 @@ test("every format of the library writes all weights and reads them back, floats
 
 test("GPT-2's projection holds query, key and value side by side, inputs first", () => {
   const weights = randomWeights(gptShapes(gpt), 2)
-  const format = libraryFormat("hf_gpt2", { ...gpt }, weights)
+  const format = libraryFormat("hf_gpt2", { ...gpt })
   const named = new Map(expectFine(toForeign("hf_gpt2", format.maps, weights)).map(({ name, tensor }) => [name, tensor]))
   const joined = named.get("transformer.h.1.attn.c_attn.weight")!
   assert.equal(joined.shape, [64, 192])
@@ -97,7 +97,7 @@ test("GPT-2's projection holds query, key and value side by side, inputs first",
 
 test("Llama's query rows are interleaved for llama.cpp and not for Hugging Face", () => {
   const weights = randomWeights(llamaShapes(llama), 2)
-  const find = (name: string, tensor: string): Float32Array => expectFine(toForeign(name, libraryFormat(name, { ...llama }, weights).maps, weights)).find((entry) => entry.name === tensor)!.tensor.decoded()
+  const find = (name: string, tensor: string): Float32Array => expectFine(toForeign(name, libraryFormat(name, { ...llama }).maps, weights)).find((entry) => entry.name === tensor)!.tensor.decoded()
   const ours = weights.tensors.get("blocks[0].attn.k.weight")!.decoded()
   assert.equal(find("hf_llama", "model.layers.0.self_attn.k_proj.weight"), ours)
   const theirs = find("gguf_llama", "blk.0.attn_k.weight") // heads of 16 rows of 64

@@ -1,18 +1,24 @@
 /** What tests of the exporters share: the library's formats, tiny models with random weights, a tiny tokenizer. */
 import { readFileSync } from "node:fs"
-import { parse } from "../../grammar/parse.ts"
-import type { Expr, Format } from "../../grammar/ast.ts"
-import type { Scope, Value } from "../../compiler/check/value.ts"
-import { constantOf, constant } from "../../compiler/check/poly.ts"
+import { check } from "../../compiler/check/check.ts"
+import { weightsOf } from "../../compiler/check/instance.ts"
+import { createMachine } from "../../compiler/check/machine.ts"
+import type { Machine } from "../../compiler/check/machine.ts"
+import { loadModule } from "../../compiler/check/modules.ts"
+import { constantOf } from "../../compiler/check/poly.ts"
+import { force } from "../../compiler/check/scopes.ts"
+import type { LoadedModule, Session } from "../../compiler/check/session.ts"
+import type { InstanceValue } from "../../compiler/check/value.ts"
 import type { Shape } from "../../compiler/graph/node.ts"
+import { moduleReader } from "../library.ts"
 import { plain, stored } from "../weights.ts"
 import type { StoredTensor, Weights } from "../weights.ts"
 import type { ForeignFormat } from "./foreign.ts"
 import { layoutOf } from "./layouts.ts"
 import type { Problem, Result } from "./problem.ts"
 import { reference } from "./quantise-oracle.ts"
-import { resolveFormat } from "./resolve.ts"
-import type { FormatContext, Resolved } from "./resolve.ts"
+import { resolveFor } from "./resolve.ts"
+import type { Resolved } from "./resolve.ts"
 import type { TensorData } from "./safetensors.ts"
 import { byteTexts, bytesAsText } from "./vocabulary.ts"
 import type { ExportTokenizer } from "./vocabulary.ts"
@@ -21,59 +27,50 @@ export type Parameters = Readonly<Record<string, number | boolean | null>>
 
 // ---------------------------------------------------------------- formats
 
-/** A format of the library for a model with these arguments and weights. */
-export function libraryFormat(name: string, parameters: Parameters, weights: Weights): ForeignFormat {
-  const resolved = resolveText(readFileSync(new URL("../../stdlib/formats.slm", import.meta.url), "utf8"), name, parameters, [...weights.tensors.keys()])
-  if (!resolved.ok) throw new Error(resolved.diagnostics.map(({ code, message }) => `${code} ${message}`).join("\n"))
-  return resolved.format
+/** A format of the library for the model of the library with these arguments. */
+export function libraryFormat(name: string, parameters: Parameters): ForeignFormat {
+  const { session, model } = made(name.endsWith("llama") ? "Llama" : "GPT", parameters)
+  const m = createMachine(session)
+  const module = session.modules.get("std.formats") ?? loadModule({ id: "std.formats", text: readFileSync(new URL("../../stdlib/formats.slm", import.meta.url), "utf8") }, [], m)
+  return expectResolved(resolveOf(name, module, model, m))
 }
 
-/** A format written in `text`; arithmetic on the parameters is all it may use. */
-export function resolveText(text: string, name: string, parameters: Parameters, paths: readonly string[]): Resolved {
-  const { module, diagnostics } = parse({ id: "formats", text })
-  if (diagnostics.length > 0) throw new Error(diagnostics.map(({ message }) => message).join("\n"))
-  const code = module.items.find((item): item is Format => item.kind === "format" && item.name.name === name)
-  if (code === undefined) throw new Error(`no format ${name}`)
-  const scope: Scope = { names: new Map(), outer: null, module: "formats" }
-  return resolveFormat({ kind: "format", code, scope, origin: null }, paths, arithmetic(parameters))
+/** A format for Llama written in `text`. */
+export function resolveText(text: string, parameters: Parameters): Resolved {
+  const { session, model } = made("Llama", parameters)
+  const m = createMachine(session)
+  const module = loadModule({ id: "test.slm", text: `use std.models { Llama }\nformat f for Llama {\n${text}\n}\n` }, [], m)
+  const resolved = resolveOf("f", module, model, m)
+  return resolved.ok || resolved.diagnostics.length > 0 ? resolved : { ok: false, diagnostics: session.diagnostics }
 }
 
-/** Just enough of the evaluator for formats: numbers, texts, lists, records, `+ - * /`, `not`, `if`. */
-function arithmetic(parameters: Parameters): FormatContext {
-  const origin = null
-  const number = (value: number, whole: boolean): Value => (whole ? { kind: "int", poly: constant(value), origin } : { kind: "float", value, pending: [], origin })
-  const of = (value: Value): number => (value.kind === "int" ? constantOf(value.poly) ?? NaN : value.kind === "float" ? value.value ?? NaN : NaN)
-  const evaluate = (expr: Expr, indices: ReadonlyMap<string, number>): Value => {
-    switch (expr.kind) {
-      case "number": return number(expr.value, expr.integer)
-      case "string": return { kind: "string", value: expr.parts.map((part) => (typeof part === "string" ? part : of(evaluate(part, indices)))).join(""), origin }
-      case "bool": return { kind: "bool", value: expr.value, pending: [], origin }
-      case "none": return { kind: "none", origin }
-      case "list": return { kind: "list", items: expr.items.map((item) => evaluate(item, indices)), origin }
-      case "record": return { kind: "record", fields: new Map(expr.fields.map((field) => [field.name.name, evaluate(field.value, indices)])), origin }
-      case "if": return evaluate(truth(evaluate(expr.condition, indices)) ? expr.then : expr.else, indices)
-      case "unary": return expr.op === "not" ? { kind: "bool", value: !truth(evaluate(expr.operand, indices)), pending: [], origin } : number(-of(evaluate(expr.operand, indices)), true)
-      case "binary": {
-        if (expr.op === "!=") return { kind: "bool", value: evaluate(expr.left, indices).kind !== evaluate(expr.right, indices).kind, pending: [], origin } // against none
-        const [left, right] = [evaluate(expr.left, indices), evaluate(expr.right, indices)]
-        const whole = left.kind === "int" && right.kind === "int"
-        const [a, b] = [of(left), of(right)]
-        return number(expr.op === "+" ? a + b : expr.op === "-" ? a - b : expr.op === "*" ? a * b : expr.op === "/" ? a / b : NaN, whole)
-      }
-      case "name": {
-        const value = indices.has(expr.name) ? indices.get(expr.name) : parameters[expr.name]
-        if (value === null) return { kind: "none", origin }
-        if (typeof value === "boolean") return { kind: "bool", value, pending: [], origin }
-        return value === undefined ? { kind: "unknown", type: "any", origin } : number(value, Number.isInteger(value))
-      }
-      default: return { kind: "unknown", type: "any", origin }
-    }
-  }
-  return { evaluate, known: (poly) => of({ kind: "int", poly, origin }) }
+function resolveOf(name: string, module: LoadedModule, model: InstanceValue, m: Machine): Resolved {
+  const entry = module.entries.get(name)
+  const format = entry === undefined ? null : force(entry, module, m)
+  if (format?.kind !== "format") throw new Error(`no format ${name}`)
+  return resolveFor(format, model, m)
 }
 
-function truth(value: Value): boolean {
-  return value.kind === "bool" && value.value === true
+/** An instance of a model of the library. Parameters without a value here are left to their defaults. */
+export function made(model: "Llama" | "GPT", parameters: Parameters): { readonly session: Session; readonly model: InstanceValue } {
+  const given = Object.entries(parameters).map(([name, value]) => `${name}: ${value === null ? "none" : Number.isInteger(value) || typeof value === "boolean" ? value : value.toFixed(9)}`)
+  const text = `use std.models { ${model} }\nmodel M = ${model}(${given.join(", ")})\n`
+  const { session, recipe, diagnostics } = check({ id: "model.slm", text }, { modules: moduleReader("."), params: new Map(), facts: new Map() })
+  const spec = recipe?.bindings.get("M")
+  if (spec?.kind !== "spec") throw new Error(diagnostics.map(({ message }) => message).join("\n"))
+  const instance = createMachine(session).instantiate(spec, "model", { source: "model.slm", start: 0, end: 0 })
+  if (instance.kind === "error") throw new Error("no instance")
+  return { session, model: instance }
+}
+
+/** Paths and shapes of its weights. */
+export function shapesOf(model: InstanceValue): ReadonlyMap<string, Shape> {
+  return new Map(weightsOf(model).map(({ path, shape }) => [path, shape.map(({ size }) => constantOf(size) ?? NaN)]))
+}
+
+function expectResolved(resolved: Resolved): ForeignFormat {
+  if (resolved.ok) return resolved.format
+  throw new Error(resolved.diagnostics.map(({ code, message }) => `${code} ${message}`).join("\n"))
 }
 
 // ---------------------------------------------------------------- models
@@ -84,48 +81,12 @@ export interface GptSizes { readonly vocab: number; readonly dim: number; readon
 export const llama: LlamaSizes = { vocab: 40, dim: 64, depth: 2, heads: 4, kv_heads: 2, hidden: 96, context: 64, tie: false, rope_base: 10000, eps: 1e-5, std: 0.02, window: null, qkv_bias: false }
 export const gpt: GptSizes = { vocab: 40, dim: 64, depth: 2, heads: 4, context: 64, hidden: 256, bias: true, exact: false, eps: 1e-5, std: 0.02, dropout: 0 }
 
-/** Shapes of `Llama` of std.models. */
-export function llamaShapes({ vocab, dim, depth, heads, kv_heads, hidden, tie, qkv_bias }: LlamaSizes): ReadonlyMap<string, Shape> {
-  const shapes = new Map<string, Shape>([["embed.weight", [vocab, dim]]])
-  for (let i = 0; i < depth; i++) {
-    const block = `blocks[${i}].`
-    shapes.set(`${block}attn_norm.scale`, [dim])
-    for (const [name, rows] of [["q", dim], ["k", (dim / heads) * kv_heads], ["v", (dim / heads) * kv_heads]] as const) {
-      shapes.set(`${block}attn.${name}.weight`, [rows, dim])
-      if (qkv_bias) shapes.set(`${block}attn.${name}.offset`, [rows])
-    }
-    shapes.set(`${block}attn.out.weight`, [dim, dim])
-    shapes.set(`${block}mlp_norm.scale`, [dim])
-    shapes.set(`${block}mlp.gate.weight`, [hidden, dim])
-    shapes.set(`${block}mlp.up.weight`, [hidden, dim])
-    shapes.set(`${block}mlp.down.weight`, [dim, hidden])
-  }
-  shapes.set("norm.scale", [dim])
-  if (!tie) shapes.set("head.weight", [vocab, dim])
-  return shapes
+/** Shapes of `Llama` and `GPT` of std.models. */
+export function llamaShapes(sizes: LlamaSizes): ReadonlyMap<string, Shape> {
+  return shapesOf(made("Llama", { ...sizes }).model)
 }
-
-/** Shapes of `GPT` of std.models. */
-export function gptShapes({ vocab, dim, depth, context, hidden, bias }: GptSizes): ReadonlyMap<string, Shape> {
-  const shapes = new Map<string, Shape>([["embed.weight", [vocab, dim]], ["places.weight", [context, dim]]])
-  const linear = (path: string, inputs: number, outputs: number): void => {
-    shapes.set(`${path}.weight`, [outputs, inputs])
-    if (bias) shapes.set(`${path}.offset`, [outputs])
-  }
-  const norm = (path: string): void => {
-    shapes.set(`${path}.scale`, [dim])
-    if (bias) shapes.set(`${path}.offset`, [dim])
-  }
-  for (let i = 0; i < depth; i++) {
-    const block = `blocks[${i}].`
-    norm(`${block}attn_norm`)
-    for (const name of ["q", "k", "v", "out"]) linear(`${block}attn.${name}`, dim, dim)
-    norm(`${block}mlp_norm`)
-    linear(`${block}mlp.up`, dim, hidden)
-    linear(`${block}mlp.down`, hidden, dim)
-  }
-  norm("norm")
-  return shapes
+export function gptShapes(sizes: GptSizes): ReadonlyMap<string, Shape> {
+  return shapesOf(made("GPT", { ...sizes }).model)
 }
 
 /** Random weights of these shapes, large enough that every part of a model shows in its output. */

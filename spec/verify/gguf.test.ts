@@ -135,7 +135,7 @@ async function agrees(model: LlamaModel, path: string, of: Case, quantity: Quant
 
 /** Probabilities by the weights that are in the file. */
 function oracle(path: string, of: Case, rounding: Rounding): (tokens: readonly number[]) => readonly Float64Array[] {
-  const format = libraryFormat(of.format, { ...of.sizes }, of.weights)
+  const format = libraryFormat(of.format, { ...of.sizes })
   const weights = expectFine(weightsOfGguf(expectFine(readGguf(readFileSync(path))), format, of.shapes))
   const { sizes } = of
   return (tokens) => ("kv_heads" in sizes ? llamaForward(weights, sizes, tokens, rounding) : gptForward(weights, sizes, tokens, rounding)).map(softmax)
@@ -159,7 +159,7 @@ async function withFile(of: Case, quantity: Quantity, tokenizer: ExportTokenizer
     const path = join(folder, "model.gguf")
     const packed = quantity === "q8_0" || quantity === "q4_0"
     const weights = packed ? quantised(of.weights, quantity) : of.weights
-    const format = libraryFormat(of.format, { ...of.sizes }, weights)
+    const format = libraryFormat(of.format, { ...of.sizes })
     writeFileSync(path, expectFine(exportGguf(weights, format, tokenizer, { name: "tiny", floats: packed ? "f32" : quantity })))
     await use(path)
   })
