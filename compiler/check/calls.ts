@@ -13,8 +13,6 @@ import { moved } from "./machine.ts"
 import { error, unknown } from "./make.ts"
 import { primitives } from "./primitives/table.ts"
 import { inner, lookup, reportUnknownName } from "./scopes.ts"
-import { capitalsOf } from "./shapes.ts"
-import { listed } from "./suggest.ts"
 import { coerce } from "./types.ts"
 import { runRequires } from "./instance.ts"
 import type { ClosureValue, DefinitionValue, Dim, PrimitiveValue, Scope, TemplateValue, Value } from "./value.ts"
@@ -32,11 +30,9 @@ export function evaluateCall(expr: CallExpr, scope: Scope, m: Machine): Value {
 export function applyPipe(expr: PipeExpr, scope: Scope, m: Machine): Value {
   const left = evaluate(expr.left, scope, m)
   const first: Given = { name: null, expr: null, scope, value: left, span: expr.left.span }
-  const isCall = expr.right.kind === "call"
   const calleeExpr: Expr = expr.right.kind === "call" ? expr.right.callee : expr.right
   const callee = evaluate(calleeExpr, scope, m)
   const rest = expr.right.kind === "call" ? expr.right.args.map((a): Given => ({ name: a.name, expr: a.value, scope, value: null, span: a.span })) : []
-  void isCall
   if (left.kind === "error") {
     evaluateLoosely(rest, m)
     return error
@@ -94,7 +90,7 @@ function evaluateLoosely(given: readonly Given[], m: Machine): void {
 function callClosure(closure: ClosureValue, given: readonly Given[], site: Site, m: Machine): Value {
   if (closure.code.kind === "lambda") return callLambda(closure, given, site, m)
   const code = closure.code
-  const bound = bindArguments({ params: code.params, what: `\`${code.name.name}\``, scope: closure.scope, given, site }, m)
+  const bound = bindArguments({ params: code.params, what: `\`${code.name.name}\``, scope: closure.scope, given: withTotal(given, code.params.length, m), site }, m)
   if (bound === null || code.body === null) return error
   const at = entered(code.name.name, code, bound, site, m)
   if (at === null) return error
@@ -109,21 +105,22 @@ function callLambda(closure: ClosureValue, given: readonly Given[], site: Site, 
   const values = given.map((g) => g.value ?? (g.expr === null ? error : evaluate(g.expr, g.scope, m)))
   const named = given.find((g) => g.name !== null)
   if (named?.name) return m.report(diagnostic("SLM2014", named.span, "a function without a name takes its arguments by position"))
-  const wrong = values.length !== params.length && !isSchedule(closure, values, m)
-  if (wrong) {
+  const all = withTotal(given.map((g, i) => ({ ...g, value: values[i] ?? error })), params.length, m).map((g) => g.value ?? error)
+  if (all.length !== params.length) {
     return m.report(diagnostic(values.length < params.length ? "SLM2015" : "SLM2016", site.span, `this function takes ${count(params.length, "argument")}, not ${values.length}`, {
       labels: [{ span: closure.code.span, message: "the function" }],
     }))
   }
-  const all = values.length < params.length && m.total !== null ? [...values, m.total] : values
   const args = new Map(params.map((p, i) => [p.name, all[i] ?? error]))
   const at = entered("function", closure.code, { args, axes: new Map(), spans: new Map() }, site, m)
   return at === null ? error : evaluate(body, inner(closure.scope, args), at)
 }
 
-/** Inside of `update`, `lr(step)` passes the run's total. */
-function isSchedule(closure: ClosureValue, values: readonly Value[], m: Machine): boolean {
-  return closure.code.kind === "lambda" && closure.code.params.length === 2 && values.length === 1 && m.total !== null
+/** Inside of `update`, `lr(step)` passes the run's total to a function of (step, total). */
+function withTotal(given: readonly Given[], params: number, m: Machine): readonly Given[] {
+  const [first] = given
+  if (m.total === null || params !== 2 || given.length !== 1 || first === undefined || first.name !== null) return given
+  return [first, { ...first, value: m.total, expr: null }]
 }
 
 export function count(n: number, noun: string): string {
@@ -153,8 +150,6 @@ export function checkResult(
 ): Value {
   if (type === null || value.kind === "error" || value.kind === "unknown") return value
   const bound = new Map(axes)
-  // A capital that only the result mentions is bound by it.
-  void capitalsOf
   return coerce(value, type, { name: what, what, at, scope, axes: bound }, m)
 }
 
@@ -170,16 +165,19 @@ function callPrimitive(callee: PrimitiveValue, given: readonly Given[], site: Si
   if (values.some((v) => v.kind === "error" || (v.kind === "list" && v.items.some((i) => i.kind === "error")))) return error
   for (const p of callee.code.params) {
     const value = bound.args.get(p.name.name)
-    const any = p.type?.kind === "named" && p.type.name === "any"
-    if (value !== undefined && !any && isUnsettled(value)) return unknown(resultType(callee), site.span)
+    if (value !== undefined && isUnsettled(value, goesOverLists.has(callee.name))) return unknown(resultType(callee), site.span)
   }
   const at = entered(callee.name, callee.code, bound, site, m)
   if (at === null) return error
   return meaning(bound.args, { span: site.span, callee: site.callee, args: bound.spans }, at)
 }
 
-function isUnsettled(value: Value): boolean {
-  return value.kind === "unknown" || (value.kind === "list" && (value.items.some((i) => i.kind === "unknown")))
+/** Primitives that look at a list without looking at its items. */
+const goesOverLists: ReadonlySet<string> = new Set(["length", "fold", "fold_steps", "map", "ensure"])
+
+/** Not known because a definition is being checked; there is nothing a primitive could say about it. */
+function isUnsettled(value: Value, lists: boolean): boolean {
+  return value.kind === "unknown" || (value.kind === "list" && !lists && value.items.some((i) => isUnsettled(i, false)))
 }
 
 function resultType(callee: PrimitiveValue): string {
@@ -212,5 +210,3 @@ export function callDefinition(callee: DefinitionValue, given: readonly Given[],
     case "curriculum": return curriculumOf(code, own, bound, site, inside)
   }
 }
-
-export { listed }

@@ -5,8 +5,8 @@ import type { Stage } from "../plan/stage.ts"
 import { kindOf } from "./describe.ts"
 import { evaluate } from "./evaluate.ts"
 import type { Machine } from "./machine.ts"
-import { loadModule } from "./modules.ts"
-import { force, moduleScope } from "./scopes.ts"
+import { libraryModule } from "./modules.ts"
+import { force } from "./scopes.ts"
 import { didYouMean, listed } from "./suggest.ts"
 import { evaluateAs } from "./types.ts"
 import type { FormatValue, Scope, SpecValue, Value } from "./value.ts"
@@ -84,14 +84,10 @@ const formatsModule = "std.formats"
 
 function* allFormats(m: Machine): Iterable<FormatValue> {
   const { session } = m
-  if (!session.modules.has(formatsModule)) {
-    const source = session.environment.modules(formatsModule, session.entry)
-    if (source !== null) loadModule(source, [], m)
-  }
+  libraryModule(formatsModule, session.entry, m)
   for (const module of session.modules.values()) for (const entry of module.entries.values()) {
     if (entry.item.kind !== "format" || entry.from !== null) continue
     const value = force(entry, module, m)
     if (value.kind === "format") yield value
   }
-  void moduleScope
 }

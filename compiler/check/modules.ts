@@ -1,11 +1,11 @@
 /** The modules of a program: read once each, their names collected. */
-import type { Item, Use } from "../../grammar/ast.ts"
+import type { Use } from "../../grammar/ast.ts"
 import { diagnostic } from "../../grammar/diagnostic.ts"
 import type { Source } from "../../grammar/diagnostic.ts"
 import { parse } from "../../grammar/parse.ts"
 import type { Machine } from "./machine.ts"
 import { prelude } from "./scopes.ts"
-import type { Entry, LoadedModule, Session } from "./session.ts"
+import type { Entry, LoadedModule } from "./session.ts"
 
 /** Reads a module and everything it uses. `chain`: the modules it is used from. */
 export function loadModule(source: Source, chain: readonly string[], m: Machine): LoadedModule {
@@ -42,8 +42,9 @@ function add(entry: Entry, module: LoadedModule, m: Machine): void {
   module.entries.set(entry.name, entry)
 }
 
+/** Modules of the library are read when a name of them is needed, those of the recipe at once. */
 function use(item: Use, module: LoadedModule, chain: readonly string[], m: Machine): void {
-  const target = resolve(item, module, chain, m)
+  const target = module.library && isLibrary(item.module) ? item.module : resolve(item, module, chain, m)
   for (const { name, as } of item.names) {
     const own = as ?? name
     add({ name: own.name, span: own.span, item, from: { module: target ?? "", name: name.name }, state: "new", value: null }, module, m)
@@ -68,7 +69,13 @@ function resolve(item: Use, from: LoadedModule, chain: readonly string[], m: Mac
   return source.id
 }
 
-/** The items that names refer to, by the module's id. */
-export function itemsOf(session: Session, id: string): readonly Item[] {
-  return session.modules.get(id)?.module.items ?? []
+/** A module that another of the library uses, read now if it has not been. */
+export function libraryModule(id: string, from: string, m: Machine): LoadedModule | null {
+  const found = m.session.modules.get(id)
+  if (found !== undefined) return found
+  const source = isLibrary(id) ? m.session.environment.modules(id, from) : null
+  return source === null ? null : loadModule(source, [], m)
 }
+
+/** The modules of the library that recipes import from, for hints. */
+export const libraryModules: readonly string[] = ["std.models", "std.layers", "std.optim", "std.losses", "std.objectives", "std.metrics", "std.curricula", "std.formats", "std.encodings", "std.distill"]

@@ -5,7 +5,7 @@ import { kindOf, showShape } from "./describe.ts"
 import { evaluate } from "./evaluate.ts"
 import type { Machine } from "./machine.ts"
 import { moved } from "./machine.ts"
-import { error, int, list } from "./make.ts"
+import { error, list } from "./make.ts"
 import { inner } from "./scopes.ts"
 import { listed } from "./suggest.ts"
 import type { OptimizerValue, TensorValue, Value } from "./value.ts"
@@ -76,19 +76,4 @@ export function transformed(optimizer: OptimizerValue, gradients: readonly Value
     current = next
   }
   return current.items
-}
-
-/** The weight after some steps with the same gradient. */
-export function nextParameter(optimizer: OptimizerValue, p: TensorValue, g: TensorValue, steps: number, total: Value, at: Span, m: Machine): Value {
-  const first = firstStates(optimizer, p, m)
-  if (first === null) return error
-  let now: Updated = { p, states: first }
-  for (let step = 1; step <= steps; step++) {
-    if (now.p.kind !== "tensor") return now.p
-    const [gradient] = transformed(optimizer, [g], at, m) ?? []
-    const next = gradient === undefined ? null : update(optimizer, now.p, gradient, int(step), total, now.states, m)
-    if (next === null) return error
-    now = next
-  }
-  return now.p
 }

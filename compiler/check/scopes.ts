@@ -4,6 +4,7 @@ import type { Span } from "../../grammar/diagnostic.ts"
 import { evaluateItem } from "./items.ts"
 import type { Machine } from "./machine.ts"
 import { error } from "./make.ts"
+import { libraryModule, libraryModules } from "./modules.ts"
 import type { Entry, LoadedModule, Session } from "./session.ts"
 import { didYouMean, listed } from "./suggest.ts"
 import type { Scope, Value } from "./value.ts"
@@ -61,13 +62,12 @@ export function force(entry: Entry, module: LoadedModule, m: Machine): Value {
 
 function imported(entry: Entry, module: LoadedModule, m: Machine): Value {
   const from = entry.from
-  const target = from === null ? undefined : m.session.modules.get(from.module)
-  if (from === null || target === undefined) return error // reported when the module was looked for
+  const target = from === null ? null : libraryModule(from.module, module.id, m) ?? m.session.modules.get(from.module) ?? null
+  if (from === null || target === null) return error // reported when the module was looked for
   const found = target.entries.get(from.name)
   if (found !== undefined && found.from === null) return force(found, target, m)
   const own = [...target.entries.values()].filter((e) => e.from === null).map((e) => e.name)
   const help = didYouMean(from.name, own) ?? (own.length <= 12 ? `it has ${listed(own)}` : undefined)
-  void module
   return m.report(diagnostic("SLM2005", entry.span, `\`${from.module}\` has no \`${from.name}\``, help === undefined ? {} : { help }))
 }
 
@@ -80,15 +80,15 @@ export function visibleNames(scope: Scope, session: Session): readonly string[] 
 }
 
 export function reportUnknownName(name: string, at: Span, scope: Scope, m: Machine): Value {
-  const help = didYouMean(name, visibleNames(scope, m.session)) ?? importHelp(name, m.session)
+  const help = importHelp(name, m) ?? didYouMean(name, visibleNames(scope, m.session))
   return m.report(diagnostic("SLM2001", at, `nothing here is called \`${name}\``, help === undefined ? {} : { help }))
 }
 
-/** A module that is loaded anyway and has the name. */
-function importHelp(name: string, session: Session): string | undefined {
-  for (const module of session.modules.values()) {
-    const entry = module.entries.get(name)
-    if (module.library && module.id !== prelude && entry?.from === null) return `add \`use ${module.id} { ${name} }\``
+/** A module of the library that has the name. */
+function importHelp(name: string, m: Machine): string | undefined {
+  for (const id of libraryModules) {
+    const module = libraryModule(id, m.session.entry, m)
+    if (module?.entries.get(name)?.from === null) return `add \`use ${id} { ${name} }\``
   }
   return undefined
 }

@@ -225,6 +225,7 @@ function symbolNamed(type: NamedType, name: string, at: Span, scope: Scope, axes
     case "float": return float(null, at)
     case "bool": return bool(null, at)
     case "string": return string(null, at)
+    case "schedule": return constantSchedule(float(null, at), scope.module)
     case "Sequence": {
       const dims = type.dims ?? []
       const ids = symbolTensor({ kind: "tensor", span: type.span, dtype: "int", of: null, dims }, at, scope, axes, m)

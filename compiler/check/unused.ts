@@ -1,12 +1,88 @@
+/** What is named and never used: nothing that someone wrote is ignored in silence. */
+import type { Definition, Ident, Item, Parameter } from "../../grammar/ast.ts"
+import { diagnostic } from "../../grammar/diagnostic.ts"
 import type { Stage } from "../plan/stage.ts"
+import { artifactKind } from "./describe.ts"
 import type { Machine } from "./machine.ts"
 import type { LoadedModule, Session } from "./session.ts"
 import type { Value } from "./value.ts"
 
 export function reportUnused(module: LoadedModule, m: Machine): void {
-  void module
-  void m
+  if (module.broken) return
+  const used = names(module.module.items)
+  const recipe = module.id === m.session.entry && module.module.items.some((item) => item.kind === "expect" || item.kind === "export" || (item.kind === "bind" && item.form === "artifact"))
+  for (const item of module.module.items) {
+    if (item.kind === "use") for (const n of item.names) reportIf(!used.has((n.as ?? n.name).name), n.as ?? n.name, "SLM2009", "is imported and never used", m)
+    if (recipe && (item.kind === "param" || (item.kind === "bind" && item.form !== "artifact"))) {
+      reportIf(!used.has(item.name.name), item.name, "SLM2010", item.kind === "param" ? "can be set, and nothing depends on it" : "is never used", m)
+    }
+    reportInside(item, m)
+  }
 }
+
+function reportIf(unused: boolean, name: Ident, code: string, problem: string, m: Machine): void {
+  if (unused && !name.name.startsWith("_") && name.name !== "") m.report(diagnostic(code, name.span, `\`${name.name}\` ${problem}`, { help: code === "SLM2009" ? "take it out of the `use`" : "take it out, or use it" }))
+}
+
+function reportInside(item: Item, m: Machine): void {
+  switch (item.kind) {
+    case "fn": if (item.body !== null) reportParams(item.params, [item.params, item.body], m); break
+    case "definition": reportMembers(item, m); break
+    case "optimizer": reportParams(item.params, [item.params, item.requires, item.states, item.update], m); break
+    case "curriculum": reportParams(item.params, [item.params, item.fields, item.stages], m); break
+    case "encoding": reportParams(item.params, [item.params, item.requires, item.fields, item.encode, item.decode], m); break
+    default: break
+  }
+  reportLets(item, m)
+}
+
+function reportParams(params: readonly Parameter[], region: readonly unknown[], m: Machine): void {
+  const used = names(region)
+  for (const p of params) reportIf(!used.has(p.name.name), p.name, "SLM2010", "has no effect: nothing depends on it", m)
+}
+
+/** Parameters, parts, weights and lets of a layer. A part that `forward` does not use has weights that never learn. */
+function reportMembers(code: Definition, m: Machine): void {
+  reportParams(code.params, [code.params, code.members], m)
+  const used = names(code.members)
+  for (const member of code.members) {
+    if (member.kind === "require" || member.kind === "forward") continue
+    const problem = member.kind === "let" ? "is never used" : "is never used: its weights would not learn"
+    reportIf(!used.has(member.name.name), member.name, "SLM2010", problem, m)
+  }
+}
+
+/** Lets of blocks, anywhere inside. */
+function reportLets(node: unknown, m: Machine): void {
+  if (node === null || typeof node !== "object") return
+  if ("kind" in node && node.kind === "block" && "lets" in node && "result" in node && Array.isArray(node.lets)) {
+    const lets = node.lets as readonly { readonly name: Ident; readonly value: unknown }[]
+    lets.forEach((l, i) => { reportIf(!names([lets.slice(i + 1).map((o) => o.value), node.result]).has(l.name.name), l.name, "SLM2010", "is never used", m) })
+  }
+  for (const child of Object.values(node)) if (typeof child === "object") reportLets(child, m)
+}
+
+/** Every name that occurs in an expression, a verb of a stage, the model of a format. */
+function names(node: unknown, found: Set<string> = new Set()): ReadonlySet<string> {
+  if (node === null || typeof node !== "object") return found
+  if (Array.isArray(node)) {
+    for (const child of node) names(child, found)
+    return found
+  }
+  const n = node as Readonly<Record<string, unknown>>
+  if (n["kind"] === "name" && typeof n["name"] === "string") found.add(n["name"])
+  if (n["kind"] === "stage" && typeof n["verb"] === "string") found.add(n["verb"])
+  if (n["kind"] === "format") names({ kind: "name", name: (n["model"] as Ident).name }, found)
+  for (const [key, child] of Object.entries(n)) if (key !== "span" && typeof child === "object") names(child, found)
+  return found
+}
+
+/** Data, tokenizers and difficulties that no stage reads. */
 export function reportUnusedData(bindings: ReadonlyMap<string, Value>, stages: readonly Stage[], session: Session, m: Machine): void {
-  void [bindings, stages, session, m]
+  if (session.diagnostics.some((d) => d.severity === "error")) return
+  const used = new Set([...session.read, ...stages.flatMap((s) => s.inputs.map((i) => i.key))])
+  for (const [name, value] of bindings) {
+    if (value.kind !== "artifact" || used.has(value.stage.key) || !["rows", "tokens", "tokenizer", "difficulty"].includes(value.type.is)) continue
+    m.report(diagnostic("SLM2011", value.stage.span, `nothing reads \`${name}\``, { label: artifactKind(value.type), help: "use it, or take it out" }))
+  }
 }

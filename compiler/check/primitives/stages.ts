@@ -1,12 +1,9 @@
 /** Training, loading, quantising, evaluating, generating: each registers a stage, after it has been evaluated abstractly. */
 import { diagnostic } from "../../../grammar/diagnostic.ts"
 import type { Span } from "../../../grammar/diagnostic.ts"
-import { reportUnmatched } from "../address.ts"
-import { count } from "../calls.ts"
 import { mixed } from "../curriculum.ts"
 import type { Machine } from "../machine.ts"
 import { error, unknown } from "../make.ts"
-import { nextParameter } from "../optimizer.ts"
 import { listed } from "../suggest.ts"
 import { addressedWeights, checkEvaluation, checkTraining, rolesOf, subjectOf } from "../training.ts"
 import type { Roles } from "../training.ts"
@@ -166,19 +163,6 @@ const transformGradients: Primitive = (args) => {
   return { ...optim, transforms: [...optim.transforms, change] }
 }
 
-/** What an optimiser makes of one weight in some steps with the same gradient. */
-const descend: Primitive = (args, site, ctx) => {
-  const [optim, p, g] = [args.get("optim"), args.get("p"), args.get("g")]
-  const steps = args.get("steps")
-  const n = steps?.kind === "int" ? ctx.known(steps.poly) : null
-  if (optim?.kind !== "optimizer" || p?.kind !== "tensor" || g?.kind !== "tensor" || n === null) return unknown("tensor", site.span)
-  if (n > 1000) return ctx.report(diagnostic("SLM2303", place(site, "steps"), `${count(n, "step")} are too many here`))
-  const total = args.get("total")
-  return nextParameter(optim, p, g, n, total === undefined || total.kind === "none" ? steps as Value : total, site.span, machineOf(ctx))
-}
-
 export const stagePrimitives: PrimitiveTable = {
-  train, load, quantize, evaluate, generate, transform_gradients: transformGradients, descend,
+  train, load, quantize, evaluate, generate, transform_gradients: transformGradients,
 }
-
-export { reportUnmatched }

@@ -5,7 +5,7 @@
  *
  * and is merged here. Arguments arrive bound by parameter name, defaulted and coerced to their declared types.
  * A primitive is not called at all where one of its arguments is an ErrorValue (it would only repeat a mistake) or an
- * UnknownValue (a definition is being checked); a parameter of type `any` lets both through inside lists and records.
+ * UnknownValue (a definition is being checked), or a list of one; `length`, `fold` and the like do see such lists.
  * Floats, bools and strings may still be unknown (`value: null`), integers may be symbolic (`ctx.known(poly)`).
  * Mistakes go to `ctx.report(diagnostic(code, site.args.get("x") ?? site.span, …))`, whose result is the value to return.
  */
