@@ -1,0 +1,73 @@
+/** The mistakes that the checker finds, shapes excepted (`primitives/codes.ts`): title and page for `slm explain`. */
+export interface CodePage { readonly title: string; readonly page: string }
+
+function entry(title: string, text: string, wrong: string | null, right: string): CodePage {
+  const example = wrong === null ? "" : `\nThis is refused:\n\n${indented(wrong)}\n`
+  return { title, page: `${text}\n${example}\nThis is right:\n\n${indented(right)}\n` }
+}
+
+function indented(code: string): string {
+  return code.split("\n").map((line) => `    ${line}`).join("\n")
+}
+
+const names: Readonly<Record<string, CodePage>> = {
+  SLM2001: entry("an unknown name", "Every name is bound in the file, imported by `use`, or one of the prelude. Blocks introduce nothing by themselves. The words of a choice (`by: paragraph`) stand only where a parameter lists them.",
+    "let opt = adamw(lr: 1e-3)", "use std.optim { adamw }\nlet opt = adamw(lr: 1e-3)"),
+  SLM2002: entry("a name that is bound twice", "A name means one thing in its scope. The order of a file does not matter, so a second binding cannot replace the first.", "let width = 64\nlet width = 96", "let width = 64\nlet wide = 96"),
+  SLM2003: entry("a name that hides the prelude", "The names of the prelude mean the same in every recipe, so that a recipe can be read by itself. An import can be renamed with `as`.", "let text = \"moby.txt\"", "let path = \"moby.txt\""),
+  SLM2004: entry("a module that cannot be had", "`use` takes a module of the library (`std.models`) or a path from the folder of the file. Paths do not lead out of the recipe's folder.", "use std.model { Llama }", "use std.models { Llama }"),
+  SLM2005: entry("a module without that name", "Only what a module defines itself can be imported from it, not what it imports.", "use std.models { LLama }", "use std.models { Llama }"),
+  SLM2006: entry("modules that use each other in a circle", "If `a.slm` uses `b.slm`, then `b.slm` cannot use `a.slm`, neither directly nor through others. Move what both need into a third file.", null, "use \"./shared.slm\" { Block }"),
+  SLM2007: entry("a value that depends on itself", "Bindings may be used before the line they stand on, but not in a circle.", "let a = b + 1\nlet b = a + 1", "let a = 1\nlet b = a + 1"),
+  SLM2008: entry("a call without an end", "The language has no recursion: every recipe can be evaluated. `fold`, `map`, comprehensions and `repeat` go over lists of known length.", "fn f(x: int) -> int = f(x)", "fn f(xs: [int]) -> int = fold(xs, 0, (sum, x) => sum + x)"),
+  SLM2009: entry("an import that is never used", "Nothing that is written is ignored.", "use std.optim { adamw, sgd }\nlet opt = adamw(lr: 1e-3)", "use std.optim { adamw }\nlet opt = adamw(lr: 1e-3)"),
+  SLM2010: entry("a name that is never used", "A `let`, a `param`, a parameter of a definition, a part or a weight that nothing uses has no effect. A part that `forward` does not call has weights that never learn. Names that begin with `_` are not looked at.",
+    "fn half(x: float, y: float) -> float = x / 2", "fn half(x: float) -> float = x / 2"),
+  SLM2011: entry("data that nothing reads", "A data set, a tokenizer or a difficulty that no stage reads has no effect on the run.", "poems = text(\"poems.txt\")", "poems = text(\"poems.txt\")\nwords = bpe(poems, size: 512)"),
+  SLM2012: entry("the wrong kind of binding", "`x = …` names what a stage yields (data, tokenizers, weights, reports), `let x = …` a value, `model M = …` a specification. So a reader sees at once what runs.", "batch_size = 16", "let batch_size = 16"),
+  SLM2013: entry("a field that is not there", "Records have the fields they were made with, split data its parts, tokenizers a `size`, specifications and weights their parameters, reports their measures.", "model Big = Llama(vocab: words.length, dim: 64, depth: 2, heads: 4)", "model Big = Llama(vocab: words.size, dim: 64, depth: 2, heads: 4)"),
+  SLM2014: entry("a parameter that is not there", "A call, a `with` and the fields of a stage take the parameters that the definition lists, by these names.", "tokens = book |> encode(words) |> pack(len: 64)", "tokens = book |> encode(words) |> pack(length: 64)"),
+  SLM2015: entry("something that is missing", "A parameter without a default must be given.", "words = bpe(book)", "words = bpe(book, size: 1024)"),
+  SLM2016: entry("too many arguments", "A call gives each parameter one value.", "let third = sqrt(1.0, 3.0)", "let third = sqrt(3.0)"),
+  SLM2017: entry("something that is given twice", "Each argument and each field has one value.", "words = bpe(book, size: 512, size: 1024)", "words = bpe(book, size: 1024)"),
+  SLM2018: entry("a type that does not exist", "The types are listed in chapter 3 of the specification: `int`, `float`, `bool`, `string`, `record`, `function`, `schedule`, tensors such as `float[B, T, dim]`, and what stages and definitions yield: `Rows`, `Tokens`, `Tokenizer`, `Model`, `Weights`, `Loss`, `Optimizer`, …", "fn double(x: integer) -> int = 2 * x", "fn double(x: int) -> int = 2 * x"),
+}
+
+const types: Readonly<Record<string, CodePage>> = {
+  SLM2110: entry("a value of the wrong type", "A parameter takes values of its declared type. An integer is accepted where a number is expected, a number where a schedule is expected; nothing else is converted.", "words = bpe(book, size: \"large\")", "words = bpe(book, size: 1024)"),
+  SLM2111: entry("a word that is not one of the choices", "Where a parameter lists words (`by: paragraph | line | file`), one of them is written, without quotes.", "book = text(\"moby.txt\") |> documents(by: paragraf)", "book = text(\"moby.txt\") |> documents(by: paragraph)"),
+  SLM2112: entry("an operator between the wrong values", "Arithmetic takes numbers and tensors; quantities of one unit can be added; losses can be added, and scaled by numbers; shares of data can be added (`80% prose + 20% poems`). Texts are put together by `\"{a}{b}\"`.", "let name = \"model\" + 3", "let name = \"model{3}\""),
+  SLM2113: entry("an integer division with a remainder", "Sizes are integers, and a size that is a quotient must come out even: rounding would hide the mistake. For a fraction, write one of the numbers with a point.", "let half = 7 / 2", "let half = 7.0 / 2"),
+  SLM2114: entry("a part that is no layer", "`part` makes an instance, with weights of its own, of a specification (`Linear(8, 8)`), of a list or record of them, or shares an instance that exists. Values are named by `let`.", "layer Twice(dim: int) {\n  part size = 2 * dim\n  forward(x: float[B, dim]) = x\n}", "layer Twice(dim: int) {\n  part map = Linear(dim, dim)\n  forward(x: float[B, dim]) -> float[B, dim] = map(x)\n}"),
+  SLM2115: entry("a value that cannot be called", "Functions, parts and trained weights can be called. A specification has no weights: it must become a `part` first.", "let size = 3\nlet twice = size(2)", "let size = 3\nlet twice = 2 * size"),
+  SLM2116: entry("an item that a list does not have", "Lists start at 0.", "let sizes = [64, 96]\nlet last = sizes[2]", "let sizes = [64, 96]\nlet last = sizes[1]"),
+  SLM2117: entry("data that is not ready for this stage", "A stage reads one part of split data: `tokens.train`, `tokens.valid` or `tokens.test`. Training and evaluation read rows of one length, which `pack` makes.", "teacher = train Big { data: tokens, … }", "teacher = train Big { data: tokens.train, … }"),
+}
+
+const meaning: Readonly<Record<string, CodePage>> = {
+  SLM2200: entry("a requirement that does not hold", "Definitions state what their parameters must satisfy with `require`. It is decided where the definition is used, as soon as the values are known.", "model Big = Llama(vocab: 512, dim: 100, depth: 2, heads: 8)", "model Big = Llama(vocab: 512, dim: 96, depth: 2, heads: 8)"),
+  SLM2201: entry("an address that matches nothing", "Addresses are paths of parts and weights (`blocks[*].attn.{q, v}`). One that matches nothing is a mistake: what it should have frozen or replaced would be left as it is.", "freeze: [blocks[*].attention]", "freeze: [blocks[*].attn]"),
+  SLM2202: entry("an option without effect", "An option that changes nothing is a misunderstanding: `keep: best` without `valid` data, `top_k` at temperature 0, parts that no loss uses.", "keep: best", "keep: best\nvalid: tokens.valid"),
+  SLM2203: entry("alternatives, of which exactly one is needed", "Training lasts `steps`, `epochs` or `tokens`, and trains a model or `roles`.", "steps: 600\nepochs: 2", "steps: 600"),
+  SLM2204: entry("a stage of a curriculum that is never reached", "Stages end at rising steps; the last one, and only the last, goes on to the end.", "stage warm { mix: prose }\nstage full { mix: poems }", "stage warm { until: 200 steps, mix: prose }\nstage full { mix: poems }"),
+  SLM2205: entry("a layer without forward, a model without logits", "A layer says what it computes in `forward`. A model returns a record in which `logits` is the prediction; other outputs may stand beside it.", "forward(x: float[B, T, dim]) = head(x)", "forward(x: float[B, T, dim]) = { logits: head(x) }"),
+  SLM2206: entry("an address in the wrong place", "`blocks[*]` and `attn.{q, v}` stand for many things. They are written in `freeze`, `keep`, `with { at … }` and the maps of a format, not in calculations.", "let all = sizes[*]", "freeze: [blocks[*].mlp]"),
+  SLM2207: entry("a loss function that returns no loss", "A loss is a sum of means, so that accumulation over micro-batches is exact. `average(values, counts)` makes one of a tensor. The default loss is the cross entropy of `out.logits` against `batch.labels`.", "loss: (out, batch) => token_loss(out.logits, batch.labels)", "loss: (out, batch) => average(token_loss(out.logits, batch.labels))"),
+  SLM2208: entry("an optimiser that returns the wrong thing", "`update(p, g, step)` returns a record with the new value of `p` and of every state, each of the shape it had. A transform of gradients returns a list of as many gradients.", "update(p, g, step) { p - lr(step) * g }", "update(p, g, step) { { p: p - lr(step) * g } }"),
+  SLM2210: entry("no format for a model", "A `format` says how the weights of a model are called in the files of other programs. The library has formats for its own models; a model of your own needs one.", null, "format gguf_mine for Mine {\n  gguf { architecture: \"llama\" }\n  map embed.weight => \"token_embd.weight\"\n}"),
+  SLM2211: entry("a format that leaves out weights", "Every weight of the model has a line in the format; otherwise an export would lose it.", null, "map head.weight => \"lm_head.weight\" when not tie"),
+}
+
+const units: Readonly<Record<string, CodePage>> = {
+  SLM2300: entry("a unit that is missing or wrong", "A parameter that counts something takes its unit: `16 sequences`, `1M tokens`. Where the parameter is called like the unit (`steps: 600`), the number alone will do.", "batch: 16", "batch: 16 sequences"),
+  SLM2301: entry("a setting of an unknown parameter", "`--set name=value` sets a `param` of the recipe.", null, "param lr = 3e-3"),
+  SLM2302: entry("a setting that does not fit", "The value on the command line has the type of the `param`: a number for a number, a word for a word.", null, "slm run recipe.slm --set lr=1e-3"),
+  SLM2303: entry("a number out of its range", "Sizes are at least 1, shares lie between 0% and 100%, mixtures add up to 100%, integers stay below 2^53.", "book = text(\"moby.txt\") |> split(valid: 120%)", "book = text(\"moby.txt\") |> split(valid: 10%)"),
+}
+
+const bounds: Readonly<Record<string, CodePage>> = {
+  SLM2400: entry("an evaluation that takes too long", "Evaluation is bounded, so that a stranger's recipe cannot hang the checker: lists have at most 100,000 items, and a check evaluates at most 4 million expressions.", "let many = [i * j for i in 0..1000000]", "let many = [i * i for i in 0..1000]"),
+  SLM2401: entry("an evaluation that is nested too deeply", "Calls and expressions may be inside of each other 900 deep.", null, "let a = 1 + 2\nlet b = a + 3"),
+}
+
+export const checkCodes: Readonly<Record<string, CodePage>> = { ...names, ...types, ...meaning, ...units, ...bounds }
