@@ -1,5 +1,6 @@
 import { bad, failure, good, type Result } from "./result.ts"
 import { pickRows, pieceCounts, pieceMarkup, withColumn, type Message, type Rows } from "./rows.ts"
+import type { Tokenizer } from "./tokenizer.ts"
 import { dropCounter, type Stepped } from "./steps.ts"
 
 /** How a conversation becomes text. Contents are trimmed, so that markup and content never share a token. */
@@ -62,6 +63,14 @@ export function jinjaTemplate(template: ChatTemplate, system: string | null = nu
   const preface = system === null ? "" : `{% if loop.first and message['role'] != 'system' %}${turn("'system'", quoted(system.trim()))}{% endif %}`
   return `{% for message in messages %}${preface}${turn("message['role']", "(message['content'] | trim)")}{% endfor %}`
     + `{% if add_generation_prompt %}{{ ${quoted(`${template.beforeRole}assistant${template.afterRole}`)} }}{% endif %}`
+}
+
+/** What exports need to know of a chat: the token that ends an answer (null where the tokenizer lacks it) and the template as Jinja. */
+export function chatForExport(chat: { readonly template: string; readonly system: string | null }, tokenizer: Pick<Tokenizer, "special">): Result<{ readonly endOfTurn: number | null; readonly jinja: string }> {
+  const template = chatTemplate(chat.template)
+  if (!template.ok) return template
+  const endOfTurn = tokenizer.special.find((t) => t.text === template.value.endOfTurn)?.id ?? null
+  return good({ endOfTurn, jinja: jinjaTemplate(template.value, chat.system) })
 }
 
 function quoted(text: string): string {

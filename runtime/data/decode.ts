@@ -6,30 +6,34 @@ export type TextEncodingName = "utf8" | "gb18030" | "latin1"
 /** Longest line or document: JavaScript's longest string is a little longer. */
 export const maxTextBytes = 500_000_000
 
+/** What a reader says after each piece: go on, or that it has seen enough. */
+export type Next = "more" | "stop"
+
 /**
  * Decodes a file in blocks of whole lines and calls `use` with each and the number (from 1) of its first line. A byte
- * order mark is dropped. Stops at the first failure, also one that `use` returns.
+ * order mark is dropped. Ends at the first byte that is not in the encoding.
  */
-export function readBlocks(file: InputFile, encoding: TextEncodingName, use: (text: string, line: number) => Failure | null): Failure | null {
+export function readBlocks(file: InputFile, encoding: TextEncodingName, use: (text: string, line: number) => Next): Failure | null {
   let carry: Uint8Array[] = []
   let carried = 0
   let offset = 0 // of the first carried byte
   let line = 1
   let found: Failure | null = null
+  let next: Next = "more"
   const flush = (bytes: Uint8Array): void => {
-    if (bytes.length === 0 || found !== null) return
+    if (bytes.length === 0 || found !== null || next === "stop") return
     const text = decode(bytes, encoding)
     if (text === null) {
       found = locate(file, bytes, encoding, offset, line)
       return
     }
-    found = use(offset === 0 && text.startsWith("\ufeff") ? text.slice(1) : text, line)
+    next = use(offset === 0 && text.startsWith("\ufeff") ? text.slice(1) : text, line)
     offset += bytes.length
     line += countLines(bytes)
   }
   try {
     readPieces(file.path, (piece) => {
-      if (found !== null) return
+      if (found !== null || next === "stop") return
       // 0x0a is a line end in all three encodings and never part of another character.
       const end = piece.lastIndexOf(10) + 1
       if (carried + piece.length > maxTextBytes && end === 0) {
@@ -59,23 +63,22 @@ export function readWhole(file: InputFile, encoding: TextEncodingName): Result<s
   const blocks: string[] = []
   const found = readBlocks(file, encoding, (text) => {
     blocks.push(text)
-    return null
+    return "more"
   })
   return found === null ? good(blocks.join("")) : bad(found)
 }
 
 /** Calls `use` with each line (without its end) of a file and its number from 1. */
-export function readLines(file: InputFile, encoding: TextEncodingName, use: (text: string, line: number) => Failure | null): Failure | null {
+export function readLines(file: InputFile, encoding: TextEncodingName, use: (text: string, line: number) => Next): Failure | null {
   return readBlocks(file, encoding, (block, first) => {
     let line = first
     for (let start = 0; start < block.length; line++) {
       const found = block.indexOf("\n", start)
       const end = found < 0 ? block.length : found
-      const failed = use(block.slice(start, end > start && block[end - 1] === "\r" ? end - 1 : end), line)
-      if (failed !== null) return failed
+      if (use(block.slice(start, end > start && block[end - 1] === "\r" ? end - 1 : end), line) === "stop") return "stop"
       start = end + 1
     }
-    return null
+    return "more"
   })
 }
 

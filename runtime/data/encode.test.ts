@@ -19,7 +19,7 @@ function numbered(documentLengths: readonly number[], counts: Uint8Array | null 
   const offsets = [0]
   for (const n of documentLengths) offsets.push((offsets.at(-1) ?? 0) + n)
   const tokens = Int32Array.from({ length: offsets.at(-1) ?? 0 }, (_, i) => 100 + i)
-  return { tokens, offsets: Uint32Array.from(offsets), counts, labels, classes: labels === null ? null : ["a", "b"], endOfText: 7, stats: { documents: documentLengths.length, tokens: 0, bytes: 0, unknown: 0, empty: 0, missingSpecial: [] } }
+  return { tokens, offsets: Uint32Array.from(offsets), counts, labels, classes: labels === null ? null : ["a", "b"], endOfText: 7, chat: null, stats: { documents: documentLengths.length, tokens: 0, bytes: 0, unknown: 0, empty: 0, missingSpecial: [] } }
 }
 
 function show(packed: PackedRows): string {
@@ -62,6 +62,7 @@ test("encode: of a conversation exactly the answers and their ends count", () =>
     const counted = [...set.tokens].filter((_, i) => set.counts?.[i] === 1)
     assert.is(tokenizer.decode(counted), "yo<|im_end|><|im_end|>")
     assert.is(tokenizer.decode(set.tokens), `${textsOf(rendered)[0]}<|endoftext|>`)
+    assert.equal(set.chat, { template: "chatml", system: null })
     const endOfTurn = tokenizer.special.find((t) => t.text === "<|im_end|>")?.id
     assert.is([...set.tokens].filter((id) => id === endOfTurn).length, 5, "what the system message quotes is plain text")
   }

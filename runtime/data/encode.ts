@@ -14,6 +14,8 @@ export interface TokenSet {
   readonly labels: Int32Array | null
   readonly classes: readonly string[] | null
   readonly endOfText: number
+  /** How conversations were rendered; travels with a model that learns from them. */
+  readonly chat: { readonly template: string; readonly system: string | null } | null
   /** What encoding found, before any `take`. */
   readonly stats: EncodeStats
 }
@@ -75,6 +77,7 @@ export function encode(rows: Rows, tokenizer: Tokenizer, options: EncodeOptions 
     labels: label.value === null ? null : pickLabels(label.value.values, kept),
     classes: label.value?.classes ?? null,
     endOfText: tokenizer.endOfText,
+    chat: rows.dialogue === null ? null : { template: rows.dialogue.template, system: rows.dialogue.system },
     stats: {
       documents: kept.length, tokens: tokens.length - kept.length, bytes, empty: rows.count - kept.length, unknown: countUnknown(tokens, tokenizer.unknown),
       missingSpecial: (rows.dialogue?.special ?? []).filter((text) => !tokenizer.special.some((t) => t.text === text)),

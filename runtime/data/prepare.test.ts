@@ -2,7 +2,7 @@
 import { test } from "uvu"
 import * as assert from "uvu/assert"
 import fc from "fast-check"
-import { chat, chatTemplate, jinjaTemplate, renderChat } from "./chat.ts"
+import { chat, chatForExport, chatTemplate, jinjaTemplate, renderChat } from "./chat.ts"
 import { clean, cleanParts, normalise } from "./clean.ts"
 import { documents } from "./documents.ts"
 import { expectGood } from "./result.ts"
@@ -143,6 +143,13 @@ test("chat: answers and their end count, markup is marked", () => {
     ["it's\\n", pieceCounts], ["<|im_end|>", pieceMarkup | pieceCounts], ["\n", pieceMarkup],
   ])
   assert.equal(pickRows(rendered.value, [0, 0]).dialogue?.pieces.length, 2)
+})
+
+test("chat: what an export needs", () => {
+  const special = [{ text: "<|endoftext|>", id: 0 }, { text: "<|im_end|>", id: 2 }]
+  const chatml = expectGood(chatTemplate("chatml"), "test")
+  assert.equal(expectGood(chatForExport({ template: "chatml", system: "Be kind" }, { special }), "test"), { endOfTurn: 2, jinja: jinjaTemplate(chatml, "Be kind") })
+  assert.is(expectGood(chatForExport({ template: "llama", system: null }, { special }), "test").endOfTurn, null)
 })
 
 test("chat: mistakes", () => {

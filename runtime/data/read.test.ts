@@ -4,7 +4,7 @@ import fc from "fast-check"
 import { parseFields, withClasses, type FieldType } from "./fields.ts"
 import { scanJson } from "./json.ts"
 import { readCsv, readJsonl, readText } from "./read.ts"
-import { expectGood, failuresOf } from "./result.ts"
+import { expectGood, failuresOf, placedFailure } from "./result.ts"
 import { inputs, told, textsOf } from "./testing.ts"
 
 const fields = (types: Readonly<Record<string, FieldType>>) => ({ fields: new Map(Object.entries(types)) })
@@ -80,6 +80,14 @@ test("jsonl: mistakes name line, column and the row, several at once", () => {
     "SLM3115 r.jsonl:6:28 `text` should be a string, not 5",
   ].join("\n"))
   assert.is(failuresOf(result)[0]?.place?.row, '{"text": "open')
+})
+
+test("a failure becomes a diagnostic at the recipe's place", () => {
+  const [found] = failuresOf(readJsonl(inputs({ "r.jsonl": '{"text": 5}' }), fields({ text: "string" })))
+  assert.ok(found !== undefined)
+  const span = { source: "npc.slm", start: 3, end: 9 }
+  const shown = placedFailure(found, span)
+  assert.equal([shown.code, shown.severity, shown.message, shown.span, shown.notes, shown.help], ["SLM3115", "error", "`text` should be a string, not 5", span, ['r.jsonl:1:10: {"text": 5}'], null])
 })
 
 test("jsonl: mistakes in values", () => {

@@ -36,9 +36,9 @@ export function readJsonl(files: readonly InputFile[], options: { readonly field
         const failed = jsonRow(builder, text, file, index, line)
         if (failed !== null) failures.push(failed)
       }
-      return failures.length >= failuresShown ? failure("SLM3112", "") : null // enough is known: stop reading
+      return failures.length >= failuresShown ? "stop" : "more"
     })
-    if (found !== null && failures.length < failuresShown) failures.push(found)
+    if (found !== null) failures.push(found)
     if (failures.length >= failuresShown) break
   }
   return finished(builder, files, failures)

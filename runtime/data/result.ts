@@ -1,3 +1,4 @@
+import { diagnostic, type Diagnostic, type Span } from "../../grammar/diagnostic.ts"
 import type { DataCode } from "./codes.ts"
 
 /** Where in an input a mistake is: the name the recipe gives the file, line and column from 1, and the row itself. */
@@ -40,6 +41,13 @@ export function expectGood<T>(result: Result<T>, phase: string): T {
 
 export function failure(code: DataCode, message: string, help: string | null = null, place: Place | null = null): Failure {
   return { code, message, help, place }
+}
+
+/** The mistake at the place of the recipe that asked for the data; where it is in the data becomes a note. */
+export function placedFailure(found: Failure, span: Span): Diagnostic {
+  const { place } = found
+  const notes = place === null ? [] : [`${place.file}:${place.line}${place.column === null ? "" : `:${place.column}`}: ${place.row}`]
+  return diagnostic(found.code, span, found.message, found.help === null ? { notes } : { notes, help: found.help })
 }
 
 /** Shortens a row or document to `width` characters for a message; line ends become visible. */

@@ -3,8 +3,8 @@ import type { Failure } from "./result.ts"
 
 export interface SpecialToken { readonly text: string; readonly id: number }
 
-export interface EncodeOptions {
-  /** Whether control tokens written in the text are control tokens (default), or plain text. */
+export interface SpecialOption {
+  /** Encoding: whether control tokens written in the text are control tokens (default) or plain text. Decoding: whether they are shown. */
   readonly special?: boolean
 }
 
@@ -16,10 +16,10 @@ export interface Tokenizer {
   /** The id of what the vocabulary has no entry for; null where every text has tokens. */
   readonly unknown: number | null
   readonly special: readonly SpecialToken[]
-  encode(text: string, options?: EncodeOptions): Int32Array
-  /** The text of the ids; bytes that are not UTF-8 become U+FFFD. */
-  decode(ids: Iterable<number>): string
-  decodeBytes(ids: Iterable<number>): Uint8Array
+  encode(text: string, options?: SpecialOption): Int32Array
+  /** The text of the ids; bytes that are not UTF-8 become U+FFFD. `special: false` leaves control tokens out. */
+  decode(ids: Iterable<number>, options?: SpecialOption): string
+  decodeBytes(ids: Iterable<number>, options?: SpecialOption): Uint8Array
   /** The bytes one id stands for; none for an id outside the vocabulary. */
   tokenBytes(id: number): Uint8Array
   /** Hugging Face's `tokenizer.json`. */
@@ -44,9 +44,10 @@ export interface TokenizerParts {
 export function makeTokenizer(parts: TokenizerParts): Tokenizer {
   const cut = specialCutter(parts.special)
   const tokenBytes = (id: number): Uint8Array => parts.tokens[id] ?? new Uint8Array(0)
-  const decodeBytes = (ids: Iterable<number>): Uint8Array => {
+  const control = new Set(parts.special.map((token) => token.id))
+  const decodeBytes = (ids: Iterable<number>, options: SpecialOption = {}): Uint8Array => {
     const pieces: Uint8Array[] = []
-    for (const id of ids) pieces.push(tokenBytes(id))
+    for (const id of ids) if (options.special !== false || !control.has(id)) pieces.push(tokenBytes(id))
     return new Uint8Array(Buffer.concat(pieces))
   }
   return {
@@ -61,7 +62,7 @@ export function makeTokenizer(parts: TokenizerParts): Tokenizer {
       else for (const piece of cut(text)) typeof piece === "string" ? parts.encodePlain(piece, out) : out.push(piece.id)
       return out.ids()
     },
-    decode: (ids) => new TextDecoder("utf-8", { ignoreBOM: true }).decode(decodeBytes(ids)),
+    decode: (ids, options) => new TextDecoder("utf-8", { ignoreBOM: true }).decode(decodeBytes(ids, options)),
     decodeBytes,
     tokenBytes,
     json: parts.json,

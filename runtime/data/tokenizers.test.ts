@@ -47,6 +47,7 @@ for (const [name, ours] of [["bpe", words], ["byte", bytes], ["char", letters]] 
     }), { numRuns: 300 })
     await fc.assert(fc.asyncProperty(fc.array(fc.nat(ours.size - 1), { maxLength: 20 }), async (ids) => {
       assert.is(ours.decode(ids), await theirs.decode(ids, false), "also where the bytes are no text")
+      assert.is(ours.decode(ids, { special: false }), await theirs.decode(ids, true), "without control tokens")
     }), { numRuns: 300 })
     const chapter = (textsOf(book)[0] ?? "").slice(400_000, 440_000)
     assert.equal([...ours.encode(chapter)], await theirIds(theirs, chapter))

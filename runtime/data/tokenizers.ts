@@ -52,7 +52,7 @@ export function bpeTokenizer(rows: Rows, options: BpeTrainOptions): Result<Train
   const special = specialTokens(options.special ?? [], rows.dialogue?.special ?? [])
   const least = 256 + special.length
   if (!Number.isInteger(options.size) || options.size < least) {
-    return bad(failure("SLM3131", `${options.size} entries are too few: 256 bytes and ${special.length} special tokens are always there`, `ask for more than ${least}`))
+    return bad(failure("SLM3131", `${options.size} entries are too few: 256 bytes and ${special.length} special tokens are always there`, `ask for ${least} or more`))
   }
   const sample = sampled(rows, options.maxBytes ?? 64 * 2 ** 20)
   const cut = cutBy(gpt2Words)
