@@ -68,7 +68,8 @@ function flatten(wordCounts: ReadonlyMap<string, number>): Words {
   for (const [id, byte] of byteOrder.entries()) byteToId[byte] = id
   let total = 0
   for (const word of wordCounts.keys()) total += Buffer.byteLength(word, "utf8")
-  const words: Words = { symbols: new Int32Array(total), start: new Int32Array(wordCounts.size), length: new Int32Array(wordCounts.size), count: new Float64Array(wordCounts.size) }
+  const n = wordCounts.size
+  const words: Words = { symbols: new Int32Array(total), start: new Int32Array(n), length: new Int32Array(n), count: new Float64Array(n) }
   let w = 0
   let at = 0
   for (const [word, count] of wordCounts) {

@@ -1,5 +1,6 @@
 import { bad, failure, good, type Result } from "./result.ts"
 import { pickRows, pieceCounts, pieceMarkup, withColumn, type Message, type Rows } from "./rows.ts"
+import type { TokenSet } from "./encode.ts"
 import type { Tokenizer } from "./tokenizer.ts"
 import { dropCounter, type Stepped } from "./steps.ts"
 
@@ -16,14 +17,21 @@ export interface ChatTemplate {
 }
 
 const templates: readonly ChatTemplate[] = [
-  { name: "chatml", special: ["<|im_start|>", "<|im_end|>"], endOfTurn: "<|im_end|>", beforeRole: "<|im_start|>", afterRole: "\n", afterTurn: "\n" },
+  {
+    name: "chatml", special: ["<|im_start|>", "<|im_end|>"],
+    beforeRole: "<|im_start|>", afterRole: "\n", endOfTurn: "<|im_end|>", afterTurn: "\n",
+  },
   // Llama 3's headers, without its mark at the beginning of the text.
-  { name: "llama", special: ["<|start_header_id|>", "<|end_header_id|>", "<|eot_id|>"], endOfTurn: "<|eot_id|>", beforeRole: "<|start_header_id|>", afterRole: "<|end_header_id|>\n\n", afterTurn: "" },
+  {
+    name: "llama", special: ["<|start_header_id|>", "<|end_header_id|>", "<|eot_id|>"],
+    beforeRole: "<|start_header_id|>", afterRole: "<|end_header_id|>\n\n", endOfTurn: "<|eot_id|>", afterTurn: "",
+  },
 ]
 
 export function chatTemplate(name: string): Result<ChatTemplate> {
   const found = templates.find((t) => t.name === name)
-  return found === undefined ? bad(failure("SLM3124", `there is no chat template \`${name}\``, `templates are ${templates.map((t) => `\`${t.name}\``).join(", ")}`)) : good(found)
+  if (found !== undefined) return good(found)
+  return bad(failure("SLM3124", `there is no chat template \`${name}\``, `templates are ${templates.map((t) => `\`${t.name}\``).join(", ")}`))
 }
 
 interface Piece { readonly text: string; readonly flags: number }
@@ -50,8 +58,13 @@ function withSystem(messages: readonly Message[], system: string | null): readon
   return system === null || messages[0]?.role === "system" ? messages : [{ role: "system", content: system }, ...messages]
 }
 
+export interface RenderChatOptions {
+  readonly system?: string | null
+  readonly prompt?: boolean
+}
+
 /** A conversation as text; `prompt` adds the beginning of an answer, for generation. */
-export function renderChat(messages: readonly Message[], template: ChatTemplate, options: { readonly system?: string | null; readonly prompt?: boolean } = {}): string {
+export function renderChat(messages: readonly Message[], template: ChatTemplate, options: RenderChatOptions = {}): string {
   const text = piecesOf(messages, template, options.system ?? null).map((p) => p.text).join("")
   return options.prompt === true ? `${text}${template.beforeRole}assistant${template.afterRole}` : text
 }
@@ -65,8 +78,14 @@ export function jinjaTemplate(template: ChatTemplate, system: string | null = nu
     + `{% if add_generation_prompt %}{{ ${quoted(`${template.beforeRole}assistant${template.afterRole}`)} }}{% endif %}`
 }
 
-/** What exports need to know of a chat: the token that ends an answer (null where the tokenizer lacks it) and the template as Jinja. */
-export function chatForExport(chat: { readonly template: string; readonly system: string | null }, tokenizer: Pick<Tokenizer, "special">): Result<{ readonly endOfTurn: number | null; readonly jinja: string }> {
+export interface ExportedChat {
+  /** The token that ends an answer; null where the tokenizer lacks it. */
+  readonly endOfTurn: number | null
+  readonly jinja: string
+}
+
+/** What exports need to know of the conversations a model learned from (`chat` of a token set). */
+export function chatForExport(chat: NonNullable<TokenSet["chat"]>, tokenizer: Pick<Tokenizer, "special">): Result<ExportedChat> {
   const template = chatTemplate(chat.template)
   if (!template.ok) return template
   const endOfTurn = tokenizer.special.find((t) => t.text === template.value.endOfTurn)?.id ?? null

@@ -82,7 +82,7 @@ export const dataCodes = {
   },
   SLM3133: {
     title: "nothing to encode",
-    page: "Encoding yielded no tokens: every document is empty.",
+    page: "Encoding yielded no tokens: every document is empty. Look at the column that is read as text, and at what `clean` left of it (`slm data`).",
   },
   SLM3134: {
     title: "class not known",

@@ -37,7 +37,8 @@ export function readBlocks(file: InputFile, encoding: TextEncodingName, use: (te
       // 0x0a is a line end in all three encodings and never part of another character.
       const end = piece.lastIndexOf(10) + 1
       if (carried + piece.length > maxTextBytes && end === 0) {
-        found = failure("SLM3104", `${file.name} has a line of more than ${maxTextBytes / 1e6} MB`, null, { file: file.name, line, column: null, row: "" })
+        const place = { file: file.name, line, column: null, row: "" }
+        found = failure("SLM3104", `${file.name} has a line of more than ${maxTextBytes / 1e6} MB`, null, place)
         return
       }
       if (end > 0) {
@@ -58,7 +59,8 @@ export function readBlocks(file: InputFile, encoding: TextEncodingName, use: (te
 /** A whole file as one string. */
 export function readWhole(file: InputFile, encoding: TextEncodingName): Result<string> {
   if (file.bytes > maxTextBytes) {
-    return bad(failure("SLM3104", `${file.name} has ${file.bytes} bytes; one text holds at most ${maxTextBytes}`, "cut it into several files and read them with a pattern: `text(\"parts/*.txt\")`"))
+    const help = "cut it into several files and read them with a pattern: `text(\"parts/*.txt\")`"
+    return bad(failure("SLM3104", `${file.name} has ${file.bytes} bytes; one text holds at most ${maxTextBytes}`, help))
   }
   const blocks: string[] = []
   const found = readBlocks(file, encoding, (text) => {
@@ -128,7 +130,9 @@ function locate(file: InputFile, bytes: Uint8Array, encoding: TextEncodingName, 
   const row = lossy.decode(bytes.subarray(lineStart, lineEnd < 0 ? bytes.length : lineEnd))
   const byte = (bytes[start] ?? 0).toString(16).toUpperCase().padStart(2, "0")
   const name = encoding === "utf8" ? "UTF-8" : encoding.toUpperCase()
-  const help = encoding === "utf8" ? "name its encoding, `encoding: latin1` (Western) or `encoding: gb18030` (Chinese), or convert the file" : "is it UTF-8? leave `encoding` out"
+  const help = encoding === "utf8"
+    ? "name its encoding, `encoding: latin1` (Western) or `encoding: gb18030` (Chinese), or convert the file"
+    : "is it UTF-8? leave `encoding` out"
   return failure("SLM3111", `${file.name} is not ${name}: byte 0x${byte} at offset ${offset + start}`, help, {
     file: file.name,
     line: firstLine + countLines(bytes.subarray(0, lineStart)),

@@ -86,30 +86,32 @@ export function planMixture(plan: MixturePlan): Result<Mixture> {
 }
 
 function checkPlan(plan: MixturePlan): readonly Failure[] {
+  const wrong = (message: string, help: string | null = null): Failure => failure("SLM3142", message, help)
   const found: Failure[] = []
   const [first] = plan.sources
   for (const source of plan.sources) {
-    if (source.length !== first?.length) found.push(failure("SLM3142", `rows of ${source.length} and of ${first?.length ?? 0} predictions cannot be mixed`, "pack all parts of a mixture with one `length`"))
-    if ((source.set.labels === null) !== (first?.set.labels === null)) found.push(failure("SLM3142", "data with and without classes cannot be mixed"))
-    if (source.rows === 0) found.push(failure("SLM3142", "a part of the mixture has no rows"))
+    if (source.length !== first?.length) found.push(wrong(`rows of ${source.length} and of ${first?.length ?? 0} predictions cannot be mixed`, "pack all parts of a mixture with one `length`"))
+    if ((source.set.labels === null) !== (first?.set.labels === null)) found.push(wrong("data with and without classes cannot be mixed"))
+    if (source.rows === 0) found.push(wrong("a part of the mixture has no rows"))
   }
+  if (plan.stages.length === 0) found.push(wrong("the mixture has no stage"))
   let before = 0
   for (const [i, stage] of plan.stages.entries()) {
     const last = i === plan.stages.length - 1
     const until = stage.until ?? plan.steps
-    if (stage.until === null && !last) found.push(failure("SLM3142", "a stage without an end is followed by another, which is never reached", "give it `until: … steps`"))
-    else if (until <= before) found.push(failure("SLM3142", `a stage that ends at step ${until} begins after step ${before}`, "stages end in increasing order"))
-    else if (before >= plan.steps) found.push(failure("SLM3142", `a stage begins after step ${before}, but the run has ${plan.steps} steps`, "a stage that is never reached has no effect"))
-    if (last && until < plan.steps) found.push(failure("SLM3142", `the last stage ends at step ${until} of ${plan.steps}`, "leave `until` out of the last stage"))
-    for (const item of stage.items) {
-      const source = plan.sources[item.source]
-      const difficulty = item.easiest?.difficulty
-      if (source === undefined) throw new Error(`planMixture: source ${item.source} of ${plan.sources.length}`)
-      if (difficulty !== undefined && (difficulty.length !== source.rows || difficulty.some(Number.isNaN))) found.push(failure("SLM3142", `${difficulty.length} difficulties for ${source.rows} rows`, "a difficulty is a number for each row of the data it ranks"))
-    }
+    if (stage.until === null && !last) found.push(wrong("a stage without an end is followed by another, which is never reached", "give it `until: … steps`"))
+    else if (until <= before) found.push(wrong(`a stage that ends at step ${until} begins after step ${before}`, "stages end in increasing order"))
+    else if (before >= plan.steps) found.push(wrong(`a stage begins after step ${before}, but the run has ${plan.steps} steps`, "a stage that is never reached has no effect"))
+    if (last && until < plan.steps) found.push(wrong(`the last stage ends at step ${until} of ${plan.steps}`, "leave `until` out of the last stage"))
     before = until
   }
-  if (plan.stages.length === 0) found.push(failure("SLM3142", "the mixture has no stage"))
+  for (const item of plan.stages.flatMap((stage) => stage.items)) {
+    const source = plan.sources[item.source]
+    if (source === undefined) throw new Error(`planMixture: source ${item.source} of ${plan.sources.length}`)
+    const difficulty = item.easiest?.difficulty
+    if (difficulty === undefined || (difficulty.length === source.rows && !difficulty.some(Number.isNaN))) continue
+    found.push(wrong(`${difficulty.length} difficulties for ${source.rows} rows`, "a difficulty is a number for each row of the data it ranks"))
+  }
   return found
 }
 
