@@ -3,6 +3,7 @@ import type { IToken, TokenType } from "chevrotain"
 import { diagnostic } from "./diagnostic.ts"
 import type { Diagnostic, Source, Span } from "./diagnostic.ts"
 import type { Place } from "./layout.ts"
+import { maxReported } from "./limits.ts"
 import * as t from "./tokens.ts"
 
 /**
@@ -156,7 +157,7 @@ function stray(state: State, token: IToken): void {
   }
   const top = state.open.at(-1)
   const span = spanOf(state, token)
-  state.diagnostics.push(diagnostic("SLM1007", span, `this \`${token.image}\` closes nothing`, {
+  if (state.diagnostics.length < maxReported) state.diagnostics.push(diagnostic("SLM1007", span, `this \`${token.image}\` closes nothing`, {
     label: "no open bracket fits",
     ...(top === undefined ? {} : { labels: [{ span: spanOf(state, top.token), message: `this \`${top.token.image}\` is still open` }] }),
     help: "remove it",
@@ -179,7 +180,7 @@ function closeMissing(state: State, endOffset: number | null, found: IToken | nu
   const source = state.source.id
   const insertion = { source, start: at, end: at }
   const meets = found !== null && isCloser(found) && found.image !== "" ? spanOf(state, found) : insertion
-  state.diagnostics.push(diagnostic("SLM1006", meets, `a \`${image}\` is missing`, {
+  if (state.diagnostics.length < maxReported) state.diagnostics.push(diagnostic("SLM1006", meets, `a \`${image}\` is missing`, {
     label: endOffset !== null && found === null ? "the text ends here" : `\`${image}\` expected here`,
     labels: [{ span: spanOf(state, top.token), message: `this \`${top.token.image}\` is never closed` }],
     help: `close it with \`${image}\``,

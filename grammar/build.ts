@@ -22,7 +22,7 @@ export interface Builder {
 export function buildModule(b: Builder, cst: CstNode): ast.Module {
   const items = nodes(cst, "item").flatMap((item) => buildItem(b, item) ?? [])
   const rest = b.comments.rest()
-  b.diagnostics.push(...rest.diagnostics)
+  for (const d of rest.diagnostics) b.diagnostics.push(d)
   return { kind: "module", span: { source: b.source.id, start: 0, end: b.source.text.length }, doc: b.comments.moduleDoc, items, comments: rest.comments }
 }
 

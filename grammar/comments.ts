@@ -1,6 +1,7 @@
 import type { Comment } from "./ast.ts"
 import { diagnostic } from "./diagnostic.ts"
 import type { Diagnostic, Source } from "./diagnostic.ts"
+import { maxReported } from "./limits.ts"
 
 /** Sorts comments into documentation, which becomes part of the tree, and the rest, which the printer keeps. */
 export class Comments {
@@ -64,6 +65,7 @@ export class Comments {
       if (this.used.has(i)) return
       const span = { source: this.source.id, start, end: Math.min(end, start + text.length) }
       comments.push({ span, text, ownLine: this.ownLine(start) })
+      if (diagnostics.length >= maxReported) return
       if (isDoc(text)) {
         diagnostics.push(diagnostic("SLM1015", span, "this documentation belongs to nothing", {
           severity: "warning",

@@ -24,6 +24,11 @@ export function isHard(doc: Doc): boolean {
 }
 
 export function cat(...parts: readonly Doc[]): Doc {
+  return all(parts)
+}
+
+/** `cat` for lists that may be long. */
+export function all(parts: readonly Doc[]): Doc {
   return { kind: "cat", parts, hard: parts.some(isHard) }
 }
 
@@ -50,7 +55,7 @@ export function verbatim(lines: readonly string[]): Doc {
 }
 
 export function join(separator: Doc, parts: readonly Doc[]): Doc {
-  return cat(...parts.flatMap((part, i) => (i === 0 ? [part] : [separator, part])))
+  return all(parts.flatMap((part, i) => (i === 0 ? [part] : [separator, part])))
 }
 
 interface Command {

@@ -3,6 +3,7 @@ import type { IToken, TokenType } from "chevrotain"
 import { balance, bracketsOf } from "./brackets.ts"
 import { diagnostic } from "./diagnostic.ts"
 import type { Diagnostic, Source, Span } from "./diagnostic.ts"
+import { maxReported } from "./limits.ts"
 import { lineIndex } from "./position.ts"
 import * as t from "./tokens.ts"
 
@@ -28,9 +29,12 @@ export function placeOf(token: IToken): Place {
   return token.payload as Place
 }
 
-/** Limits that keep every walk over the tree, ours and others', within the stack. */
-export const maxNesting = 200
-const maxChain = 1000
+/**
+ * Limits that keep every walk over the tree, ours and others', within the stack: how deep brackets, functions and `if`s
+ * nest, and how many operators one expression has, summed over the groups it stands in.
+ */
+export const maxNesting = 100
+const maxChain = 300
 
 interface Frame {
   readonly open: IToken | null
@@ -80,7 +84,7 @@ function step(state: State, tokens: readonly IToken[], match: Int32Array, i: num
   if (token === undefined) return i
   const previous = state.out.at(-1)
   if (token.tokenType === t.Comma && previous !== undefined && (opensGroup(previous) || previous.tokenType === t.Comma || previous.tokenType === t.Newline)) {
-    state.diagnostics.push(diagnostic("SLM1013", spanOf(state, token), "there is nothing before this comma", { help: "remove it, or write the missing entry before it" }))
+    if (state.diagnostics.length < maxReported) state.diagnostics.push(diagnostic("SLM1013", spanOf(state, token), "there is nothing before this comma", { help: "remove it, or write the missing entry before it" }))
     return i
   }
   if (breaksHere(state, tokens, i, previous)) pushBreak(state, token, previous)
@@ -272,14 +276,16 @@ const chaining: ReadonlySet<TokenType> = new Set([
 function tooDeep(state: State, token: IToken): boolean {
   const frame = state.frames.at(-1)
   if (frame === undefined) return false
-  if (nesting.has(token.tokenType)) {
+  if (opensGroup(token) && state.nest + state.frames.length > maxNesting) return true
+  if (nesting.has(token.tokenType) && !(token.tokenType === t.If && state.out.at(-1)?.tokenType === t.Else)) {
     frame.nest++
     state.nest++
-  } else if (chaining.has(token.tokenType)) {
-    frame.chain++
-    state.chain++
+    return state.nest + state.frames.length - 1 > maxNesting
   }
-  return state.nest + state.frames.length > maxNesting || state.chain > maxChain
+  if (!chaining.has(token.tokenType)) return false
+  frame.chain++
+  state.chain++
+  return state.chain > maxChain
 }
 
 /** Cuts the rest of the entry away: its tree would be too deep for the walks that follow. */
@@ -287,7 +293,6 @@ function elide(state: State, tokens: readonly IToken[], match: Int32Array, i: nu
   const token = tokens[i]
   const group = state.frames.at(-1)?.open ?? null
   if (token === undefined) return i
-  state.diagnostics.push(tooDeepDiagnostic(spanOf(state, token)))
   const operandMissing = opensGroup(token) && !applies(tokens, i)
   if (nesting.has(token.tokenType)) state.out.push(token)
   if (nesting.has(token.tokenType) || operandMissing) {
@@ -305,12 +310,15 @@ function elide(state: State, tokens: readonly IToken[], match: Int32Array, i: nu
     if (braces && placeOf(next).first && !continuing.has(next.tokenType) && here !== undefined && !unfinished.has(here.tokenType)) break
   }
   endEntry(state)
+  const last = tokens[at - 1] ?? token
+  const span = { source: state.source.id, start: token.startOffset, end: last.startOffset + last.image.length }
+  if (state.diagnostics.length < maxReported) state.diagnostics.push(tooDeepDiagnostic(span))
   return at - 1
 }
 
-export function tooDeepDiagnostic(span: Span): Diagnostic {
+function tooDeepDiagnostic(span: Span): Diagnostic {
   return diagnostic("SLM1008", span, "this is nested too deeply", {
-    label: `more than ${maxNesting} levels, or ${maxChain} operators in one expression`,
+    label: `more than ${maxNesting} levels, or ${maxChain} operators, in one expression`,
     help: "name parts of it with `let`",
   })
 }

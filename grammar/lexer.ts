@@ -2,6 +2,7 @@ import { createTokenInstance, Lexer } from "chevrotain"
 import type { ILexingError, IToken, TokenType } from "chevrotain"
 import { diagnostic } from "./diagnostic.ts"
 import type { Diagnostic, Source, Span } from "./diagnostic.ts"
+import { maxReported } from "./limits.ts"
 import { scanString } from "./strings.ts"
 import * as t from "./tokens.ts"
 
@@ -36,17 +37,21 @@ interface State {
   readonly diagnostics: Diagnostic[]
 }
 
+function note(state: State, d: Diagnostic): void {
+  if (state.diagnostics.length < maxReported) state.diagnostics.push(d)
+}
+
 function spanOf(state: State, start: number, end: number): Span {
   return { source: state.source.id, start, end }
 }
 
 function lexPart(state: State, text: string, base: number, depth: number): void {
   const result = lexer.tokenize(text)
-  for (const error of result.errors) state.diagnostics.push(strayCharacters(state, error, text, base))
+  for (const error of result.errors) note(state, strayCharacters(state, error, text, base))
   for (const comment of result.groups["comments"] ?? []) {
     const start = comment.startOffset + base
     if (depth === 0) state.comments.push({ start, end: start + comment.image.length })
-    else state.diagnostics.push(commentInString(spanOf(state, start, start + comment.image.length)))
+    else note(state, commentInString(spanOf(state, start, start + comment.image.length)))
   }
   for (const token of result.tokens) {
     token.startOffset += base
@@ -76,9 +81,9 @@ function takeApart(state: State, token: IToken, depth: number): void {
   for (const piece of pieces) {
     const inside = text.slice(piece.start, piece.end)
     if (piece.kind === "text") state.tokens.push(make(t.StringText, inside, piece.start))
-    else if (piece.kind === "bad-hole") state.diagnostics.push(openHole(spanOf(state, piece.start, piece.end)))
-    else if (inside.trim() === "") state.diagnostics.push(emptyHole(spanOf(state, piece.start - 1, piece.end + 1)))
-    else if (depth + 1 >= maxStringDepth) state.diagnostics.push(deepString(spanOf(state, start, end)))
+    else if (piece.kind === "bad-hole") note(state, openHole(spanOf(state, piece.start, piece.end)))
+    else if (inside.trim() === "") note(state, emptyHole(spanOf(state, piece.start - 1, piece.end + 1)))
+    else if (depth + 1 >= maxStringDepth) note(state, deepString(spanOf(state, start, end)))
     else {
       state.tokens.push(make(t.HoleOpen, "{", piece.start - 1))
       lexPart(state, inside, piece.start, depth + 1)
@@ -87,7 +92,7 @@ function takeApart(state: State, token: IToken, depth: number): void {
   }
   const last = closed ? make(t.StringEnd, '"', end - 1) : make(t.StringEnd, "", end)
   state.tokens.push(last)
-  if (!closed) state.diagnostics.push(openString(state, start, end))
+  if (!closed) note(state, openString(state, start, end))
 }
 
 function openString(state: State, start: number, end: number): Diagnostic {
@@ -156,20 +161,20 @@ function accept(state: State, token: IToken): boolean {
 }
 
 function rename(state: State, token: IToken, type: TokenType, span: Span, text: string): true {
-  state.diagnostics.push(diagnostic("SLM1029", span, `\`${token.image}\` is written \`${text.trim()}\` here`, { help: `write \`${text.trim()}\``, fix: { span, text } }))
+  note(state, diagnostic("SLM1029", span, `\`${token.image}\` is written \`${text.trim()}\` here`, { help: `write \`${text.trim()}\``, fix: { span, text } }))
   token.tokenType = type
   token.tokenTypeIdx = type.tokenTypeIdx ?? 0
   return true
 }
 
 function drop(state: State, span: Span, message: string, help: string): false {
-  state.diagnostics.push(diagnostic("SLM1029", span, message, { help }))
+  note(state, diagnostic("SLM1029", span, message, { help }))
   return false
 }
 
 function requote(state: State, token: IToken, span: Span): false {
   const inside = token.image.slice(1, -1)
-  state.diagnostics.push(diagnostic("SLM1029", span, "strings are written with double quotes", { help: `write "${inside}"`, fix: { span, text: `"${inside}"` } }))
+  note(state, diagnostic("SLM1029", span, "strings are written with double quotes", { help: `write "${inside}"`, fix: { span, text: `"${inside}"` } }))
   state.tokens.push(make(t.StringStart, '"', token.startOffset))
   if (inside !== "") state.tokens.push(make(t.StringText, inside, token.startOffset + 1))
   state.tokens.push(make(t.StringEnd, '"', span.end - 1))
@@ -178,7 +183,7 @@ function requote(state: State, token: IToken, span: Span): false {
 
 function closedRaw(state: State, token: IToken, span: Span): true {
   if (token.image.length < 6 || !token.image.endsWith('"""')) {
-    state.diagnostics.push(diagnostic("SLM1002", { ...span, end: span.start + 3 }, 'this `"""` is never closed', {
+    note(state, diagnostic("SLM1002", { ...span, end: span.start + 3 }, 'this `"""` is never closed', {
       label: "the text that starts here has no end",
       help: 'close it with `"""`',
     }))
@@ -188,7 +193,7 @@ function closedRaw(state: State, token: IToken, span: Span): true {
 
 function plainName(state: State, token: IToken, span: Span): true {
   if (/[^\x00-\x7f]/.test(token.image)) {
-    state.diagnostics.push(diagnostic("SLM1001", span, `the name \`${token.image}\` has letters outside of a–z`, {
+    note(state, diagnostic("SLM1001", span, `the name \`${token.image}\` has letters outside of a–z`, {
       label: "names are made of a–z, A–Z, 0–9 and `_`",
       help: "texts of any language belong between quotes",
     }))

@@ -6,11 +6,8 @@ import type { Diagnostic, Source } from "./diagnostic.ts"
 import { explain } from "./explain.ts"
 import { layout } from "./layout.ts"
 import { lex } from "./lexer.ts"
+import { maxErrors, maxTextLength } from "./limits.ts"
 import { SlmParser } from "./parser.ts"
-import { maxErrors } from "./recovery.ts"
-
-/** The longest text that is read, in UTF-16 units. */
-export const maxTextLength = 1024 * 1024
 
 export interface Parsed {
   readonly module: Module

@@ -72,7 +72,7 @@ function numeral(e: ast.NumberLit): string {
 }
 
 /** The longest hole that is printed anew; the lexer reads holes up to a limit, and spaces make them grow. */
-const longHole = 400
+const longHole = 240
 
 function printString(p: Printer, e: ast.StringLit): Doc {
   if (e.raw === true && !p.flat) return printRaw(e.parts.map((part) => (typeof part === "string" ? part : "")).join(""))

@@ -1,6 +1,6 @@
 import type { Comment } from "./ast.ts"
 import type { Doc } from "./doc.ts"
-import { blankline, cat, choice, group, hardline, indent, isHard, line, softline, suffix } from "./doc.ts"
+import { all, blankline, cat, choice, group, hardline, indent, isHard, line, softline, suffix } from "./doc.ts"
 import type { Span } from "./diagnostic.ts"
 
 /**
@@ -67,7 +67,7 @@ export function printEntries(p: Printer, entries: readonly Entry[], end: number)
     const doc = entry.doc()
     const inner = commentsBefore(p, entry.span.end) // stood where comments are not kept in place
     const above = [...lead, ...inner].flatMap((c, i, all) => [c, gap && i === all.length - 1 ? blankline : hardline])
-    printed.push({ doc: cat(...above, doc, commentAfter(p, entry.span.end)), blank: blankBefore(p, first) })
+    printed.push({ doc: cat(all(above), doc, commentAfter(p, entry.span.end)), blank: blankBefore(p, first) })
   }
   for (const c of p.comments.slice(p.next)) {
     if (c.span.start >= end) break
@@ -85,7 +85,7 @@ export function hasComments(p: Printer, end: number): boolean {
 
 /** Entries on lines of their own, empty lines between them kept (one at most). */
 export function lines(printed: readonly Printed[]): Doc {
-  return cat(...printed.flatMap(({ doc, blank }, i) => (i === 0 ? [doc] : [blank ? blankline : hardline, doc])))
+  return all(printed.flatMap(({ doc, blank }, i) => (i === 0 ? [doc] : [blank ? blankline : hardline, doc])))
 }
 
 /** `{ a, b }` on one line, or one entry to a line without commas. It stays broken where it was broken after `{`. */
@@ -96,7 +96,7 @@ export function braced(p: Printer, entries: readonly Entry[], end: number, alway
   const printed = printEntries(p, entries, end)
   if (printed.length === 0) return "{}"
   if (printed.length > count || printed.some((e) => isHard(e.doc) && e.blank)) return cat("{", indent(hardline, lines(printed)), hardline, "}")
-  const body = cat(...printed.flatMap(({ doc, blank }, i) => (i === 0 ? [doc] : [choice("", ","), blank ? choice(blankline, line) : line, doc])))
+  const body = all(printed.flatMap(({ doc, blank }, i) => (i === 0 ? [doc] : [choice("", ","), blank ? choice(blankline, line) : line, doc])))
   return group(cat("{", indent(line, body), line, "}"), broken)
 }
 
@@ -107,5 +107,5 @@ export function bracketed(p: Printer, open: string, entries: readonly Entry[], c
   if (printed.length === 0) return open + close
   const body = printed.flatMap(({ doc }, i) => (i === 0 ? [doc] : [i < count ? "," : "", line, doc]))
   const dangling = printed.length > count
-  return group(cat(open, indent(softline, ...body), softline, close), dangling)
+  return group(cat(open, indent(softline, all(body)), softline, close), dangling)
 }

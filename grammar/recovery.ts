@@ -1,6 +1,7 @@
 import { CstParser, MismatchedTokenException } from "chevrotain"
 import type { IParserConfig, IRecognitionException, IToken, TokenType } from "chevrotain"
 import { closesGroup, opensGroup, placeOf } from "./layout.ts"
+import { maxErrors } from "./limits.ts"
 import * as t from "./tokens.ts"
 
 /**
@@ -9,9 +10,6 @@ import * as t from "./tokens.ts"
  * the next token of a follow set and does not know about brackets, so that one mistake in a nested block makes several.
  */
 export type Resync = "entry" | "line" | "group"
-
-/** The most mistakes that one parse reports. */
-export const maxErrors = 50
 
 /** What of Chevrotain's engine the overrides below use; not in its public types (version 11.2). */
 interface Engine {
@@ -63,6 +61,11 @@ export class RecoveringParser extends CstParser {
     const next = this.LA(1)
     const apart = opensGroup(next) || closesGroup(next) || next.tokenType === t.Comma || next.tokenType === t.Newline
     return !apart && !t.reserved.includes(next.tokenType) && expected !== t.RCurly && expected.name !== "EOF"
+  }
+
+  /** Only insertion would need these, and the walk that finds them recurses through the whole rule stack. */
+  getFollowsForInRuleRecovery(): TokenType[] {
+    return []
   }
 
   findReSyncTokenType(): TokenType {

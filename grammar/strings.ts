@@ -1,7 +1,7 @@
 /** Where strings end, and what they hold. Works on text alone, so that the lexer and the tree builder share it. */
 
 /** The longest `{…}` in a string. The bound keeps lexing linear on texts full of unclosed braces. */
-const maxHole = 500
+const maxHole = 300
 
 /** A piece of a quoted string: characters, or the inside of a hole (without its braces). */
 export interface Piece {
