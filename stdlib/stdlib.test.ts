@@ -1,7 +1,10 @@
+import { readFileSync } from "node:fs"
 import { test } from "uvu"
 import * as assert from "uvu/assert"
 import type { Item } from "../grammar/ast.ts"
 import { createMachine } from "../compiler/check/machine.ts"
+import { dataPrimitives } from "../compiler/check/primitives/data.ts"
+import { stagePrimitives } from "../compiler/check/primitives/stages.ts"
 import { weightsOf } from "../compiler/check/instance.ts"
 import { known } from "../compiler/check/poly.ts"
 import { checkModule } from "../compiler/check/check.ts"
@@ -40,6 +43,19 @@ for (const name of moduleNames) {
 
 /** What only a run can decide: these examples are evaluated with named unknowns. */
 const waits: ReadonlySet<string> = new Set(["perplexity", "bits_per_byte", "accuracy", "parameters", "bytes", "distill", "easy_first"])
+
+test("chapter 7 names every primitive and every definition", () => {
+  const chapter = readFileSync(new URL("../spec/7-library.md", import.meta.url), "utf8")
+  const named = new Set([...chapter.matchAll(/`([A-Za-z_0-9]+)(?:\(|`)/g)].map((m) => m[1]))
+  const primitives = load("prelude").module.module.items.flatMap((item) => (item.kind === "fn" && item.primitive && numeric(item.name.name) ? [item.name.name] : []))
+  const others = moduleNames.filter((n) => n !== "encodings" && n !== "formats").flatMap((n) => load(n).module.module.items.map(exampled).filter((x): x is string => x !== null))
+  assert.equal([...primitives, ...others].filter((name) => !named.has(name)), [])
+})
+
+/** Primitives of data and stages are those of chapters 5 and 8. */
+function numeric(name: string): boolean {
+  return !(name in dataPrimitives) && !(name in stagePrimitives)
+}
 
 // ---------------------------------------------------------------- models
 
