@@ -51,6 +51,13 @@ function isRefusal(block: Format["blocks"][number]): boolean {
   return block.name.name === "unsupported"
 }
 
+/** Whether a name stands anywhere in an expression. */
+function mentions(expr: unknown, name: string): boolean {
+  if (typeof expr !== "object" || expr === null) return false
+  if ("kind" in expr && expr.kind === "name" && "name" in expr && expr.name === name) return true
+  return Object.values(expr).some((part) => mentions(part, name))
+}
+
 class Resolver {
   readonly diagnostics: Diagnostic[] = []
   failed = false
@@ -69,8 +76,7 @@ class Resolver {
     const segments = segmentsOf(map.ours)
     if ("kind" in segments) return this.wrong("SLM3220", segments.span, "this does not belong in an address of weights", "write names, `[i]`, a number, or `{q, k, v}`")
     const bound = segments.flatMap((segment) => (segment.is === "bind" ? [segment.name] : []))
-    const used = new Set(map.theirs.kind === "string" ? map.theirs.parts.flatMap((part) => (typeof part !== "string" && part.kind === "name" ? [part.name] : [])) : [])
-    const lost = bound.find((name) => !used.has(name))
+    const lost = bound.find((name) => !mentions(map.theirs, name))
     if (lost !== undefined) return this.wrong("SLM3220", map.theirs.span, `the index \`${lost}\` is missing from the name there`, `write \`{${lost}}\` where the number belongs`)
     const all = bindings(segments, this.paths)
     if (all.length === 0 && this.applies(map, new Map())) return this.wrong("SLM3205", map.ours.span, "no weight of the model has an address like this")
