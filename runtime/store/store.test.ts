@@ -32,6 +32,14 @@ test("what is put comes back, with what it taught", () => withStore((store, _, w
   assert.equal(warnings, [])
 }))
 
+test("numbers that JSON has no word for come back", () => withStore((store) => {
+  store.put(key, { ...about, facts: { perplexity: Infinity, loss: NaN, rows: 3 } }, new Map())
+  const facts = store.get(key)?.about.facts ?? {}
+  assert.is(facts["perplexity"], Infinity)
+  assert.ok(Number.isNaN(facts["loss"]))
+  assert.is(facts["rows"], 3)
+}))
+
 test("a second put replaces the first as a whole", () => withStore((store, root) => {
   store.put(key, about, new Map([["a", bytes(1)], ["b", bytes(2)]]))
   store.put(key, about, new Map([["a", bytes(9)]]))
@@ -45,6 +53,7 @@ test("a changed byte, a missing file and a cut manifest are noticed", () => with
     (folder) => fs.rmSync(path.join(folder, "a")),
     (folder) => fs.writeFileSync(path.join(folder, "entry.json"), "{ \"version\": 1"),
     (folder) => fs.writeFileSync(path.join(folder, "entry.json"), "null"),
+    (folder) => fs.writeFileSync(path.join(folder, "entry.json"), `{ "version": 1, "key": "${key}", "about": {}, "files": {} }`),
   ]
   damages.forEach((damage, i) => {
     store.put(key, about, new Map([["a", bytes(1, 2, 3)]]))

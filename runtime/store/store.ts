@@ -49,7 +49,9 @@ export function openStore(root: string, warn: (message: string) => void): Store 
   function manifestOf(key: string): Manifest | null {
     try {
       const manifest: unknown = JSON.parse(fs.readFileSync(path.join(folder(key), manifestName), "utf8"))
-      return isManifest(manifest) && manifest.key === key ? manifest : null
+      if (!isManifest(manifest) || manifest.key !== key) return null
+      const facts = Object.fromEntries(Object.entries(manifest.about.facts).map(([name, value]) => [name, Number(value)]))
+      return { ...manifest, about: { ...manifest.about, facts } }
     } catch {
       return null
     }
@@ -89,7 +91,9 @@ function writeEntry(target: string, key: string, about: EntryAbout, files: Files
     listed[name] = { sha256: sha256(data), bytes: data.length }
     writeSynced(path.join(target, name), data)
   }
-  const manifest: Manifest = { version: 1, key, about, files: listed }
+  // JSON has no infinity; a perplexity may be one.
+  const facts = Object.fromEntries(Object.entries(about.facts).map(([name, value]) => [name, Number.isFinite(value) ? value : String(value)]))
+  const manifest = { version: 1, key, about: { ...about, facts }, files: listed }
   writeSynced(path.join(target, manifestName), Buffer.from(`${JSON.stringify(manifest, null, 2)}\n`))
   sync(target)
 }
@@ -112,7 +116,9 @@ function readFiles(folder: string, manifest: Manifest): Files | null {
 function isManifest(x: unknown): x is Manifest {
   if (typeof x !== "object" || x === null) return false
   const m = x as Partial<Record<keyof Manifest, unknown>>
-  return m.version === 1 && typeof m.key === "string" && typeof m.about === "object" && m.about !== null && typeof m.files === "object" && m.files !== null
+  const about = m.about
+  if (typeof about !== "object" || about === null || !("facts" in about) || typeof about.facts !== "object" || about.facts === null) return false
+  return m.version === 1 && typeof m.key === "string" && typeof m.files === "object" && m.files !== null
 }
 
 function writeSynced(file: string, data: Uint8Array): void {

@@ -54,6 +54,8 @@ export interface RowShape {
   readonly vocab: Dim
   /** The field with the number of the class, and how many classes there are. */
   readonly label: { readonly classes: Dim } | null
+  /** Leave programs as lowered, before any pass. */
+  readonly raw?: boolean
 }
 
 /** The `row` of spec 5.5, as batch inputs. */
@@ -67,9 +69,10 @@ export function rowRecord(b: Builder, shape: RowShape): RecordValue {
   return record(fields)
 }
 
-/** The optimised program of some nodes; its inputs are those the nodes need. */
-export function programOf(name: string, outputs: readonly Output[]): Program {
+/** The optimised program of some nodes (`raw`: as they are, for printing); its inputs are those the nodes need. */
+export function programOf(name: string, outputs: readonly Output[], raw = false): Program {
   const inputs = reachable(outputs.map((output) => output.node)).filter((node) => node.op === "input")
+  if (raw) return { name, inputs, outputs }
   const optimised = optimise({ name, inputs, outputs })
   const needed = new Set(reachable(optimised.outputs.map((output) => output.node)))
   return { ...optimised, inputs: optimised.inputs.filter((node) => needed.has(node)) }

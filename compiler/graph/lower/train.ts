@@ -34,7 +34,7 @@ export function lowerTraining(session: Session, stage: Stage, shape: TrainShape)
   if (trained.length === 0) throw new Error("lower: `train` without anything to train")
   const measured = lowerLoss(session, stage, shape, false)
   const common = {
-    measure: programOf(`${stage.name} measure`, termOutputs(measured.terms)),
+    measure: programOf(`${stage.name} measure`, termOutputs(measured.terms), shape.raw),
     start: startProgram(session, stage, optimizer, trained),
     weights,
     optimizer: optimizerSlots(optimizer, trained),
@@ -149,7 +149,7 @@ function stepProgram({ lowering, terms }: LossGraph, stage: Stage, optimizer: Op
   const { b } = lowering
   const nodes = trained.map((slot) => b.input(slot.name, "state", "f32", slot.shape))
   const found = gradients(b, lossOf(b, terms), nodes)
-  return programOf(`${stage.name} step`, [...termOutputs(terms), ...updates(lowering, stage, optimizer, trained, found, shape.total)])
+  return programOf(`${stage.name} step`, [...termOutputs(terms), ...updates(lowering, stage, optimizer, trained, found, shape.total)], shape.raw)
 }
 
 /** Transforms and updates: the next weights and states, the norm of the gradients and the learning rate. */
@@ -189,9 +189,9 @@ function accumulation(session: Session, forward: LossGraph, stage: Stage, optimi
   const apply = createLowering(session, { training: true, rows: null })
   const given = trained.map((slot) => apply.b.input(`gradient of ${slot.name}`, "batch", "f32", slot.shape))
   return {
-    count: programOf(`${stage.name} count`, forward.terms.map((term, i): Output => ({ name: `count.${i}`, node: term.count }))),
-    gradient: programOf(`${stage.name} gradient`, [...sumOutputs, ...added]),
-    apply: programOf(`${stage.name} apply`, updates(apply, stage, optimizer, trained, given, shape.total)),
+    count: programOf(`${stage.name} count`, forward.terms.map((term, i): Output => ({ name: `count.${i}`, node: term.count })), shape.raw),
+    gradient: programOf(`${stage.name} gradient`, [...sumOutputs, ...added], shape.raw),
+    apply: programOf(`${stage.name} apply`, updates(apply, stage, optimizer, trained, given, shape.total), shape.raw),
     sums,
   }
 }

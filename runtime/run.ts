@@ -1,0 +1,307 @@
+/**
+ * A run: stages in order, each executed or taken from the store; what they teach is added to the facts, the recipe is checked
+ * again, and conditions are decided as soon as their numbers are there (spec 10).
+ */
+import * as fs from "node:fs"
+import * as path from "node:path"
+import type { Checked, CheckedExpect } from "../compiler/check/check.ts"
+import { check } from "../compiler/check/check.ts"
+import { known } from "../compiler/check/poly.ts"
+import type { Value } from "../compiler/check/value.ts"
+import type { Stage } from "../compiler/plan/stage.ts"
+import { diagnostic } from "../grammar/diagnostic.ts"
+import type { Diagnostic, Source } from "../grammar/diagnostic.ts"
+import type { Device } from "./device.ts"
+import type { ArtifactData } from "./stages/artifact.ts"
+import type { Facts, Outcome, StageEnv } from "./stages/environment.ts"
+import { refOf } from "./stages/environment.ts"
+import type { Emit, RunStatus, StageRef } from "./stages/events.ts"
+import { kinds } from "./stages/execute.ts"
+import type { ArtifactKeys } from "./stages/keys.ts"
+import { createArtifactKeys } from "./stages/keys.ts"
+import { fromFiles, toFiles } from "./stages/persist.ts"
+import type { Files, Store } from "./store/store.ts"
+
+export interface RunOptions {
+  readonly recipe: Source
+  /** Where the recipe's paths begin. */
+  readonly folder: string
+  readonly modules: (id: string, from: string) => Source | null
+  readonly params: ReadonlyMap<string, string>
+  readonly device: Device
+  /** The run's folder: exports and copies of the artifacts. */
+  readonly out: string
+  readonly store: Store
+  /** Nothing is taken from the store; results are still put there. */
+  readonly fresh?: boolean
+  readonly allowRead?: readonly string[]
+  readonly signal?: AbortSignal | null
+  readonly emit: Emit
+  /** Seconds; default the process's clock. */
+  readonly clock?: () => number
+}
+
+export interface RunResult {
+  readonly status: RunStatus
+  /** What stopped the run, and warnings. */
+  readonly diagnostics: readonly Diagnostic[]
+  readonly sources: ReadonlyMap<string, Source>
+  readonly stages: readonly StageResult[]
+  readonly expects: readonly ExpectResult[]
+  /** `<stage key>.<field>` -> number. */
+  readonly facts: ReadonlyMap<string, number>
+  readonly seconds: number
+}
+
+export interface StageResult {
+  readonly stage: StageRef
+  readonly cached: boolean
+  readonly seconds: number
+  readonly facts: Facts
+  /** The key of its result, for comparing runs; null where it reads what is not there. */
+  readonly artifactKey: string | null
+  /** The folder below the run's that holds a copy of the result. */
+  readonly folder: string | null
+}
+
+export interface ExpectResult {
+  readonly text: string
+  readonly holds: boolean
+  readonly operator: string
+  readonly left: number | null
+  readonly right: number | null
+}
+
+/** Everything that changes while a run goes on. */
+interface RunState {
+  readonly options: RunOptions
+  readonly clock: () => number
+  readonly keys: ArtifactKeys
+  readonly facts: Map<string, number>
+  readonly made: Map<string, Promise<ArtifactData>>
+  readonly finished: Map<string, StageResult>
+  readonly decided: Map<string, ExpectResult>
+  readonly diagnostics: Diagnostic[]
+  checked: Checked
+}
+
+/** Carries the outcome of an input that could not be made again. */
+class InputStopped extends Error {
+  readonly outcome: Exclude<Outcome, { is: "done" }>
+  constructor(outcome: Exclude<Outcome, { is: "done" }>) {
+    super("an input of a stage could not be made again")
+    this.outcome = outcome
+  }
+}
+
+export async function run(options: RunOptions): Promise<RunResult> {
+  const clock = options.clock ?? (() => performance.now() / 1000)
+  const start = clock()
+  const place = { folder: options.folder, allowRead: options.allowRead ?? [] }
+  const state: RunState = {
+    options, clock, keys: createArtifactKeys(place, options.device.info.numericsClass), facts: new Map(), made: new Map(), finished: new Map(), decided: new Map(),
+    diagnostics: [], checked: recheck(options, new Map()),
+  }
+  fs.mkdirSync(options.out, { recursive: true })
+  const stages = state.checked.recipe?.stages ?? []
+  options.emit({ event: "run-started", recipe: options.recipe.id, device: options.device.info.detail, numericsClass: options.device.info.numericsClass, stages: stages.map(refOf) })
+  const status = await runStages(state)
+  const seconds = clock() - start
+  writeSnapshot(state)
+  options.emit({ event: "run-finished", status, seconds })
+  return {
+    status, diagnostics: state.diagnostics, sources: state.checked.sources, stages: [...state.finished.values()], expects: [...state.decided.values()],
+    facts: state.facts, seconds,
+  }
+}
+
+function recheck(options: RunOptions, facts: ReadonlyMap<string, number>): Checked {
+  return check(options.recipe, { modules: options.modules, params: options.params, facts })
+}
+
+async function runStages(state: RunState): Promise<RunStatus> {
+  const { options } = state
+  if (!accept(state)) return "failed"
+  for (;;) {
+    const stages = state.checked.recipe?.stages ?? []
+    const index = stages.findIndex((stage) => !state.finished.has(stage.key))
+    const stage = stages[index]
+    if (stage === undefined) break
+    if (options.signal?.aborted) return "interrupted"
+    const outcome = await runStage(state, stage, index, stages.length)
+    if (outcome.is === "interrupted") return "interrupted"
+    if (outcome.is === "failed") {
+      report(state, outcome.diagnostics)
+      return "failed"
+    }
+    if (!learn(state, stage, outcome.facts)) return "failed"
+  }
+  return conclude(state)
+}
+
+/** Takes over the mistakes of the last check; false: there are errors. */
+function accept(state: RunState): boolean {
+  report(state, state.checked.diagnostics)
+  return state.checked.recipe !== null
+}
+
+function report(state: RunState, diagnostics: readonly Diagnostic[]): void {
+  for (const d of diagnostics) {
+    const known = state.diagnostics.some((other) => other.code === d.code && other.span.source === d.span.source && other.span.start === d.span.start && other.message === d.message)
+    if (known) continue
+    state.diagnostics.push(d)
+    state.options.emit({ event: "diagnostic", diagnostic: d })
+  }
+}
+
+// ---------------------------------------------------------------- one stage
+
+async function runStage(state: RunState, stage: Stage, index: number, count: number): Promise<Outcome> {
+  const { options } = state
+  const kind = kinds[stage.kind]
+  const artifactKey = state.keys.of(stage)
+  const entry = artifactKey === null || kind.result === "always" || options.fresh === true ? null : options.store.get(artifactKey)
+  const cached = entry === null ? null : fromEntry(state, stage, entry.files)
+  if (entry !== null && cached !== null) {
+    const { facts } = entry.about
+    options.emit({ event: "stage-cached", stage: refOf(stage), index, count, facts })
+    state.made.set(stage.key, cached)
+    finish(state, stage, { cached: true, seconds: 0, facts, artifactKey, files: entry.files })
+    return { is: "done", data: emptyData, facts }
+  }
+  options.emit({ event: "stage-started", stage: refOf(stage), index, count })
+  const start = state.clock()
+  const outcome = await executed(state, stage)
+  if (outcome.is !== "done") return outcome
+  const seconds = state.clock() - start
+  const files = kind.result === "kept" ? toFiles(outcome.data) : null
+  if (artifactKey !== null && kind.result !== "always") options.store.put(artifactKey, { kind: stage.kind, name: stage.name, facts: outcome.facts }, files ?? new Map())
+  state.made.set(stage.key, Promise.resolve(outcome.data))
+  finish(state, stage, { cached: false, seconds, facts: outcome.facts, artifactKey, files })
+  options.emit({ event: "stage-finished", stage: refOf(stage), seconds, facts: outcome.facts })
+  return outcome
+}
+
+/** Stands for data that nobody looks at: only the facts of a stored stage are used here. */
+const emptyData: ArtifactData = { is: "files", files: [] }
+
+/** The stored result, read when it is needed; null where the files do not hold it. */
+function fromEntry(state: RunState, stage: Stage, files: Files): Promise<ArtifactData> | null {
+  if (kinds[stage.kind].result === "remade") return remakeLater(state, stage)
+  const data = fromFiles(stage, files, state.checked.session)
+  return data === null ? null : Promise.resolve(data)
+}
+
+/** A promise that starts its work when it is first awaited. */
+function remakeLater(state: RunState, stage: Stage): Promise<ArtifactData> {
+  let made: Promise<ArtifactData> | null = null
+  const remake = async (): Promise<ArtifactData> => {
+    const outcome = await executed(state, stage)
+    if (outcome.is !== "done") throw new InputStopped(outcome)
+    return outcome.data
+  }
+  const start = (): Promise<ArtifactData> => (made ??= remake())
+  return {
+    then: (ok, bad) => start().then(ok, bad), catch: (bad) => start().catch(bad), finally: (end) => start().finally(end), [Symbol.toStringTag]: "Promise",
+  }
+}
+
+async function executed(state: RunState, stage: Stage): Promise<Outcome> {
+  try {
+    return await kinds[stage.kind].execute(stage, envOf(state))
+  } catch (error) {
+    if (error instanceof InputStopped) return error.outcome
+    throw error
+  }
+}
+
+function envOf(state: RunState): StageEnv {
+  const { options, clock } = state
+  return {
+    device: options.device, session: state.checked.session, folder: options.folder, out: options.out, allowRead: options.allowRead ?? [],
+    signal: options.signal ?? null, emit: options.emit, clock,
+    async input(stage) {
+      const made = state.made.get(stage.key)
+      if (made === undefined) throw new Error(`run: ${stage.name} is needed before it was made`)
+      return made
+    },
+  }
+}
+
+interface Finished { readonly cached: boolean; readonly seconds: number; readonly facts: Facts; readonly artifactKey: string | null; readonly files: Files | null }
+
+function finish(state: RunState, stage: Stage, { files, ...rest }: Finished): void {
+  const folder = files === null || files.size === 0 ? null : path.join("artifacts", stage.name.replace(/[^A-Za-z0-9._-]+/g, "-"))
+  if (folder !== null && files !== null) copyFiles(path.join(state.options.out, folder), files)
+  state.finished.set(stage.key, { stage: refOf(stage), ...rest, folder })
+}
+
+function copyFiles(folder: string, files: Files): void {
+  fs.rmSync(folder, { recursive: true, force: true })
+  fs.mkdirSync(folder, { recursive: true })
+  for (const [name, data] of files) fs.writeFileSync(path.join(folder, name), data)
+}
+
+// ---------------------------------------------------------------- facts and conditions
+
+/** Adds what a stage taught; where the recipe reads it, it is checked again. False: it is wrong in the light of it. */
+function learn(state: RunState, stage: Stage, facts: Facts): boolean {
+  for (const [field, value] of Object.entries(facts)) state.facts.set(`${stage.key}.${field}`, value)
+  if (!state.checked.session.read.has(stage.key) && stage.type.is !== "tokenizer") return true
+  state.checked = recheck(state.options, state.facts)
+  if (!accept(state)) return false
+  for (const expectation of state.checked.recipe?.expects ?? []) decide(state, expectation)
+  return true
+}
+
+function decide(state: RunState, expectation: CheckedExpect): void {
+  const key = `${expectation.span.source}:${expectation.span.start}`
+  const holds = expectation.condition.value
+  if (holds === null || state.decided.has(key)) return
+  const { comparison, text } = expectation
+  const result: ExpectResult = { text, holds, operator: comparison?.op ?? "", left: numberOf(state, comparison?.left), right: numberOf(state, comparison?.right) }
+  state.decided.set(key, result)
+  state.options.emit({ event: "expect", ...result })
+  if (holds) return
+  const values = result.left === null || result.right === null ? [] : [`it is ${result.left} ${result.operator} ${result.right}`]
+  report(state, [diagnostic("SLM3307", expectation.span, `this does not hold: ${text}`, { notes: values })])
+}
+
+function numberOf(state: RunState, value: Value | undefined): number | null {
+  if (value?.kind === "float") return value.value
+  return value?.kind === "int" ? known(value.poly, state.facts) : null
+}
+
+/** Conditions that hold without any stage are decided here too. */
+function conclude(state: RunState): RunStatus {
+  const expects = state.checked.recipe?.expects ?? []
+  for (const expectation of expects) decide(state, expectation)
+  const open = expects.filter(({ condition }) => condition.value === null)
+  report(state, open.map(({ span, text }) => diagnostic("SLM3308", span, `this cannot be decided: ${text}`, { notes: ["a number in it was not measured: see the facts of its stages."] })))
+  return open.length > 0 || [...state.decided.values()].some(({ holds }) => !holds) ? "failed" : "done"
+}
+
+// ---------------------------------------------------------------- the record
+
+/** Everything needed to check the recipe again as it was run, for `slm generate` and for comparing runs. */
+export interface Snapshot {
+  readonly version: 1
+  readonly entry: string
+  readonly sources: Readonly<Record<string, string>>
+  readonly params: Readonly<Record<string, string>>
+  readonly facts: Readonly<Record<string, number | string>>
+  readonly artifacts: Readonly<Record<string, { readonly name: string; readonly kind: string; readonly key: string | null; readonly folder: string | null }>>
+}
+
+export const snapshotFile = "recipe.json"
+
+function writeSnapshot(state: RunState): void {
+  const snapshot: Snapshot = {
+    version: 1, entry: state.options.recipe.id,
+    sources: Object.fromEntries([...state.checked.sources].map(([id, source]) => [id, source.text])),
+    params: Object.fromEntries(state.options.params),
+    facts: Object.fromEntries([...state.facts].map(([name, value]) => [name, Number.isFinite(value) ? value : String(value)])),
+    artifacts: Object.fromEntries([...state.finished].map(([key, { stage, artifactKey, folder }]) => [key, { name: stage.name, kind: stage.kind, key: artifactKey, folder }])),
+  }
+  fs.writeFileSync(path.join(state.options.out, snapshotFile), `${JSON.stringify(snapshot, null, 1)}\n`)
+}

@@ -1,0 +1,41 @@
+/** Mistakes that only a run can find: title and page of each code, in the manner of `grammar/codes.ts`. */
+export const stageCodes = {
+  SLM3301: {
+    title: "training diverged",
+    page: "The loss or a gradient became infinite or not a number, and every weight would have followed. Lower the learning rate, clip gradients (`|> clip_norm(1.0)`), give the schedule a longer warm-up, or look at the rows of the batch that is named: a loss that divides or takes a logarithm of your own may meet a zero there.",
+  },
+  SLM3302: {
+    title: "the model mixes positions",
+    page: "Text is written one token at a time: what was computed for earlier tokens is kept, and only the new one is computed. That is possible where every op looks at each position alone, or at earlier ones through `attend` with a `causal` mask. A mean over the sequence, a running sum or a convolution over positions is none of these; such a model can be trained and evaluated, not sampled.",
+  },
+  SLM3303: {
+    title: "the model has no logits for each position",
+    page: "Writing text needs a model whose `forward` yields `logits: float[B, T, vocab]`. A classifier yields one result for a whole sequence.",
+  },
+  SLM3304: {
+    title: "no tokenizer is known for these weights",
+    page: "Weights that were trained here carry the tokenizer of their data. Weights from a folder have the one in its `tokenizer.json`; without it there is no way from text to tokens.",
+  },
+  SLM3305: {
+    title: "`epochs` of a mixture",
+    page: "A mixture or curriculum draws from several sources, so there is no number of rows that would be one epoch. Say how long to train in `steps` or `tokens`.",
+  },
+  SLM3306: {
+    title: "the option is not carried out yet",
+    page: "The language knows this option and this version does not carry it out. It is refused instead of being ignored.",
+  },
+  SLM3307: {
+    title: "an expectation does not hold",
+    page: "`expect` is part of the recipe: the run fails where its condition is false, and shows the values of both sides.",
+  },
+  SLM3308: {
+    title: "an expectation cannot be decided",
+    page: "The condition needs a number that the stage did not yield, for example `accuracy` of a model without labels of the shape of its logits.",
+  },
+  SLM3309: {
+    title: "weights do not fit",
+    page: "The stored weights are of another model than the recipe says. This happens where the result of an older run is used for a changed recipe.",
+  },
+} as const satisfies Record<string, { readonly title: string; readonly page: string }>
+
+export type StageCode = keyof typeof stageCodes

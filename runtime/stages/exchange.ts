@@ -1,0 +1,130 @@
+/** `load` and `export`: weights from and to foreign files. */
+import * as fs from "node:fs"
+import * as path from "node:path"
+import { evaluate } from "../../compiler/check/evaluate.ts"
+import { resolveSpec } from "../../compiler/check/instance.ts"
+import { int } from "../../compiler/check/make.ts"
+import { inner } from "../../compiler/check/scopes.ts"
+import type { FormatValue, SpecValue, Value } from "../../compiler/check/value.ts"
+import { weightsOfSpec } from "../../compiler/graph/lower/forward.ts"
+import type { Stage } from "../../compiler/plan/stage.ts"
+import { diagnostic } from "../../grammar/diagnostic.ts"
+import type { Diagnostic } from "../../grammar/diagnostic.ts"
+import { failure } from "../data/result.ts"
+import { loadTokenizer } from "../data/tokenizer-json.ts"
+import type { Tokenizer } from "../data/tokenizer.ts"
+import type { Floats } from "../export/foreign.ts"
+import { exportGguf } from "../export/gguf-export.ts"
+import { exportHuggingFace } from "../export/huggingface.ts"
+import { checkFolder, loadWeights, readHeaders } from "../export/load.ts"
+import type { Result as ExportResult } from "../export/problem.ts"
+import { resolveFormat } from "../export/resolve.ts"
+import type { Resolved } from "../export/resolve.ts"
+import type { ExportTokenizer } from "../export/vocabulary.ts"
+import { resolveInput, writeAtomic } from "../files.ts"
+import { whole } from "./artifact.ts"
+import { chatFrameOf, endOfTurn, jinjaOf } from "./chat-frame.ts"
+import type { Executor, Outcome, StageEnv } from "./environment.ts"
+import { artifactArg, done, failed, fromFailure, fromProblems, fromResult, given, machineFor, refOf, required, textArg, wordArg } from "./environment.ts"
+import { tokenizerOf } from "./generate.ts"
+import { countParameters, weightsInput } from "./weights-io.ts"
+
+/** A format for one model: its parameters are in scope, and the indices of a line. */
+function formatFor(format: FormatValue, spec: SpecValue, paths: readonly string[], env: StageEnv): Resolved {
+  const machine = machineFor(env)
+  const args = resolveSpec(spec, machine)?.args ?? spec.args
+  const scope = inner(format.scope, args)
+  return resolveFormat(format, paths, {
+    evaluate: (expr, indices) => evaluate(expr, inner(scope, new Map<string, Value>([...indices].map(([name, i]) => [name, int(i)]))), machine),
+    known: (poly) => machine.known(poly),
+  })
+}
+
+// ---------------------------------------------------------------- load
+
+/** The folder that `load` names; it is found by its config.json, so that the rules for inputs hold. */
+export function loadFolder(stage: Stage, env: Pick<StageEnv, "folder" | "allowRead">): string | readonly Diagnostic[] {
+  const wanted = (textArg(stage, "path") ?? "").replace(/\/+$/, "")
+  const config = resolveInput(`${wanted}/config.json`, env.folder, { allowRead: env.allowRead })
+  if (!config.ok) return config.failures.map((f) => fromFailure(f, stage))
+  return path.dirname(config.value[0]?.path ?? "")
+}
+
+export const loadStage: Executor = async (stage, env) => {
+  const folder = loadFolder(stage, env)
+  if (typeof folder !== "string") return failed(...folder)
+  const [spec, format] = [given(stage, "as"), given(stage, "format")]
+  if (spec?.kind !== "spec" || format?.kind !== "format") throw new Error(`stages: ${stage.name} loads no specification`)
+  const expected = new Map(weightsOfSpec(env.session, spec).map((weight) => [weight.path, weight.shape]))
+  const resolved = formatFor(format, spec, [...expected.keys()], env)
+  if (!resolved.ok) return failed(...resolved.diagnostics)
+  const headers = readHeaders(folder)
+  if (!headers.ok) return fromProblems(headers.problems, stage)
+  const problems = checkFolder(headers.value, resolved.format, expected)
+  if (problems.length > 0) return fromProblems(problems, stage)
+  const weights = loadWeights(headers.value, resolved.format, expected)
+  if (!weights.ok) return fromProblems(weights.problems, stage)
+  const tokenizer = folderTokenizer(folder)
+  if (tokenizer.note !== null) env.emit({ event: "warning", stage: refOf(stage), message: tokenizer.note, help: "texts for this model need its own tokenizer" })
+  return done({ is: "weights", members: whole(weights.value), tokenizer: tokenizer.value }, { parameters: countParameters(weights.value) })
+}
+
+function folderTokenizer(folder: string): { readonly value: Tokenizer | null; readonly note: string | null } {
+  const file = path.join(folder, "tokenizer.json")
+  if (!fs.existsSync(file)) return { value: null, note: null }
+  const loaded = loadTokenizer(fs.readFileSync(file, "utf8"))
+  return loaded.ok ? { value: loaded.value, note: null } : { value: null, note: `its tokenizer.json is not used: ${loaded.failures[0]?.message ?? "it cannot be read"}` }
+}
+
+// ---------------------------------------------------------------- export
+
+export const exportStage: Executor = async (stage, env) => {
+  const model = required(artifactArg(stage, "model"), stage, "model")
+  if (model.type.is !== "weights") throw new Error(`stages: ${stage.name} exports ${model.type.is}`)
+  const { spec } = model.type
+  const weights = await weightsInput(model.stage, model.member, env)
+  const tokenizer = await tokenizerOf(model, env)
+  const about = tokenizer === null ? null : exportTokenizer(tokenizer, model.stage)
+  const written: { file: string; bytes: number }[] = []
+  const floats = (wordArg(stage, "type") ?? "f32") as Floats
+  for (const target of ["gguf", "safetensors"] as const) {
+    const [wanted, format] = [textArg(stage, target), given(stage, `${target}_format`)]
+    if (wanted === null || format?.kind !== "format") continue
+    const resolved = formatFor(format, spec, [...weights.tensors.keys()], env)
+    if (!resolved.ok) return failed(...resolved.diagnostics)
+    if (target === "gguf" && about === null) return failed(diagnostic("SLM3304", stage.span, `there is no tokenizer for \`${model.stage.name}\`, and a GGUF file holds one`))
+    const files: ExportResult<ReadonlyMap<string, Uint8Array>> = target === "gguf" && about !== null
+      ? named(exportGguf(weights, resolved.format, about, { name: model.stage.name, floats }))
+      : exportHuggingFace(weights, resolved.format, about, floats)
+    if (!files.ok) return fromProblems(files.problems, stage)
+    const outcome = writeAll(stage, wanted, files.value, env, written)
+    if (outcome !== null) return outcome
+  }
+  return done({ is: "files", files: written })
+}
+
+function named(bytes: ExportResult<Uint8Array>): ExportResult<ReadonlyMap<string, Uint8Array>> {
+  return bytes.ok ? { ok: true, value: new Map([["", bytes.value]]) } : bytes
+}
+
+function exportTokenizer(tokenizer: Tokenizer, stage: Stage): ExportTokenizer {
+  const frame = chatFrameOf(stage)
+  return { json: tokenizer.json(), eos: tokenizer.endOfText, endOfTurn: endOfTurn(tokenizer, frame), pad: null, unk: tokenizer.unknown, chatTemplate: jinjaOf(frame) }
+}
+
+/** Writes below the run's folder and nowhere else. */
+function writeAll(stage: Stage, wanted: string, files: ReadonlyMap<string, Uint8Array>, env: StageEnv, written: { file: string; bytes: number }[]): Outcome | null {
+  const root = path.resolve(env.out)
+  const place = path.resolve(root, wanted)
+  if (path.isAbsolute(wanted) || path.relative(root, place).startsWith("..") || place === root) {
+    return failed(fromFailure(failure("SLM3105", `\`${wanted}\` is not a place below the output folder`, "exports are written below the run's folder; `--out` chooses it"), stage))
+  }
+  for (const [name, data] of files) {
+    const file = name === "" ? place : path.join(place, name)
+    const result = writeAtomic(file, data)
+    if (!result.ok) return fromResult(result, stage, () => done({ is: "files", files: [] }))
+    written.push({ file, bytes: data.length })
+    env.emit({ event: "exported", stage: refOf(stage), file: path.relative(process.cwd(), file), bytes: data.length })
+  }
+  return null
+}

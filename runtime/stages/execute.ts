@@ -1,0 +1,36 @@
+/** Who does the work of each kind of stage. */
+import type { StageKind } from "../../compiler/plan/stage.ts"
+import {
+  bpeStage, byteStage, charStage, chatStage, cleanStage, csv, curriculumStage, documentsStage, encodeStage, jsonl, lengthsStage, packStage, rarityStage,
+  splitStage, takeStage, text,
+} from "./data.ts"
+import type { Executor } from "./environment.ts"
+import { evaluateStage, lossOfStage } from "./evaluate.ts"
+import { exportStage, loadStage } from "./exchange.ts"
+import { generateStage } from "./generate.ts"
+import { quantizeStage } from "./quantize.ts"
+import { trainStage } from "./train.ts"
+
+interface Kind {
+  readonly execute: Executor
+  /** `kept`: its result is stored. `remade`: only its facts are; the result is made again when something needs it. `always`: it is done in every run. */
+  readonly result: "kept" | "remade" | "always"
+  /** Its result depends on the arithmetic of the device. */
+  readonly numeric: boolean
+}
+
+const remade = (execute: Executor): Kind => ({ execute, result: "remade", numeric: false })
+const kept = (execute: Executor, numeric = false): Kind => ({ execute, result: "kept", numeric })
+
+export const kinds: { readonly [K in StageKind]: Kind } = {
+  text: remade(text), jsonl: remade(jsonl), csv: remade(csv),
+  documents: remade(documentsStage), clean: remade(cleanStage), split: remade(splitStage), take: remade(takeStage), chat: remade(chatStage),
+  byte: kept(byteStage), char: kept(charStage), bpe: kept(bpeStage),
+  encode: remade(encodeStage), pack: remade(packStage),
+  rarity: remade(rarityStage), lengths: remade(lengthsStage), loss_of: kept(lossOfStage, true),
+  curriculum: remade(curriculumStage),
+  train: kept(trainStage, true), load: remade(loadStage), quantize: kept(quantizeStage),
+  evaluate: kept(evaluateStage, true), generate: kept(generateStage, true),
+  expect: { execute: async (stage) => { throw new Error(`stages: ${stage.name} is a condition, not work`) }, result: "always", numeric: false },
+  export: { execute: exportStage, result: "always", numeric: false },
+}

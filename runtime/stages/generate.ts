@@ -1,0 +1,43 @@
+/** `generate`: continues prompts. */
+import { weightsOfSpec } from "../../compiler/graph/lower/forward.ts"
+import { diagnostic } from "../../grammar/diagnostic.ts"
+import type { Tokenizer } from "../data/tokenizer.ts"
+import { expectData, memberOf } from "./artifact.ts"
+import { chatFrameOf } from "./chat-frame.ts"
+import type { Executor, StageEnv } from "./environment.ts"
+import { artifactArg, done, failed, numberArg, refOf, required, textsArg } from "./environment.ts"
+import type { ArtifactValue } from "../../compiler/check/value.ts"
+import { statesOf } from "./weights-io.ts"
+import { createWriter } from "./writer.ts"
+
+/** The tokenizer of weights: of the data they were trained on, or what came with them. */
+export async function tokenizerOf(model: ArtifactValue, env: Pick<StageEnv, "input">): Promise<Tokenizer | null> {
+  if (model.type.is !== "weights") return null
+  if (model.type.tokenizer !== null) return expectData(await env.input(model.type.tokenizer.stage), "tokenizer").tokenizer
+  return expectData(await env.input(model.stage), "weights").tokenizer
+}
+
+export const generateStage: Executor = async (stage, env) => {
+  const model = required(artifactArg(stage, "model"), stage, "model")
+  if (model.type.is !== "weights") throw new Error(`stages: ${stage.name} generates with ${model.type.is}`)
+  const tokenizer = await tokenizerOf(model, env)
+  if (tokenizer === null) return failed(diagnostic("SLM3304", stage.span, `there is no tokenizer for \`${model.stage.name}\``, { help: "put the `tokenizer.json` beside its weights" }))
+  const { spec } = model.type
+  const writer = createWriter(env.session, { spec, tokenizer, frame: chatFrameOf(model.stage) }, stage.span)
+  if ("code" in writer) return failed(writer)
+  const weights = memberOf(expectData(await env.input(model.stage), "weights").members, model.member)
+  const prompts = textsArg(stage, "prompts")
+  const tokens = numberArg(stage, "tokens", env) ?? 64
+  let made = 0
+  const samples = await writer.write(env.device, statesOf(weights, weightsOfSpec(env.session, spec)), prompts, {
+    temperature: numberArg(stage, "temperature", env) ?? 0.8, topK: numberArg(stage, "top_k", env), topP: numberArg(stage, "top_p", env),
+    seed: numberArg(stage, "seed", env) ?? 0, stop: textsArg(stage, "stop"), tokens, signal: env.signal,
+    onToken: () => env.emit({ event: "work", stage: refOf(stage), done: ++made, total: tokens * prompts.length, unit: "tokens" }),
+  })
+  if (env.signal?.aborted) return { is: "interrupted" }
+  for (const { prompt, text } of samples) env.emit({ event: "sample", stage: refOf(stage), at: null, prompt, text })
+  if (samples.some((sample) => sample.end === "context")) {
+    env.emit({ event: "warning", stage: refOf(stage), message: "a text ended because it reached the model's `context`", help: "ask for fewer tokens, or train with a longer `context`" })
+  }
+  return done({ is: "samples", samples }, { tokens: samples.reduce((n, sample) => n + sample.tokens, 0) })
+}

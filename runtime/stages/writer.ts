@@ -1,0 +1,74 @@
+/** From prompts to text with a model: what `generate`, samples of a training and the command line share. */
+import { intArgument, lowerGeneration } from "../../compiler/graph/lower/forward.ts"
+import type { Session } from "../../compiler/check/session.ts"
+import type { SpecValue } from "../../compiler/check/value.ts"
+import type { Diagnostic, Span } from "../../grammar/diagnostic.ts"
+import type { Tokenizer } from "../data/tokenizer.ts"
+import type { Device } from "../device.ts"
+import type { Sample } from "./artifact.ts"
+import type { ChatFrame } from "./chat-frame.ts"
+import { endOfTurn, framed } from "./chat-frame.ts"
+import { decode } from "./decode.ts"
+import type { Decoder } from "./decode.ts"
+import type { Sampling } from "./sample.ts"
+import type { States } from "./stepper.ts"
+
+export interface WriteOptions extends Sampling {
+  readonly tokens: number
+  /** Texts that end the answer; they are not part of it. */
+  readonly stop: readonly string[]
+  readonly signal: AbortSignal | null
+  readonly onToken?: (prompt: number, id: number) => void
+}
+
+export interface Writer {
+  write(device: Device, weights: States, prompts: readonly string[], options: WriteOptions): Promise<readonly Sample[]>
+}
+
+export interface WriterModel {
+  readonly spec: SpecValue
+  readonly tokenizer: Tokenizer
+  /** How the model has seen questions; null: prompts are continued as they are. */
+  readonly frame: ChatFrame | null
+}
+
+/** A writer for one model, or why it cannot write. Its programs call the weights `model.<path>`. */
+export function createWriter(session: Session, model: WriterModel, at: Span): Writer | Diagnostic {
+  const { spec, tokenizer, frame } = model
+  const programs = lowerGeneration(session, spec, tokenizer.size, at)
+  if (typeof programs !== "function") return programs
+  const context = intArgument(session, spec, "context")
+  return {
+    async write(device, weights, prompts, options) {
+      const decoder: Decoder = { program: programs, weights, context }
+      const encoded = prompts.map((prompt) => promptIds(tokenizer, framed(prompt, frame), context))
+      const results = await decode(device, decoder, encoded, {
+        ...options, stopIds: stopTokens(tokenizer, frame),
+        stopsAt: (ids) => options.stop.length > 0 && cutAt(tokenizer.decode(ids), options.stop) !== null,
+      })
+      return results.map((result, i): Sample => {
+        const text = tokenizer.decode(result.ids)
+        return { prompt: prompts[i] ?? "", text: cutAt(text, options.stop) ?? text, tokens: result.ids.length, end: result.end }
+      })
+    },
+  }
+}
+
+/** A text to continue; nothing is continued from the end of a text. Of one too long for the model the end is kept. */
+function promptIds(tokenizer: Tokenizer, prompt: string, context: number | null): readonly number[] {
+  const ids = [...tokenizer.encode(prompt)]
+  if (ids.length === 0) ids.push(tokenizer.endOfText)
+  return context !== null && ids.length >= context ? ids.slice(-Math.max(1, Math.floor(context / 2))) : ids
+}
+
+/** Tokens after which there is nothing to say: end of text, and what ends a turn of a chat. */
+function stopTokens(tokenizer: Tokenizer, frame: ChatFrame | null): ReadonlySet<number> {
+  const turn = endOfTurn(tokenizer, frame)
+  return new Set(turn === null ? [tokenizer.endOfText] : [tokenizer.endOfText, turn])
+}
+
+/** The text before the first stop text, or null where there is none. */
+function cutAt(text: string, stops: readonly string[]): string | null {
+  const places = stops.map((stop) => (stop === "" ? -1 : text.indexOf(stop))).filter((place) => place >= 0)
+  return places.length === 0 ? null : text.slice(0, Math.min(...places))
+}
