@@ -33,3 +33,12 @@ export async function probeDevices(): Promise<readonly (DeviceInfo | Unusable)[]
   }
   return found
 }
+
+/** Floating-point operations per second that training reached on each device, on two cores of a server CPU (LOG.md). */
+const measuredRates: Readonly<Record<string, number>> = { tfjs: 8e9, reference: 0.4e9 }
+
+/** For estimates before a run: the device that would be used and about how fast it is. */
+export function deviceRate(name: string | null): { readonly device: string; readonly flops: number } {
+  const device = name ?? deviceNames[0] ?? "reference"
+  return { device, flops: measuredRates[device] ?? 1e9 }
+}
