@@ -74,7 +74,8 @@ class Writer {
   string(value: string): void {
     const utf8 = new TextEncoder().encode(value)
     this.u64(utf8.length)
-    this.bytes.set(utf8, this.room(utf8.length))
+    const at = this.room(utf8.length) // first: making room may replace the buffer
+    this.bytes.set(utf8, at)
   }
 
   number(type: Exclude<GgufScalar, "string">, value: number): void {
