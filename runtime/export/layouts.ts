@@ -66,6 +66,12 @@ export function admit(
   return wrong(problem("SLM3212", `scale ${bad} of \`${path}\` is not ${Number.isFinite(bad) ? "an f16 number" : "finite"}`, Number.isFinite(bad) ? { help: "round scales with `narrow(x, f16)`" } : {}))
 }
 
+/** Whether an encoding's own `decode` (its values) says what the store it names stands for; exporters trust the store. */
+export function honest(encoding: string, store: string, byStore: Float32Array, byDecode: Float32Array): Problem | null {
+  if (byStore.length === byDecode.length && byStore.every((value, i) => value === byDecode[i])) return null
+  return problem("SLM3212", `\`decode\` of ${encoding} does not yield what the store ${store} stands for`, { help: "give `store` a name of its own: such a store keeps any codes" })
+}
+
 // ---------------------------------------------------------------- the layouts
 
 const QK = 32 // numbers in a block of llama.cpp's q4_0 and q8_0

@@ -1,10 +1,9 @@
 import { evaluate } from "../../compiler/check/evaluate.ts"
-import { weightsOf } from "../../compiler/check/instance.ts"
 import type { Machine } from "../../compiler/check/machine.ts"
 import { int } from "../../compiler/check/make.ts"
 import type { Poly } from "../../compiler/check/poly.ts"
 import { inner } from "../../compiler/check/scopes.ts"
-import type { FormatValue, InstanceValue, Value } from "../../compiler/check/value.ts"
+import type { FormatValue, Value } from "../../compiler/check/value.ts"
 import type { Expr, FieldExpr, Format, FormatMap } from "../../grammar/ast.ts"
 import type { Diagnostic, Span } from "../../grammar/diagnostic.ts"
 import { bindings, pathsOf, segmentsOf } from "./address.ts"
@@ -26,10 +25,10 @@ export interface FormatContext {
 
 export type Resolved = { readonly ok: true; readonly format: ForeignFormat } | { readonly ok: false; readonly diagnostics: readonly Diagnostic[] }
 
-/** A format for an instance of its model. */
-export function resolveFor(format: FormatValue, model: InstanceValue, m: Machine): Resolved {
-  const scope = inner(format.scope, model.args)
-  return resolveFormat(format, weightsOf(model).map(({ path }) => path), {
+/** A format for a model with these arguments (defaults included) and weights. */
+export function resolveFor(format: FormatValue, args: ReadonlyMap<string, Value>, paths: readonly string[], m: Machine): Resolved {
+  const scope = inner(format.scope, args)
+  return resolveFormat(format, paths, {
     evaluate: (expr, indices) => evaluate(expr, inner(scope, [...indices].map(([name, index]) => [name, int(index)] as const)), m),
     known: (poly) => m.known(poly),
   })

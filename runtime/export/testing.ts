@@ -48,7 +48,7 @@ function resolveOf(name: string, module: LoadedModule, model: InstanceValue, m: 
   const entry = module.entries.get(name)
   const format = entry === undefined ? null : force(entry, module, m)
   if (format?.kind !== "format") throw new Error(`no format ${name}`)
-  return resolveFor(format, model, m)
+  return resolveFor(format, model.args, weightsOf(model).map(({ path }) => path), m)
 }
 
 /** An instance of a model of the library. Parameters without a value here are left to their defaults. */
