@@ -112,7 +112,7 @@ function callLambda(closure: ClosureValue, given: readonly Given[], site: Site, 
     }))
   }
   const args = new Map(params.map((p, i) => [p.name, all[i] ?? error]))
-  const at = entered("function", closure.code, { args, axes: new Map(), spans: new Map() }, site, m)
+  const at = entered("", closure.code, { args, axes: new Map(), spans: new Map() }, site, m)
   return at === null ? error : evaluate(body, inner(closure.scope, args), at)
 }
 
@@ -127,17 +127,19 @@ export function count(n: number, noun: string): string {
   return `${n === 0 ? "no" : n === 1 ? "one" : n} ${noun}${n === 1 ? "" : "s"}`
 }
 
-/** The machine inside of a call. null: the code is inside of itself, which has been reported. */
+/** Calls inside of each other. */
+const deepest = 200
+
+/** The machine inside of a call. null: calls are nested too deeply, which has been reported. */
 export function entered(name: string, code: object, bound: Bound, site: Site, m: Machine, path = m.path): Machine | null {
-  let depth = 0
-  for (let f = m.frames; f !== null; f = f.outer) {
-    depth++
-    if (depth > 200) {
-      m.report(diagnostic("SLM2008", site.span, `\`${name}\` calls itself without end`, { notes: ["the language has no recursion"] }))
-      return null
-    }
-  }
-  return moved(m, { path, frames: { name, code, span: site.span, args: bound.args, argSpans: bound.spans, outer: m.frames } })
+  const depth = (m.frames?.depth ?? 0) + 1
+  if (depth <= deepest) return moved(m, { path, frames: { name, code, span: site.span, args: bound.args, argSpans: bound.spans, outer: m.frames, depth } })
+  let again = 0
+  for (let f = m.frames; f !== null; f = f.outer) if (f.code === code) again++
+  m.report(again > 10
+    ? diagnostic("SLM2008", site.span, `${name === "" ? "this function" : `\`${name}\``} calls itself without end`, { notes: ["the language has no recursion"] })
+    : diagnostic("SLM2401", site.span, `calls are nested more than ${deepest} deep here`))
+  return null
 }
 
 export function axisNames(axes: ReadonlyMap<string, Dim>): ReadonlyMap<string, Value> {

@@ -86,12 +86,10 @@ export function check(entry: Source, environment: Environment): Checked {
     if (item.kind === "export") exports.push(...checkExport(item, module, m))
   }
   const stages = [...session.stages.values()]
+  const own = [...session.modules.values()].filter((loaded) => !loaded.library)
+  for (const loaded of own) checkDefinitions(loaded, m)
+  for (const loaded of own) reportUnused(loaded, m)
   reportUnusedData(bindings, stages, session, m)
-  for (const loaded of session.modules.values()) {
-    if (loaded.library) continue
-    checkDefinitions(loaded, m)
-    reportUnused(loaded, m)
-  }
   const diagnostics = inOrder(session)
   const good = !diagnostics.some((d) => d.severity === "error")
   return { diagnostics, sources: session.sources, session, recipe: good ? { stages, bindings, params: paramsOf(module, bindings, m), expects, exports } : null }

@@ -2,12 +2,8 @@
 export interface CodePage { readonly title: string; readonly page: string }
 
 function entry(title: string, text: string, wrong: string | null, right: string): CodePage {
-  const example = wrong === null ? "" : `\nThis is refused:\n\n${indented(wrong)}\n`
-  return { title, page: `${text}\n${example}\nThis is right:\n\n${indented(right)}\n` }
-}
-
-function indented(code: string): string {
-  return code.split("\n").map((line) => `    ${line}`).join("\n")
+  const example = (word: string, code: string): string => `${word}:\n\n\`\`\`slm\n${code}\n\`\`\`\n`
+  return { title, page: `# ${title}\n\n${text}\n\n${wrong === null ? "" : `${example("Wrong", wrong)}\n`}${example("Right", right)}` }
 }
 
 const names: Readonly<Record<string, CodePage>> = {

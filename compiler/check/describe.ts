@@ -3,7 +3,7 @@ import type { TypeExpr } from "../../grammar/ast.ts"
 import type { Label, Span } from "../../grammar/diagnostic.ts"
 import type { Machine } from "./machine.ts"
 import type { Poly } from "./poly.ts"
-import { show, symbolsOf } from "./poly.ts"
+import { onlySymbol, show, symbolsOf } from "./poly.ts"
 import type { Session } from "./session.ts"
 import type { ArtifactType, Dim, TensorValue, Value } from "./value.ts"
 
@@ -123,6 +123,7 @@ export function originLabels(dims: readonly Dim[], m: Machine, except: Span): re
   for (const d of dims) {
     const from = d.origin
     if (from === null || (from.source === except.source && from.start >= except.start && from.end <= except.end)) continue
+    if (m.known(d.size) === null && (onlySymbol(d.size)?.rigid === true || textOf(from, m.session) === showSize(d.size, m))) continue
     if (labels.some((l) => l.span.source === from.source && l.span.start === from.start)) continue
     labels.push({ span: from, message: `${showSize(d.size, m)} comes from here` })
   }
@@ -134,7 +135,9 @@ export function describeVocabulary(d: Dim, m: Machine): string {
   const symbols = symbolsOf(d.size).filter((s) => s.vocabulary)
   const from = symbols.map((s) => ` (from \`${s.name.replace(/\.size$/, "")}\`${s.origin === null ? "" : `, line ${lineOf(s.origin, m.session)}`})`).join("")
   const size = m.known(d.size)
-  return `vocab${size === null && from !== "" ? "" : ` ${showSize(d.size, m)}`}${from}`
+  const wanted = size === null ? symbols.map((s) => m.session.stages.get(s.id.split(".")[0] ?? "")?.args.get("size")).find((v) => v?.kind === "int") : undefined
+  const shown = size !== null || from === "" ? ` ${showSize(d.size, m)}` : wanted === undefined ? "" : ` ${display(wanted, m) ?? ""}`
+  return `vocab${shown}${from}`
 }
 
 export function lineOf(span: Span, session: Session): number {

@@ -66,14 +66,14 @@ function relativePaths(instance: InstanceValue): readonly string[] {
 
 interface Place { readonly role: string; readonly path: string; readonly overrides: readonly Override[]; readonly at: Span }
 
-/** null: something in it is wrong. All members are looked at first. */
+/** null: something in it is wrong. All members are looked at first, unless a requirement does not hold. */
 function buildMembers(code: Definition, args: Scope, place: Place, m: Machine): Pick<InstanceValue, "members" | "weights"> | null {
   const members = new Map<string, Value>()
   const weights = new Map<string, WeightInfo>()
   let good = true
   for (const member of code.members) {
     const scope = inner(args, new Map(members))
-    if (member.kind === "require") good = checkRequire(member, scope, place.at, m) && good
+    if (member.kind === "require" && !checkRequire(member, scope, place.at, m)) return null
     if (member.kind === "require" || member.kind === "forward") continue
     const value = memberValue(member, scope, place, weights, m)
     members.set(member.name.name, value)

@@ -104,7 +104,7 @@ function binding(item: Bind, scope: Scope, m: Machine): Value {
       }
       return acceptable(value) ? value : wrongForm(item, value, value.kind === "spec" ? "model" : "let", m)
     case "model":
-      if (value.kind === "spec" && value.template.code.form === "model") return { ...value, name, origin: item.span }
+      if (value.kind === "spec" && value.template.code.form === "model") return { ...value, name }
       if (value.kind === "spec") return m.report(diagnostic("SLM2012", item.value.span, `\`${value.template.code.name.name}\` is a layer, not a model`, { help: "define it as `model` to train it" }))
       return acceptable(value) ? value : wrongForm(item, value, value.kind === "artifact" ? "artifact" : "let", m)
     case "let":

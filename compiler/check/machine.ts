@@ -25,6 +25,7 @@ export interface Frame {
   readonly args: ReadonlyMap<string, Value>
   readonly argSpans: ReadonlyMap<string, Span>
   readonly outer: Frame | null
+  readonly depth: number
 }
 
 interface Place {

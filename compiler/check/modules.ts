@@ -12,7 +12,7 @@ export function loadModule(source: Source, chain: readonly string[], m: Machine)
   const { session } = m
   session.sources.set(source.id, source)
   const { module, diagnostics } = parse(source)
-  const loaded: LoadedModule = { id: source.id, module, entries: new Map(), library: isLibrary(source.id), broken: diagnostics.length > 0 }
+  const loaded: LoadedModule = { id: source.id, module, entries: new Map(), library: isLibrary(source.id) }
   session.modules.set(source.id, loaded)
   for (const d of diagnostics) m.report(d)
   for (const item of module.items) {

@@ -140,7 +140,7 @@ function integers(op: Arithmetic, left: IntValue, right: IntValue, site: Operato
   if (op === "/" && a !== null && b !== null && a % b !== 0) {
     return m.report(diagnostic("SLM2113", site.span, `${a} / ${b} does not come out even`, {
       label: "a division of integers", help: `for a fraction write one of them with a point: \`${a}.0 / ${b}\``,
-      labels: [left, right].flatMap((v, i) => (v.origin === null || v.origin.start >= site.span.start ? [] : [{ span: v.origin, message: `${i === 0 ? a : b} comes from here` }])),
+      labels: [left, right].flatMap((v, i) => (v.origin === null || (v.origin.source === site.span.source && v.origin.start >= site.span.start && v.origin.end <= site.span.end) ? [] : [{ span: v.origin, message: `${i === 0 ? a : b} comes from here` }])),
     }))
   }
   if (op === "^" && (b === null || b < 0)) return b === null ? int(opaqueOf("power", left.poly, right.poly), site.span) : arithmetic(op, left, right, site.span, m)

@@ -44,8 +44,6 @@ export interface LoadedModule {
   readonly entries: Map<string, Entry>
   /** Part of the library: mistakes met in it are shown where the recipe calls it. */
   readonly library: boolean
-  /** It has syntax mistakes: what seems to be missing or unused may only have been misread. */
-  readonly broken: boolean
 }
 
 /** A name of a module. `use` entries refer to another module. */

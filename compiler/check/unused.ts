@@ -1,4 +1,7 @@
-/** What is named and never used: nothing that someone wrote is ignored in silence. */
+/**
+ * What is named and never used: nothing that someone wrote is ignored in silence. Said only where nothing else is wrong:
+ * what seems unused may be what a mistake elsewhere was about.
+ */
 import type { Definition, Ident, Item, Parameter } from "../../grammar/ast.ts"
 import { diagnostic } from "../../grammar/diagnostic.ts"
 import type { Stage } from "../plan/stage.ts"
@@ -8,7 +11,7 @@ import type { LoadedModule, Session } from "./session.ts"
 import type { Value } from "./value.ts"
 
 export function reportUnused(module: LoadedModule, m: Machine): void {
-  if (module.broken) return
+  if (hasErrors(m.session)) return
   const used = names(module.module.items)
   const recipe = module.id === m.session.entry && module.module.items.some((item) => item.kind === "expect" || item.kind === "export" || (item.kind === "bind" && item.form === "artifact"))
   for (const item of module.module.items) {
@@ -79,10 +82,14 @@ function names(node: unknown, found: Set<string> = new Set()): ReadonlySet<strin
 
 /** Data, tokenizers and difficulties that no stage reads. */
 export function reportUnusedData(bindings: ReadonlyMap<string, Value>, stages: readonly Stage[], session: Session, m: Machine): void {
-  if (session.diagnostics.some((d) => d.severity === "error")) return
+  if (hasErrors(session)) return
   const used = new Set([...session.read, ...stages.flatMap((s) => s.inputs.map((i) => i.key))])
   for (const [name, value] of bindings) {
     if (value.kind !== "artifact" || used.has(value.stage.key) || !["rows", "tokens", "tokenizer", "difficulty"].includes(value.type.is)) continue
     m.report(diagnostic("SLM2011", value.stage.span, `nothing reads \`${name}\``, { label: artifactKind(value.type), help: "use it, or take it out" }))
   }
+}
+
+function hasErrors(session: Session): boolean {
+  return session.diagnostics.some((d) => d.severity === "error" && d.code !== "SLM2009" && d.code !== "SLM2010")
 }

@@ -145,7 +145,7 @@ const tokenizer: ArtifactType = { is: "tokenizer" }
 
 function bpe(args: Args, site: CallSite, ctx: Context): ArtifactType | null {
   const good = inRange(args, "size", 257, 1 << 20, site, ctx)
-  return good && needsText(args, "a tokenizer", site, ctx) !== null ? tokenizer : null
+  return good && onePart(args, "data", site, ctx) && needsText(args, "a tokenizer", site, ctx) !== null ? tokenizer : null
 }
 
 function encode(args: Args, site: CallSite, ctx: Context): ArtifactType | null {
@@ -193,7 +193,7 @@ export const dataPrimitives: PrimitiveTable = {
   take: stage("take", take),
   chat: stage("chat", chat),
   byte: stage("byte", () => tokenizer),
-  char: stage("char", (args, site, ctx) => (needsText(args, "a tokenizer", site, ctx) === null ? null : tokenizer)),
+  char: stage("char", (args, site, ctx) => (onePart(args, "data", site, ctx) && needsText(args, "a tokenizer", site, ctx) !== null ? tokenizer : null)),
   bpe: stage("bpe", bpe),
   encode: stage("encode", encode),
   pack: stage("pack", pack),
