@@ -34,6 +34,14 @@ test("what is written is read back", () => {
   assert.equal(back.tensors.map((t) => ({ ...t, bytes: new Uint8Array(t.bytes) })), file.tensors)
 })
 
+test("texts of any length are written where room was made for them", () => {
+  const texts = fc.array(fc.tuple(fc.string({ minLength: 1 }), fc.string({ unit: "binary", maxLength: 3000 })), { maxLength: 12 })
+  fc.assert(fc.property(texts, (pairs) => {
+    const metadata = new Map(pairs.map(([key, value]) => [key, text(new TextDecoder().decode(new TextEncoder().encode(value)))]))
+    assert.equal([...expectFine(readGguf(writeGguf({ metadata, tensors: [] }))).metadata], [...metadata])
+  }), { numRuns: 200 })
+})
+
 test("the header is laid out as version 3 says", () => {
   const bytes = Buffer.from(writeGguf(file))
   assert.is(bytes.toString("latin1", 0, 4), "GGUF")
