@@ -4,6 +4,7 @@ import { fileURLToPath } from "node:url"
 import { test } from "uvu"
 import * as assert from "uvu/assert"
 import { check } from "../compiler/check/check.ts"
+import type { ModuleSource } from "../compiler/check/session.ts"
 import type { Diagnostic, Source } from "../grammar/diagnostic.ts"
 import { parse } from "../grammar/parse.ts"
 import { lineIndex, positionAt } from "../grammar/position.ts"
@@ -25,12 +26,21 @@ const chapters: Readonly<Record<string, Diagnose>> = {
   names: checked, types: checked, shapes: checked, meaning: checked,
 }
 
+/** Modules of the library, read once for all cases. */
+const standard = new Map<string, ModuleSource>()
+function read(source: Source | null): ModuleSource | null {
+  if (source === null) return null
+  const found = { ...source, module: parse(source).module }
+  standard.set(source.id, found)
+  return found
+}
+
 /** What the checker says, with the library, the files beside the case, and the settings of its lines `// set lr=1e-3`. */
 function checked(source: Source, folder: string): Diagnosed {
   const library = moduleReader(folder)
   const params = new Map([...source.text.matchAll(/^\/\/ set (\w+)=(.*)$/gm)].map((m) => [m[1] ?? "", m[2] ?? ""] as const))
-  const modules = (id: string, from: string): Source | null => {
-    if (id.startsWith("std.")) return library(id, from)
+  const modules = (id: string, from: string): ModuleSource | null => {
+    if (id.startsWith("std.")) return standard.get(id) ?? read(library(id, from))
     const path = posix.join(posix.dirname(from), id)
     return existsSync(join(folder, path)) ? { id: path, text: readFileSync(join(folder, path), "utf8") } : null
   }

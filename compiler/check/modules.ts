@@ -1,17 +1,16 @@
 /** The modules of a program: read once each, their names collected. */
 import type { Use } from "../../grammar/ast.ts"
 import { diagnostic } from "../../grammar/diagnostic.ts"
-import type { Source } from "../../grammar/diagnostic.ts"
 import { parse } from "../../grammar/parse.ts"
 import type { Machine } from "./machine.ts"
 import { prelude } from "./scopes.ts"
-import type { Entry, LoadedModule } from "./session.ts"
+import type { Entry, LoadedModule, ModuleSource } from "./session.ts"
 
 /** Reads a module and everything it uses. `chain`: the modules it is used from. */
-export function loadModule(source: Source, chain: readonly string[], m: Machine): LoadedModule {
+export function loadModule(source: ModuleSource, chain: readonly string[], m: Machine): LoadedModule {
   const { session } = m
   session.sources.set(source.id, source)
-  const { module, diagnostics } = parse(source)
+  const { module, diagnostics } = source.module === undefined ? parse(source) : { module: source.module, diagnostics: [] }
   const loaded: LoadedModule = { id: source.id, module, entries: new Map(), library: isLibrary(source.id) }
   session.modules.set(source.id, loaded)
   for (const d of diagnostics) m.report(d)

@@ -5,10 +5,13 @@ import type { Keys } from "../plan/key.ts"
 import type { SpecValue, Value } from "./value.ts"
 import type { ResolvedSpec } from "./instance.ts"
 
+/** A text, and its tree where that is known already (the library's, read when the program was built). */
+export interface ModuleSource extends Source { readonly module?: Module }
+
 /** What the checker asks of the world outside. */
 export interface Environment {
   /** The text of a module: `std.models`, or a path relative to the module `from`. */
-  readonly modules: (id: string, from: string) => Source | null
+  readonly modules: (id: string, from: string) => ModuleSource | null
   /** `--set name=text` */
   readonly params: ReadonlyMap<string, string>
   readonly facts: Facts
