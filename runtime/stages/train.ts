@@ -46,7 +46,7 @@ export const trainStage: Executor = async (stage, env) => {
   const sample = sampler(stage, lowered, found, env)
   if (sample !== null && "code" in sample) return failed(sample)
   const states = await startStates(lowered.weights, found.seed, env)
-  for (const [name, value] of await optimizerStates(lowered, states)) states.set(name, value)
+  for (const [name, value] of await interpretStates(lowered, states)) states.set(name, value)
   const stepper = await createStepper(env.device, lowered, found.seed, states)
   const validator = await createValidator(stage, lowered, states, found, env)
   const reporter = createReporter(stage, found, env)
@@ -105,7 +105,7 @@ function batchesOf(loader: Loader, shape: TrainShape, step: number): readonly Ba
 }
 
 /** First values of the optimiser's states: a small program that is run once, on the host. */
-async function optimizerStates(lowered: LoweredTraining, weights: States): Promise<ReadonlyMap<string, HostTensor>> {
+export async function interpretStates(lowered: LoweredTraining, weights: States): Promise<ReadonlyMap<string, HostTensor>> {
   if (lowered.start === null) return new Map()
   const runner = await createReference().load(lowered.start)
   await writeStates(runner, lowered.start, weights)
