@@ -14,27 +14,31 @@ export interface LearnedBpe {
   readonly merges: readonly (readonly [number, number, number])[]
 }
 
-/** Every distinct word as symbols in one flat array. A merge shortens a word in place. */
-interface Words {
-  readonly symbols: Int32Array
-  readonly start: Int32Array
-  readonly length: Int32Array
-  readonly count: Float64Array
+/**
+ * Every distinct word as symbols in one flat array. A merge keeps the place of its first symbol and unlinks the second,
+ * so that its cost does not depend on the length of the word.
+ */
+interface Text {
+  readonly symbols: Int32Array // -1 where merged into an earlier place
+  readonly next: Int32Array // -1 at the end of a word
+  readonly previous: Int32Array // -1 at its beginning
+  readonly word: Int32Array
+  readonly count: Float64Array // of each word
 }
 
-/** Counts of adjacent pairs, and the words each pair may be in. */
+/** Counts of adjacent pairs, and the places each pair begins at; places may be stale. */
 interface Pairs {
   readonly index: Map<number, number> // pair key -> number of the pair
   readonly keys: number[]
   readonly counts: number[]
-  readonly words: number[][]
+  readonly places: number[][]
 }
 
 /** Learns entries until there are `size` (at least 256) or no pair occurs twice. */
 export function learnBpe(wordCounts: ReadonlyMap<string, number>, size: number): LearnedBpe {
-  const words = flatten(wordCounts)
-  const pairs: Pairs = { index: new Map(), keys: [], counts: [], words: [] }
-  for (let w = 0; w < words.count.length; w++) countPairs(words, w, pairs, 1, null, null)
+  const text = linked(wordCounts)
+  const pairs: Pairs = { index: new Map(), keys: [], counts: [], places: [] }
+  for (let at = 0; at < text.symbols.length; at++) addPair(text, pairs, at)
   const queue = new Queue(pairs)
   for (let p = 0; p < pairs.keys.length; p++) queue.push(p)
   const entries: Uint8Array[] = byteOrder.map((byte) => Uint8Array.of(byte))
@@ -54,7 +58,7 @@ export function learnBpe(wordCounts: ReadonlyMap<string, number>, size: number):
       ids.set(latin1(bytes), made)
     }
     merges.push([a, b, made])
-    mergeEverywhere(words, pairs, pair, a, b, made, queue)
+    for (const grown of mergeEverywhere(text, pairs, pair, a, b, made)) queue.push(grown)
   }
   return { entries, merges }
 }
@@ -63,44 +67,47 @@ function latin1(bytes: Uint8Array): string {
   return Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length).toString("latin1")
 }
 
-function flatten(wordCounts: ReadonlyMap<string, number>): Words {
+function linked(wordCounts: ReadonlyMap<string, number>): Text {
   const byteToId = new Int32Array(256)
   for (const [id, byte] of byteOrder.entries()) byteToId[byte] = id
   let total = 0
   for (const word of wordCounts.keys()) total += Buffer.byteLength(word, "utf8")
-  const n = wordCounts.size
-  const words: Words = { symbols: new Int32Array(total), start: new Int32Array(n), length: new Int32Array(n), count: new Float64Array(n) }
-  let w = 0
+  const text: Text = {
+    symbols: new Int32Array(total), next: new Int32Array(total), previous: new Int32Array(total), word: new Int32Array(total),
+    count: Float64Array.from(wordCounts.values()),
+  }
   let at = 0
-  for (const [word, count] of wordCounts) {
-    const bytes = Buffer.from(word, "utf8")
-    words.start[w] = at
-    words.length[w] = bytes.length
-    words.count[w] = count
-    for (const byte of bytes) words.symbols[at++] = byteToId[byte] ?? 0
+  let w = 0
+  for (const word of wordCounts.keys()) {
+    const start = at
+    for (const byte of Buffer.from(word, "utf8")) {
+      text.symbols[at] = byteToId[byte] ?? 0
+      text.previous[at] = at === start ? -1 : at - 1
+      text.next[at] = at + 1
+      text.word[at++] = w
+    }
+    if (at > start) text.next[at - 1] = -1
     w++
   }
-  return words
+  return text
 }
 
-/**
- * Adds (`sign` 1) or takes back (-1) the pairs of one word. After a merge the word is already listed with its old pairs:
- * only pairs with the entry `made` are listed anew, and put into `grown`.
- */
-function countPairs(words: Words, w: number, pairs: Pairs, sign: 1 | -1, made: number | null, grown: Set<number> | null): void {
-  const start = words.start[w] ?? 0
-  const end = start + (words.length[w] ?? 0)
-  const amount = sign * (words.count[w] ?? 0)
-  for (let i = start; i + 1 < end; i++) {
-    const a = words.symbols[i] ?? 0
-    const b = words.symbols[i + 1] ?? 0
-    const pair = pairNumber(pairs, pairKey(a, b))
-    pairs.counts[pair] = (pairs.counts[pair] ?? 0) + amount
-    if (sign < 0 || (made !== null && a !== made && b !== made)) continue
-    const inWords = pairs.words[pair]
-    if (inWords !== undefined && inWords.at(-1) !== w) inWords.push(w)
-    grown?.add(pair)
-  }
+/** Counts the pair that begins at a place, if one does; yields its number. */
+function addPair(text: Text, pairs: Pairs, at: number): number | null {
+  const right = text.next[at] ?? -1
+  if (right < 0) return null
+  const pair = pairNumber(pairs, pairKey(text.symbols[at] ?? 0, text.symbols[right] ?? 0))
+  pairs.counts[pair] = (pairs.counts[pair] ?? 0) + (text.count[text.word[at] ?? 0] ?? 0)
+  pairs.places[pair]?.push(at)
+  return pair
+}
+
+/** Takes back the count of the pair that begins at a place. */
+function removePair(text: Text, pairs: Pairs, at: number): void {
+  const right = text.next[at] ?? -1
+  if (right < 0) return
+  const pair = pairNumber(pairs, pairKey(text.symbols[at] ?? 0, text.symbols[right] ?? 0))
+  pairs.counts[pair] = (pairs.counts[pair] ?? 0) - (text.count[text.word[at] ?? 0] ?? 0)
 }
 
 function pairNumber(pairs: Pairs, key: number): number {
@@ -110,33 +117,33 @@ function pairNumber(pairs: Pairs, key: number): number {
   pairs.index.set(key, number)
   pairs.keys.push(key)
   pairs.counts.push(0)
-  pairs.words.push([])
+  pairs.places.push([])
   return number
 }
 
-function mergeEverywhere(words: Words, pairs: Pairs, pair: number, a: number, b: number, made: number, queue: Queue): void {
+/** Merges a pair at all its places, from left to right; yields the pairs that became more frequent. */
+function mergeEverywhere(text: Text, pairs: Pairs, pair: number, a: number, b: number, made: number): ReadonlySet<number> {
   const grown = new Set<number>()
-  for (const w of new Set(pairs.words[pair])) {
-    const start = words.start[w] ?? 0
-    const end = start + (words.length[w] ?? 0)
-    if (!holds(words.symbols, start, end, a, b)) continue // merged away since it was listed
-    countPairs(words, w, pairs, -1, null, null)
-    let to = start
-    for (let from = start; from < end; from++) {
-      const found = words.symbols[from] === a && from + 1 < end && words.symbols[from + 1] === b
-      words.symbols[to++] = found ? made : (words.symbols[from] ?? 0)
-      if (found) from++
+  const places = Int32Array.from(pairs.places[pair] ?? []).sort()
+  pairs.places[pair] = []
+  for (const at of places) {
+    const right = text.next[at] ?? -1
+    if (text.symbols[at] !== a || right < 0 || text.symbols[right] !== b) continue
+    const before = text.previous[at] ?? -1
+    const after = text.next[right] ?? -1
+    if (before >= 0) removePair(text, pairs, before)
+    removePair(text, pairs, right)
+    text.symbols[at] = made
+    text.symbols[right] = -1
+    text.next[at] = after
+    if (after >= 0) text.previous[after] = at
+    for (const place of before >= 0 ? [before, at] : [at]) {
+      const added = addPair(text, pairs, place)
+      if (added !== null) grown.add(added)
     }
-    words.length[w] = to - start
-    countPairs(words, w, pairs, 1, made, grown)
   }
-  pairs.words[pair] = []
-  for (const p of grown) queue.push(p)
-}
-
-function holds(symbols: Int32Array, start: number, end: number, a: number, b: number): boolean {
-  for (let i = start; i + 1 < end; i++) if (symbols[i] === a && symbols[i + 1] === b) return true
-  return false
+  pairs.counts[pair] = 0 // overlapping occurrences (`aaa`) were counted and are gone
+  return grown
 }
 
 /** Pairs by count, largest first, then by ids. Counts that fell are corrected when their pair comes to the top. */

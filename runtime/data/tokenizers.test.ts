@@ -196,6 +196,11 @@ test("bpe: mistakes and limits", () => {
   assert.match(few.notes[0] ?? "", "258 entries, fewer than 1000")
   const sample = expectGood(bpeTokenizer(chapters, { size: 400, maxBytes: 20_000 }), "test")
   assert.match(sample.notes[0] ?? "", "of the documents")
+  const frequent = [1, -1].map((order) => expectGood(bpeTokenizer(rowsOf([...textsOf(chapters)].sort(() => order)), { size: 400, maxWordBytes: 5000 }), "test"))
+  assert.match(frequent[0]?.notes[0] ?? "", "most frequent of")
+  assert.is(frequent[0]?.tokenizer.json(), frequent[1]?.tokenizer.json(), "whatever the order of the text")
+  const noBlanks = expectGood(bpeTokenizer(rowsOf([textsOf(chapters).join("").replace(/[^a-z]/g, "")]), { size: 1500 }), "test").tokenizer
+  assert.is(noBlanks.size, 1500, "a text that is one long word is learned from, merge by merge")
   assert.is(sample.tokenizer.json(), expectGood(bpeTokenizer(chapters, { size: 400, maxBytes: 20_000 }), "test").tokenizer.json())
 })
 

@@ -43,6 +43,8 @@ export interface BpeTrainOptions {
   readonly special?: readonly string[]
   /** Of more text than this a sample of documents is used, chosen by hash. */
   readonly maxBytes?: number
+  /** Of more distinct words than this (in bytes, which bounds memory) the most frequent are used. */
+  readonly maxWordBytes?: number
 }
 
 /** Byte-level BPE: special tokens, all bytes, then merges in the order they are learned. */
@@ -61,15 +63,31 @@ export function bpeTokenizer(rows: Rows, options: BpeTrainOptions): Result<Train
     for (const word of cut(text)) counts.set(word, (counts.get(word) ?? 0) + 1)
   })
   if (failed !== null) return failed
-  const learned = learnBpe(counts, options.size - special.length)
+  const vocabulary = frequentWords(counts, options.maxWordBytes ?? 16 * 2 ** 20)
+  const learned = learnBpe(vocabulary.counts, options.size - special.length)
   const entries = learned.entries.map(toCharacters)
   const name = (entry: number): string => entries[entry] ?? ""
   const size = special.length + entries.length
   const short = size < options.size ? [`the text yields ${size} entries, fewer than ${options.size}: no further pair occurs twice`] : []
   return good({
     tokenizer: made({ kind: "bpe", special, entries, merges: learned.merges.map(([a, b]) => [name(a), name(b)]) }),
-    notes: [...sample.notes, ...short],
+    notes: [...sample.notes, ...vocabulary.notes, ...short],
   })
+}
+
+/** The most frequent words that fit, in an order that does not depend on the order of the text. */
+function frequentWords(counts: ReadonlyMap<string, number>, maxBytes: number): { readonly counts: ReadonlyMap<string, number>; readonly notes: readonly string[] } {
+  let bytes = 0
+  for (const word of counts.keys()) bytes += Buffer.byteLength(word, "utf8")
+  if (bytes <= maxBytes) return { counts, notes: [] }
+  const kept = new Map<string, number>()
+  let left = maxBytes
+  for (const [word, count] of [...counts].sort(([v, m], [w, n]) => n - m || (v < w ? -1 : 1))) {
+    left -= Buffer.byteLength(word, "utf8")
+    if (left < 0) break
+    kept.set(word, count)
+  }
+  return { counts: kept, notes: [`learned from the ${kept.size} most frequent of ${counts.size} words`] }
 }
 
 /** Calls `use` with the texts between control tokens of the rows that `wanted` accepts. */
