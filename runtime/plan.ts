@@ -10,6 +10,7 @@ import { size, type Program } from "../compiler/graph/node.ts"
 import { cost } from "../compiler/plan/cost.ts"
 import type { Facts, Stage } from "../compiler/plan/stage.ts"
 import type { Source } from "../grammar/diagnostic.ts"
+import type { ArtifactKeys } from "./stages/keys.ts"
 import type { Store } from "./store/store.ts"
 
 /** What one stage would take, as far as it can be known without running anything. `null`: not known, or nothing worth counting. */
@@ -27,6 +28,9 @@ export interface StagePlan {
   readonly args: readonly (readonly [name: string, value: string])[]
 }
 
+/** What is done already: results in the store, under the keys they have on a device. */
+export interface Finished { readonly store: Store; readonly keys: ArtifactKeys }
+
 /** A number that only a stage can tell, and what was taken in its place. */
 export interface Assumption { readonly stage: Stage; readonly field: string; readonly value: number; readonly exact: boolean }
 
@@ -41,13 +45,13 @@ export interface Plan {
 }
 
 /** Plans a checked recipe: sizes that only a run tells are taken from the store, or replaced by their upper bounds. */
-export function planRecipe(entry: Source, environment: Environment, checked: Checked, store: Store): Plan | null {
+export function planRecipe(entry: Source, environment: Environment, checked: Checked, finished: Finished): Plan | null {
   if (checked.recipe === null) return null
-  const assumptions = checked.recipe.stages.flatMap((stage) => assume(stage, checked, store))
+  const assumptions = checked.recipe.stages.flatMap((stage) => assume(stage, checked, finished))
   const facts: Facts = new Map(assumptions.map(({ stage, field, value }) => [`${stage.key}.${field}`, value]))
   const known = check(entry, { ...environment, facts })
   if (known.recipe === null) return null
-  const stages = known.recipe.stages.map((stage) => planStage(stage, known, store))
+  const stages = known.recipe.stages.map((stage) => planStage(stage, known, finished))
   return {
     recipe: known.recipe, checked: known, stages, assumptions,
     flops: stages.reduce((sum, s) => sum + (s.state === "new" ? (s.flops ?? 0) : 0), 0),
@@ -59,16 +63,17 @@ export function planRecipe(entry: Source, environment: Environment, checked: Che
 const assumedCharacters = 256
 
 /** The number of entries of a tokenizer: known from an earlier run, stated in the recipe, or taken to be at most this. */
-function assume(stage: Stage, checked: Checked, store: Store): readonly Assumption[] {
+function assume(stage: Stage, checked: Checked, finished: Finished): readonly Assumption[] {
   if (stage.type.is !== "tokenizer") return []
-  const before = store.has(stage.key) ? store.get(stage.key)?.about.facts["size"] : undefined
+  const key = finished.keys.of(stage)
+  const before = key !== null && finished.store.has(key) ? finished.store.get(key)?.about.facts["size"] : undefined
   if (before !== undefined) return [{ stage, field: "size", value: before, exact: true }]
   const stated = stage.args.get("size")
   const most = stated?.kind === "int" ? createMachine(checked.session).known(stated.poly) : null
   return [{ stage, field: "size", value: most ?? assumedCharacters, exact: false }]
 }
 
-function planStage(stage: Stage, known: Checked, store: Store): StagePlan {
+function planStage(stage: Stage, known: Checked, finished: Finished): StagePlan {
   const machine = createMachine(known.session)
   const args = [...stage.args].flatMap(([name, value]): [string, string][] => {
     const text = display(value, machine)
@@ -76,7 +81,8 @@ function planStage(stage: Stage, known: Checked, store: Store): StagePlan {
   })
   const none = { parameters: null, flops: null, tokens: null, memory: null, disk: null }
   const measured = stage.kind === "train" ? planTraining(stage, known) : stage.type.is === "weights" ? planWeights(stage.type, known) : none
-  return { stage, state: store.has(stage.key) ? "cached" : "new", ...measured, args }
+  const key = finished.keys.of(stage)
+  return { stage, state: key !== null && finished.store.has(key) ? "cached" : "new", ...measured, args }
 }
 
 type Measures = Pick<StagePlan, "parameters" | "flops" | "tokens" | "memory" | "disk">

@@ -1,12 +1,10 @@
-import { join } from "node:path"
 import { printProgram } from "../../../compiler/graph/print.ts"
 import { parse } from "../../../grammar/parse.ts"
-import { moduleReader } from "../../library.ts"
-import { planRecipe, programsOf } from "../../plan.ts"
-import { openStore } from "../../store/store.ts"
+import { programsOf } from "../../plan.ts"
 import type { Command, ExitCode } from "../commands.ts"
 import { nearest } from "../nearest.ts"
-import { openRecipe, readRecipe, showDiagnostics, hasErrors, usage } from "../recipe.ts"
+import { openPlan } from "../planned.ts"
+import { readRecipe, showDiagnostics, hasErrors, usage } from "../recipe.ts"
 import type { Arguments } from "../args.ts"
 import type { Terminal } from "../terminal.ts"
 
@@ -35,13 +33,10 @@ function printTree(args: Arguments, terminal: Terminal): ExitCode {
   return hasErrors(diagnostics) ? 1 : 0
 }
 
-function printStages(phase: Exclude<Phase, "parse">, args: Arguments, terminal: Terminal): ExitCode {
-  const opened = openRecipe(args, terminal)
+async function printStages(phase: Exclude<Phase, "parse">, args: Arguments, terminal: Terminal): Promise<ExitCode> {
+  const opened = await openPlan(args, terminal)
   if (typeof opened === "number") return opened
-  const { recipe, params, checked } = opened
-  const store = openStore(join(recipe.folder, ".slm", "store"), (message) => terminal.error(message))
-  const planned = planRecipe(recipe.source, { modules: moduleReader(recipe.folder), params, facts: new Map() }, checked, store)
-  if (planned === null) return 1
+  const { plan: planned } = opened
   const wanted = args.value("stage")
   const names = planned.stages.map(({ stage }) => stage.name)
   if (wanted !== null && !names.includes(wanted)) {

@@ -1,20 +1,14 @@
-import { join } from "node:path"
-import { planRecipe, type Plan, type StagePlan } from "../../plan.ts"
-import { openStore } from "../../store/store.ts"
 import { deviceRate } from "../../devices/open.ts"
+import type { Plan, StagePlan } from "../../plan.ts"
 import type { Command } from "../commands.ts"
-import { moduleReader } from "../../library.ts"
-import { openRecipe } from "../recipe.ts"
+import { openPlan } from "../planned.ts"
 import { bytes, count, duration, flop, table } from "../show.ts"
 import type { Terminal } from "../terminal.ts"
 
 export const plan: Command = async (args, terminal) => {
-  const opened = openRecipe(args, terminal)
+  const opened = await openPlan(args, terminal)
   if (typeof opened === "number") return opened
-  const { recipe, params, checked } = opened
-  const store = openStore(join(recipe.folder, ".slm", "store"), (message) => terminal.error(message))
-  const planned = planRecipe(recipe.source, { modules: moduleReader(recipe.folder), params, facts: new Map() }, checked, store)
-  if (planned === null) return 1
+  const { recipe, plan: planned } = opened
   const rate = deviceRate(args.value("device"))
   if (args.flag("json")) {
     for (const s of planned.stages) terminal.line(JSON.stringify({ event: "stage", ...plainStage(s) }))

@@ -7,11 +7,11 @@ import { openRecord } from "../../record.ts"
 import { reportPage } from "../../report.ts"
 import { run as runRecipe, type RunResult } from "../../run.ts"
 import type { Event } from "../../stages/events.ts"
-import { openStore } from "../../store/store.ts"
 import type { Arguments } from "../args.ts"
 import type { Command, ExitCode } from "../commands.ts"
 import { nearest } from "../nearest.ts"
 import { showRun } from "../progress.ts"
+import { storeOf } from "../planned.ts"
 import { openRecipe, showDiagnostics, usage, type RecipeFile } from "../recipe.ts"
 import { duration } from "../show.ts"
 import type { Terminal } from "../terminal.ts"
@@ -30,7 +30,7 @@ export const run: Command = async (args, terminal) => {
   const stop = interruptible(terminal)
   const result = await runRecipe({
     recipe: recipe.source, folder: recipe.folder, modules: moduleReader(recipe.folder), params, device, out, fresh: args.flag("fresh"), signal: stop.signal,
-    store: openStore(join(recipe.folder, ".slm", "store"), (message) => terminal.error(`${terminal.style("yellow", "warning")}: ${message}`)),
+    store: storeOf(recipe, terminal),
     emit(event) {
       record.emit(event)
       if (event.event !== "diagnostic") show(event)
