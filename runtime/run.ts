@@ -35,6 +35,8 @@ export interface RunOptions {
   /** Nothing is taken from the store; results are still put there. */
   readonly fresh?: boolean
   readonly allowRead?: readonly string[]
+  /** Leaves out every other stage, and the expectations: `slm data` stops before the first training. */
+  readonly only?: (stage: Stage) => boolean
   readonly signal?: AbortSignal | null
   readonly emit: Emit
   /** Seconds; default the process's clock. */
@@ -51,6 +53,8 @@ export interface RunResult {
   /** `<stage key>.<field>` -> number. */
   readonly facts: ReadonlyMap<string, number>
   readonly seconds: number
+  /** The result of a stage that was run or reused, made again where it is not kept. */
+  result(stage: Stage): Promise<ArtifactData> | null
 }
 
 export interface StageResult {
@@ -111,7 +115,7 @@ export async function run(options: RunOptions): Promise<RunResult> {
   options.emit({ event: "run-finished", status, seconds })
   return {
     status, diagnostics: state.diagnostics, sources: state.checked.sources, stages: [...state.finished.values()], expects: [...state.decided.values()],
-    facts: state.facts, seconds,
+    facts: state.facts, seconds, result: (stage) => state.made.get(stage.key) ?? null,
   }
 }
 
@@ -124,7 +128,7 @@ async function runStages(state: RunState): Promise<RunStatus> {
   if (!accept(state)) return "failed"
   for (;;) {
     const stages = state.checked.recipe?.stages ?? []
-    const index = stages.findIndex((stage) => !state.finished.has(stage.key))
+    const index = stages.findIndex((stage) => !state.finished.has(stage.key) && (options.only?.(stage) ?? true))
     const stage = stages[index]
     if (stage === undefined) break
     if (options.signal?.aborted) return "interrupted"
@@ -136,7 +140,7 @@ async function runStages(state: RunState): Promise<RunStatus> {
     }
     if (!learn(state, stage, outcome.facts)) return "failed"
   }
-  return conclude(state)
+  return options.only === undefined ? conclude(state) : "done"
 }
 
 /** Takes over the mistakes of the last check; false: there are errors. */
