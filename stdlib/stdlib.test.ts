@@ -16,9 +16,17 @@ function exampled(item: Item): string | null {
   return item.kind === "definition" || item.kind === "optimizer" || item.kind === "curriculum" ? item.name.name : null
 }
 
+const loaded = new Map(moduleNames.map((name) => [name, load(name)]))
+
+function moduleOf(name: string): ReturnType<typeof load> {
+  const found = loaded.get(name)
+  if (found === undefined) throw new Error(`no module ${name}`)
+  return found
+}
+
 for (const name of moduleNames) {
   test(`std.${name}: every definition is documented and has an example`, () => {
-    const { module } = load(name)
+    const { module } = moduleOf(name)
     const examples = new Set(examplesOf(module).map((e) => e.name.name))
     const names = module.module.items.map(exampled).filter((n): n is string => n !== null)
     assert.equal(names.filter((n) => !examples.has(n)), [])
@@ -33,7 +41,7 @@ for (const name of moduleNames) {
   })
 
   test(`std.${name}: its examples hold`, () => {
-    const { module, session } = load(name)
+    const { module, session } = moduleOf(name)
     for (const example of examplesOf(module)) {
       const outcome = runExample(example, module, session)
       assert.is(outcome, outcome === "pending" && waits.has(example.name.name) ? "pending" : "true", `example ${example.name.name}`)
@@ -47,8 +55,8 @@ const waits: ReadonlySet<string> = new Set(["perplexity", "bits_per_byte", "accu
 test("chapter 7 names every primitive and every definition", () => {
   const chapter = readFileSync(new URL("../spec/7-library.md", import.meta.url), "utf8")
   const named = new Set([...chapter.matchAll(/`([A-Za-z_0-9]+)(?:\(|`)/g)].map((m) => m[1]))
-  const primitives = load("prelude").module.module.items.flatMap((item) => (item.kind === "fn" && item.primitive && numeric(item.name.name) ? [item.name.name] : []))
-  const others = moduleNames.filter((n) => n !== "encodings" && n !== "formats").flatMap((n) => load(n).module.module.items.map(exampled).filter((x): x is string => x !== null))
+  const primitives = moduleOf("prelude").module.module.items.flatMap((item) => (item.kind === "fn" && item.primitive && numeric(item.name.name) ? [item.name.name] : []))
+  const others = moduleNames.filter((n) => n !== "encodings" && n !== "formats").flatMap((n) => moduleOf(n).module.module.items.map(exampled).filter((x): x is string => x !== null))
   assert.equal([...primitives, ...others].filter((name) => !named.has(name)), [])
 })
 
