@@ -5,8 +5,8 @@ import { diagnostic } from "../../grammar/diagnostic.ts"
 import { kindOf } from "./describe.ts"
 import { evaluate } from "./evaluate.ts"
 import type { Machine } from "./machine.ts"
-import { createMachine } from "./machine.ts"
-import { error, string } from "./make.ts"
+import { createMachine, moved } from "./machine.ts"
+import { string } from "./make.ts"
 import { constant } from "./poly.ts"
 import { moduleScope } from "./scopes.ts"
 import type { Entry, LoadedModule } from "./session.ts"
@@ -37,16 +37,11 @@ function parameter(item: Param, module: LoadedModule, scope: Scope, m: Machine):
   const text = module.id === m.session.entry ? m.session.environment.params.get(item.name.name) : undefined
   if (text === undefined || written.kind === "error") return { ...written, origin: item.span }
   const set = setValue(text, written)
-  const value = set === null ? null : coerce(set, item.type, want, silent(m))
+  const value = set === null ? null : coerce(set, item.type, want, moved(m, { silent: true }))
   if (value === null || value.kind === "error" || !sameSort(value, written)) {
     return m.report(diagnostic("SLM2302", item.span, `\`--set ${item.name.name}=${text}\` does not fit: it is ${kindOf(written, m)} here`, { help: `write a value like ${kindOf(written, m)}` }))
   }
   return { ...value, origin: item.span }
-}
-
-/** A machine whose reports go nowhere. */
-function silent(m: Machine): Machine {
-  return { ...m, report: () => error }
 }
 
 function sameSort(a: Value, b: Value): boolean {

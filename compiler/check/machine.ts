@@ -4,17 +4,22 @@ import type { Stage } from "../plan/stage.ts"
 import { applyValues } from "./calls.ts"
 import { instantiate, weightsOf } from "./instance.ts"
 import { error, float, int } from "./make.ts"
+import type { Poly } from "./poly.ts"
 import { compare, known, symbol } from "./poly.ts"
 import { relocate } from "./relocate.ts"
 import type { Session } from "./session.ts"
 import { registerStage } from "./stages.ts"
-import type { Context, LoweringContext, Value } from "./value.ts"
+import type {
+  ArtifactType, ArtifactValue, Context, ErrorValue, FloatValue, InstanceValue, IntValue, LoweringContext, SpecValue, Value, WeightInfo,
+} from "./value.ts"
 
 export interface Machine extends Context {
   readonly session: Session
   readonly frames: Frame | null
   /** The run's number of steps, while an optimiser's update is evaluated. */
   readonly total: Value | null
+  /** Reports go nowhere: something is only tried. */
+  readonly silent: boolean
 }
 
 /** A call under evaluation, innermost first. */
@@ -28,52 +33,76 @@ export interface Frame {
   readonly depth: number
 }
 
-interface Place {
-  readonly lowering: LoweringContext | null
-  readonly path: string
-  readonly frames: Frame | null
-  readonly total: Value | null
-}
+type Place = Pick<Machine, "lowering" | "path" | "frames" | "total" | "silent">
 
 export function createMachine(session: Session, lowering: LoweringContext | null = null): Machine {
-  return make(session, { lowering, path: "", frames: null, total: null })
+  return new Evaluator(session, { lowering, path: "", frames: null, total: null, silent: false })
 }
 
 /** The same machine at another place. */
 export function moved(m: Machine, changes: Partial<Place>): Machine {
-  return make(m.session, { lowering: m.lowering, path: m.path, frames: m.frames, total: m.total, ...changes })
+  const { lowering, path, frames, total, silent } = m
+  return new Evaluator(m.session, { lowering, path, frames, total, silent, ...changes })
 }
 
-function make(session: Session, place: Place): Machine {
-  const m: Machine = {
-    ...place,
-    session,
-    report(d) {
-      record(session, relocate(d, m))
-      return error
-    },
-    known: (p) => known(p, session.environment.facts),
-    compare: (a, b) => compare(a, b, session.environment.facts),
-    apply: (callee, args, at) => applyValues(callee, args, at, m),
-    stage: (kind, args, type, at) => registerStage(kind, args, type, at, m),
-    metric(stage, field, at) {
-      session.read.add(stage.key)
-      const value = session.environment.facts.get(`${stage.key}.${field}`)
-      return value === undefined ? float(null, at, [stage]) : float(value, at)
-    },
-    unknownInt(stage, field) {
-      session.read.add(stage.key)
-      const vocabulary = field === "size" && isTokenizer(stage)
-      return int(symbol(`${stage.key}.${field}`, `${stage.name}.${field}`, { vocabulary, origin: stage.span }), stage.span)
-    },
-    instantiate: (spec, role, at) => instantiate(spec, role, at, m),
-    weightsOf,
+/** A class, because one is made for every call that is evaluated, and its methods need not be. */
+class Evaluator implements Machine {
+  readonly session: Session
+  readonly lowering: LoweringContext | null
+  readonly path: string
+  readonly frames: Frame | null
+  readonly total: Value | null
+  readonly silent: boolean
+
+  constructor(session: Session, place: Place) {
+    this.session = session
+    this.lowering = place.lowering
+    this.path = place.path
+    this.frames = place.frames
+    this.total = place.total
+    this.silent = place.silent
   }
-  return m
-}
 
-function isTokenizer(stage: Stage): boolean {
-  return stage.type.is === "tokenizer"
+  report(d: Diagnostic): ErrorValue {
+    if (!this.silent) record(this.session, relocate(d, this))
+    return error
+  }
+
+  known(p: Poly): number | null {
+    return known(p, this.session.environment.facts)
+  }
+
+  compare(a: Poly, b: Poly): "equal" | "different" | "later" {
+    return compare(a, b, this.session.environment.facts)
+  }
+
+  apply(callee: Value, args: readonly Value[], at: Span): Value {
+    return applyValues(callee, args, at, this)
+  }
+
+  stage(kind: Stage["kind"], args: ReadonlyMap<string, Value>, type: ArtifactType, at: Span): ArtifactValue {
+    return registerStage(kind, args, type, at, this)
+  }
+
+  metric(stage: Stage, field: string, at: Span): FloatValue {
+    this.session.read.add(stage.key)
+    const value = this.session.environment.facts.get(`${stage.key}.${field}`)
+    return value === undefined ? float(null, at, [stage]) : float(value, at)
+  }
+
+  unknownInt(stage: Stage, field: string): IntValue {
+    this.session.read.add(stage.key)
+    const vocabulary = field === "size" && stage.type.is === "tokenizer"
+    return int(symbol(`${stage.key}.${field}`, `${stage.name}.${field}`, { vocabulary, origin: stage.span }), stage.span)
+  }
+
+  instantiate(spec: SpecValue, role: string, at: Span): InstanceValue | ErrorValue {
+    return instantiate(spec, role, at, this)
+  }
+
+  weightsOf(instance: InstanceValue): readonly WeightInfo[] {
+    return weightsOf(instance)
+  }
 }
 
 function record(session: Session, d: Diagnostic): void {
