@@ -170,6 +170,7 @@ async function runStage(state: RunState, stage: Stage, index: number, count: num
     const { facts } = entry.about
     options.emit({ event: "stage-cached", stage: refOf(stage), index, count, facts })
     state.made.set(stage.key, cached)
+    if (stage.kind === "generate") repeatSamples(options.emit, stage, await cached)
     finish(state, stage, { cached: true, seconds: 0, facts, artifactKey, files: entry.files })
     return { is: "done", data: emptyData, facts }
   }
@@ -184,6 +185,11 @@ async function runStage(state: RunState, stage: Stage, index: number, count: num
   finish(state, stage, { cached: false, seconds, facts: outcome.facts, artifactKey, files })
   options.emit({ event: "stage-finished", stage: refOf(stage), seconds, facts: outcome.facts })
   return outcome
+}
+
+/** What was written before is part of what a run shows. */
+function repeatSamples(emit: Emit, stage: Stage, data: ArtifactData): void {
+  if (data.is === "samples") for (const { prompt, text } of data.samples) emit({ event: "sample", stage: refOf(stage), at: null, prompt, text })
 }
 
 /** Stands for data that nobody looks at: only the facts of a stored stage are used here. */

@@ -1,0 +1,152 @@
+/** Generation with caches against the whole forward pass, through recipes. */
+import { test } from "uvu"
+import * as assert from "uvu/assert"
+import { instantiate } from "../../compiler/check/instance.ts"
+import { createMachine } from "../../compiler/check/machine.ts"
+import type { Checked } from "../../compiler/check/check.ts"
+import type { SpecValue } from "../../compiler/check/value.ts"
+import { initialValues } from "../../compiler/graph/lower/initial.ts"
+import { lowerForward, lowerGeneration, weightsOfSpec } from "../../compiler/graph/lower/forward.ts"
+import type { HostTensor } from "../device.ts"
+import { createReference } from "../devices/reference.ts"
+import { decode, ids, taken, writeStates } from "./decode.ts"
+import { nextToken } from "./sample.ts"
+import { checkedWith, recipeOf, specNamed } from "./testing.ts"
+import { f32 } from "./weights-io.ts"
+
+const vocab = 257
+const device = createReference()
+
+interface Model { readonly checked: Checked; readonly spec: SpecValue; readonly weights: Map<string, HostTensor> }
+const models = new Map<string, Model>()
+
+/** A model of a recipe with weights large enough that attention matters. */
+function modelOf(text: string): Model {
+  const known = models.get(text)
+  if (known !== undefined) return known
+  const checked = checkedWith(recipeOf(`words = byte()\n${text}`))
+  const spec = specNamed(checked, "M")
+  const weights = weightsOfSpec(checked.session, spec).map((w): [string, HostTensor] => {
+    const values = initialValues(w.info.init.how === "normal" ? { ...w.info.init, a: 0.3 } : w.info.init, w.shape, w.path, 5)
+    return [w.name, f32(w.shape, values)]
+  })
+  const model = { checked, spec, weights: new Map(weights) }
+  models.set(text, model)
+  return model
+}
+
+const span = { source: "recipe.slm", start: 0, end: 0 }
+const llama = 'model M = Llama(vocab: words.size, dim: 16, depth: 2, heads: 4, kv_heads: 2, context: 32)'
+const window = 'model M = Llama(vocab: words.size, dim: 16, depth: 2, heads: 2, context: 32, window: 4)'
+const gpt = 'model M = GPT(vocab: words.size, dim: 16, depth: 2, heads: 2, context: 32, dropout: 0.2)'
+
+/** Greedy continuation that runs the whole forward pass for every token. */
+async function slowly(text: string, prompt: readonly number[], n: number): Promise<number[]> {
+  const { checked, spec, weights } = modelOf(text)
+  const tokens = [...prompt]
+  for (let i = 0; i < n; i++) {
+    const program = lowerForward(checked.session, spec, { rows: 1, length: tokens.length, vocab })
+    if (program === null) throw new Error("no logits")
+    const runner = await device.load(program)
+    await writeStates(runner, program, weights)
+    const places = tokens.map((_, j) => j)
+    const out = await runner.step(taken(program, { tokens: ids([1, tokens.length], tokens), positions: ids([1, tokens.length], places), segments: ids([1, tokens.length], tokens.map(() => 0)) }))
+    const logits = (out["logits"]?.data as Float32Array).slice(-vocab)
+    tokens.push(nextToken(logits, { temperature: 0, topK: null, topP: null, seed: 0 }, 0, tokens.length))
+  }
+  return tokens.slice(prompt.length)
+}
+
+async function quickly(text: string, prompts: readonly (readonly number[])[], n: number, temperature = 0, more: Partial<Parameters<typeof decode>[3]> = {}) {
+  const { checked, spec, weights } = modelOf(text)
+  const program = lowerGeneration(checked.session, spec, vocab, span)
+  if (typeof program !== "function") throw new Error(program.message)
+  return decode(device, { program, weights, context: 32 }, prompts, {
+    temperature, topK: null, topP: null, seed: 1, tokens: n, stopIds: new Set(), stopsAt: () => false, signal: null, ...more,
+  })
+}
+
+const prompt = [20, 84, 12, 99, 3]
+
+for (const [name, text] of [["grouped-query attention with rotary positions", llama], ["a sliding window", window], ["learned positions", gpt]] as const) {
+  test(`the same greedy text with caches as without: ${name}`, async () => {
+    const [fast] = await quickly(text, [prompt], 7)
+    const slow = await slowly(text, prompt, 7)
+    assert.equal(fast?.ids, slow)
+    assert.ok(new Set(slow).size > 1)
+  })
+}
+
+test("prompts of unequal length are continued as if each stood alone", async () => {
+  const prompts = [prompt, [7], [1, 2, 3, 4, 5, 6, 7, 8, 9]]
+  const together = await quickly(llama, prompts, 6)
+  for (const [i, one] of prompts.entries()) assert.equal(together[i]?.ids, (await quickly(llama, [one], 6))[0]?.ids)
+})
+
+test("more prompts than fit into one batch keep their numbers", async () => {
+  const prompts = Array.from({ length: 10 }, (_, i) => [i, 2 * i + 1])
+  const all = await quickly(llama, prompts, 3, 1)
+  const ninth = await quickly(llama, [prompts[9] ?? []], 3, 1, { firstPrompt: 9 })
+  assert.is(all.length, 10)
+  assert.equal(all[9]?.ids, ninth[0]?.ids)
+})
+
+test("a text ends at a stop token, a stop text, its length or the context", async () => {
+  const [free] = await quickly(llama, [prompt], 6)
+  const third = free?.ids[2] ?? 0
+  const cut = free?.ids.slice(0, free.ids.indexOf(third))
+  const stopped = await quickly(llama, [prompt], 6, 0, { stopIds: new Set([third]) })
+  assert.equal(stopped[0], { ids: cut, end: "stop" })
+  assert.is(free?.end, "length")
+  const [long] = await quickly(llama, [prompt], 100)
+  assert.is(long?.end, "context")
+  assert.is(long?.ids.length, 32 - prompt.length)
+  const [two] = await quickly(llama, [prompt], 6, 0, { stopsAt: (made) => made.length === 2 })
+  assert.equal(two, { ids: free?.ids.slice(0, 2) ?? [], end: "stop" })
+})
+
+test("sampling depends on seed, prompt and position alone", async () => {
+  const [a] = await quickly(llama, [prompt], 8, 1)
+  const [b] = await quickly(llama, [prompt], 8, 1)
+  const [c] = await quickly(llama, [prompt], 8, 1, { seed: 2 })
+  const [d] = await quickly(llama, [prompt], 3, 1)
+  assert.equal(a, b)
+  assert.not.equal(a?.ids, c?.ids)
+  assert.equal(d?.ids, a?.ids.slice(0, 3))
+})
+
+/** What is said of a model whose block is `layer Mix`. */
+function verdict(body: string, members = ""): string {
+  const { checked, spec } = modelOf(`
+layer Mix(dim: int) { ${members} forward(x: float[B, T, dim]) -> float[B, T, dim] { ${body} } }
+model Mixer(vocab: int, dim: int) {
+  part embed = Embedding(vocab, dim)
+  part mix = Mix(dim)
+  part head = Linear(dim, vocab)
+  forward(tokens: ids(vocab)[B, T]) { { logits: head(mix(embed(tokens))) } }
+}
+model M = Mixer(words.size, 8)`)
+  const result = lowerGeneration(checked.session, spec, vocab, span)
+  return typeof result === "function" ? "" : `${result.code} ${result.message}`
+}
+
+test("an op that mixes positions is named with its layer", () => {
+  assert.is(verdict("x + cumsum(x, axis: 1)"), "SLM3302 `M` cannot write text token by token: `cumsum` in `model.mix` adds up positions one after the other")
+  assert.is(verdict("x + mean(x, axis: 1, keep: true)"), "SLM3302 `M` cannot write text token by token: `sum` in `model.mix` sums over the positions")
+  assert.is(verdict("x + cumsum(x, axis: 2)"), "")
+  assert.is(verdict("x * scale", "param scale: float[dim] = ones()"), "")
+})
+
+test("a model without logits for each position does not write", () => {
+  const { checked, spec } = modelOf(`
+model Pool(vocab: int, dim: int) {
+  part embed = Embedding(vocab, dim)
+  forward(tokens: ids(vocab)[B, T]) { { logits: mean(embed(tokens), axis: 1) } }
+}
+model M = Pool(words.size, 8)`)
+  const result = lowerGeneration(checked.session, spec, vocab, span)
+  assert.is(typeof result === "function" ? "" : result.code, "SLM3303")
+  assert.is(instantiate(spec, "model", span, createMachine(checked.session)).kind, "instance")
+})
+
+test.run()
