@@ -58,7 +58,7 @@ function spanOf(b: Builder, cst: CstNode): Span {
   const start = cst.location?.startOffset ?? Number.NaN
   const end = cst.location?.endOffset ?? Number.NaN
   if (Number.isFinite(start) && Number.isFinite(end)) return { source: b.source.id, start, end: Math.max(start, end + 1) }
-  const from = Number.isFinite(start) ? start : 0
+  const from = Number.isFinite(start) ? start : b.source.text.length
   return { source: b.source.id, start: from, end: Math.max(from, lastEnd(cst)) }
 }
 
@@ -79,7 +79,8 @@ function identIn(b: Builder, cst: CstNode, name = "Name"): ast.Ident | null {
   return tok === undefined ? null : ident(b, tok)
 }
 
-function missing(b: Builder, at: number): ast.MissingExpr {
+function missing(b: Builder, offset: number): ast.MissingExpr {
+  const at = Math.min(offset, b.source.text.length)
   return { kind: "missing", span: { source: b.source.id, start: at, end: at } }
 }
 
@@ -540,10 +541,10 @@ function buildRepeat(b: Builder, cst: CstNode): ast.Expr {
   const span = spanOf(b, cst)
   const count = node(cst, "operation")
   const braces = node(cst, "braces")
-  const body = braces === undefined ? missing(b, span.end) : buildBraces(b, braces)
+  let body = braces === undefined ? missing(b, span.end) : buildBraces(b, braces)
+  while (body.kind === "block" && body.lets.length === 0) body = body.result // braces that hold no names mean nothing
   return {
-    kind: "repeat", span, count: count === undefined ? missing(b, span.end) : buildOperation(b, count), variable: identIn(b, cst),
-    body: body.kind === "block" && body.lets.length === 0 ? body.result : body,
+    kind: "repeat", span, count: count === undefined ? missing(b, span.end) : buildOperation(b, count), variable: identIn(b, cst), body,
   }
 }
 

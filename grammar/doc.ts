@@ -11,7 +11,7 @@ export type DocNode =
   | { readonly kind: "group"; readonly of: Doc; readonly hard: boolean }
   | { readonly kind: "choice"; readonly broken: Doc; readonly flat: Doc; readonly hard: false }
   | { readonly kind: "suffix"; readonly text: string; readonly hard: true } // a comment at the end of the line
-  | { readonly kind: "verbatim"; readonly lines: readonly string[]; readonly hard: false } // later lines get the indentation
+  | { readonly kind: "verbatim"; readonly lines: readonly string[]; readonly hard: boolean } // later lines get the indentation
 
 export const line: Doc = { kind: "line", flat: " ", hard: false, blank: false }
 export const softline: Doc = { kind: "line", flat: "", hard: false, blank: false }
@@ -51,7 +51,7 @@ export function suffix(text: string): Doc {
 }
 
 export function verbatim(lines: readonly string[]): Doc {
-  return { kind: "verbatim", lines, hard: false }
+  return { kind: "verbatim", lines, hard: lines.length > 1 }
 }
 
 export function join(separator: Doc, parts: readonly Doc[]): Doc {
@@ -124,7 +124,7 @@ function fits(first: Command, rest: readonly Command[], room: number): boolean {
     if (typeof d === "string") left -= d.length
     else if (d.kind === "cat") pushParts(stack, d.parts, c.indent, c.broken)
     else if (d.kind === "indent") stack.push({ ...c, doc: d.of })
-    else if (d.kind === "group") stack.push({ ...c, broken: c.broken && d.hard, doc: d.of })
+    else if (d.kind === "group") stack.push({ ...c, doc: d.of }) // behind `first`: may break, so only what stands before its first break counts
     else if (d.kind === "choice") stack.push({ ...c, doc: c.broken ? d.broken : d.flat })
     else if (d.kind === "verbatim") {
       left -= (d.lines[0] ?? "").length

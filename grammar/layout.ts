@@ -158,11 +158,10 @@ function breaksHere(state: State, tokens: readonly IToken[], i: number, previous
   const open = state.frames.at(-1)?.open ?? null
   if (open !== null && open.tokenType !== t.LCurly && open.tokenType !== t.RecordOpen && open.tokenType !== t.BlockOpen) return false
   const next = tokens[i + 1]?.tokenType
-  if (unfinished.has(previous.tokenType)) {
-    // a reserved word that was used as a name (`x.with`) ends its line after all
-    const named = t.reserved.includes(previous.tokenType) && state.out.at(-2)?.tokenType === t.Dot
-    const begins = !opensEntry.has(previous.tokenType) && isWord(token) && (next === t.Equals || next === t.Colon)
-    return named ? !continuing.has(token.tokenType) : begins
+  // a reserved word that was used as a name (`x.with`) ends its line after all
+  const named = t.reserved.includes(previous.tokenType) && state.out.at(-2)?.tokenType === t.Dot
+  if (unfinished.has(previous.tokenType) && !named) {
+    return !opensEntry.has(previous.tokenType) && isWord(token) && (next === t.Equals || next === t.Colon)
   }
   if (open === null && token.tokenType === t.LCurly) return false
   if (continuingWords.has(token.tokenType)) return next === t.Colon || next === t.Equals || next === t.FatArrow

@@ -80,7 +80,7 @@ function prefixed(c: Climb): ast.Expr {
   }
   c.prefix++
   const inner = above(c, prefix.text === "-" ? binding.minus : binding.not)
-  return { kind: "unary", op: prefix.text, operand: inner, span: { ...prefix.span, end: inner.span.end } }
+  return { kind: "unary", op: prefix.text, operand: inner, span: { ...prefix.span, end: Math.max(prefix.span.end, inner.span.end) } }
 }
 
 function powerOf(op: Operator): number {

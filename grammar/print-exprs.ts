@@ -1,8 +1,8 @@
 import type * as ast from "./ast.ts"
 import type { Doc } from "./doc.ts"
-import { cat, group, hardline, indent, isHard, join, line, render, verbatim } from "./doc.ts"
+import { cat, group, hardline, indent, join, line, render, softline, verbatim } from "./doc.ts"
 import { binding, bindingOf } from "./precedence.ts"
-import { braced, bracketed, commentAfter, commentsBefore, hasComments, printEntries, startsLine } from "./print-lists.ts"
+import { braced, bracketed, commentAfter, commentsBefore, hasComments, startsLine } from "./print-lists.ts"
 import type { Entry, Printer } from "./print-lists.ts"
 import { escape } from "./strings.ts"
 import { contextualNames, reservedNames, verbNames } from "./tokens.ts"
@@ -28,8 +28,7 @@ export function printExpression(p: Printer, e: ast.Expr, least = 0): Doc {
 }
 
 function parenthesised(p: Printer, e: ast.Expr): Doc {
-  const inner = bare(p, e)
-  return cat("(", isHard(inner) ? cat(indent(hardline, inner), hardline) : inner, ")")
+  return group(cat("(", indent(softline, bare(p, e)), softline, ")"))
 }
 
 function bare(p: Printer, e: ast.Expr): Doc {
@@ -207,18 +206,15 @@ function printArguments(p: Printer, e: ast.CallExpr): Doc {
     span: a.span,
     doc: () => (a.name === null ? printExpression(p, a.value) : assignment(p, `${a.name.name}:`, a.value)),
   }))
-  if (e.args.length === 1 && single !== undefined && hugs(single.value) && !hasComments(p, single.value.span.start)) {
-    const doc = cat("(", entries[0]?.doc() ?? "", ")")
-    if (!hasComments(p, e.span.end)) return doc
-    const [after] = printEntries(p, [], e.span.end)
-    return cat("(", indent(hardline, doc, hardline, after?.doc ?? ""), hardline, ")")
+  if (e.args.length === 1 && single !== undefined && hugs(single.value) && !hasComments(p, e.callee.span.end, single.value.span.start) && !hasComments(p, single.value.span.end, e.span.end)) {
+    return cat("(", entries[0]?.doc() ?? "", ")")
   }
   return bracketed(p, "(", entries, ")", e.span.end)
 }
 
 /** A sole argument that brings its own brackets needs no lines of its own. */
 function hugs(e: ast.Expr): boolean {
-  return e.kind === "record" || e.kind === "block" || e.kind === "list"
+  return e.kind === "record" || e.kind === "block" || e.kind === "list" || (e.kind === "string" && e.raw === true)
 }
 
 // ---------------------------------------------------------------- operators
@@ -310,7 +306,7 @@ function printComprehension(p: Printer, e: ast.Comprehension): Doc {
 function printRepeat(p: Printer, e: ast.RepeatExpr): Doc {
   const last = rightmost(e.count)
   const verb = last !== e.count && last.kind === "name" && verbNames.has(last.name)
-  const count = verb ? parenthesised(p, e.count) : printExpression(p, e.count, binding.pipe)
+  const count = verb || leftmost(e.count).kind === "stage" ? parenthesised(p, e.count) : printExpression(p, e.count, binding.pipe)
   const variable = e.variable === null ? "" : ` as ${e.variable.name}`
   const body = e.body.kind === "record" || e.body.kind === "block" ? bare(p, e.body) : braced(p, [{ span: e.body.span, doc: () => printExpression(p, e.body) }], e.span.end)
   return cat("repeat ", count, variable, " ", body)

@@ -77,10 +77,14 @@ export function printEntries(p: Printer, entries: readonly Entry[], end: number)
   return printed
 }
 
-/** Whether comments stand before `end`; then a list cannot stay on one line. */
-export function hasComments(p: Printer, end: number): boolean {
-  const c = p.comments[p.next]
-  return c !== undefined && c.span.start < end
+/** Whether comments that have not been printed stand between two places. */
+export function hasComments(p: Printer, from: number, to: number): boolean {
+  for (let i = p.next; i < p.comments.length; i++) {
+    const start = p.comments[i]?.span.start ?? to
+    if (start >= to) return false
+    if (start >= from) return true
+  }
+  return false
 }
 
 /** Entries on lines of their own, empty lines between them kept (one at most). */

@@ -38,7 +38,7 @@ function entryOf(p: Printer, node: { readonly span: Span; readonly doc?: string 
 function docStart(p: Printer, offset: number): number {
   let start = offset
   for (;;) {
-    const before = /(?:^|\n)[ \t]*(\/\/[^\n]*)\s*$/.exec(p.text.slice(0, start).slice(-4000))
+    const before = /(?:^|\n)[ \t]*(\/\/\/(?!\/)[^\n]*)\s*$/.exec(p.text.slice(0, start).slice(-4000))
     const comment = before?.[1]
     if (before === null || comment === undefined) return start
     start = p.text.lastIndexOf(comment, start - 1)
