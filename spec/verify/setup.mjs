@@ -25,7 +25,7 @@ export async function setup() {
   }
   try {
     if (ready()) return
-    await npm(["ci", "--ignore-scripts", "--no-audit", "--no-fund", "--loglevel=error"])
+    await npm(["ci", "--ignore-scripts", "--no-audit", "--no-fund", "--loglevel=error", "--fetch-retries=1"])
     writeFileSync(stamp, wanted)
   } finally {
     rmSync(lock, { recursive: true, force: true })
