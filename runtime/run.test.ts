@@ -157,6 +157,22 @@ expect perplexity(pocket, tokens.valid) > 0
   assert.ok(kindsOf(second, "stage-cached").includes("quantize"))
 }))
 
+test("an encoding that a weight does not fit says which weight", () => withFolder(async (place) => {
+  place.write("book.txt", sentences(20))
+  const ran = await place.run(recipeOf(`${trained(1)}
+encoding blocks() {
+  store: "blocks"
+  encode(w: float[N, K]) { { codes: rearrange(w, "n (b g) -> n b g", g: 32) } }
+  decode(c) { rearrange(c.codes, "n b g -> n (b g)") }
+}
+pocket = quantize result { format: blocks, keep: [head] }
+expect perplexity(pocket, tokens.valid) > 0
+`))
+  assert.is(ran.status, "failed")
+  const found = ran.diagnostics.find((d) => d.severity === "error")
+  assert.match(found?.notes.join("\n") ?? "", "this happened for `embed.weight`, a weight of shape [257, 16]")
+}))
+
 test("a curriculum decides what is seen", () => withFolder(async (place) => {
   place.write("book.txt", sentences(40))
   const ran = await place.run(recipeOf(`${bookTokens()}

@@ -28,7 +28,9 @@ function encoding(call: string, definitions = ""): Named {
 
 /** What `encode` of the language yields, run by the reference interpreter. */
 function encoded(e: EncodingValue, session: Session, shape: Shape, values: Float32Array): Readonly<Record<string, HostTensor>> {
-  return interpretProgram(lowerEncode(session, e, shape), { w: { shape: rowsOf(shape), dtype: "f32", data: values } })
+  const program = lowerEncode(session, e, shape)
+  if ("code" in program) throw new Error(program.message)
+  return interpretProgram(program, { w: { shape: rowsOf(shape), dtype: "f32", data: values } })
 }
 
 function quantised(e: EncodingValue, session: Session, shape: Shape, values: Float32Array): StoredTensor {

@@ -45,8 +45,8 @@ async function slowly(text: string, prompt: readonly number[], n: number): Promi
   const { checked, spec, weights } = modelOf(text)
   const tokens = [...prompt]
   for (let i = 0; i < n; i++) {
-    const program = lowerForward(checked.session, spec, { rows: 1, length: tokens.length, vocab })
-    if (program === null) throw new Error("no logits")
+    const program = lowerForward(checked.session, spec, { rows: 1, length: tokens.length, vocab }, span)
+    if ("code" in program) throw new Error(program.message)
     const runner = await device.load(program)
     await writeStates(runner, program, weights)
     const places = tokens.map((_, j) => j)
@@ -147,6 +147,18 @@ model M = Pool(words.size, 8)`)
   const result = lowerGeneration(checked.session, spec, vocab, span)
   assert.is(typeof result === "function" ? "" : result.code, "SLM3303")
   assert.is(instantiate(spec, "model", span, createMachine(checked.session)).kind, "instance")
+})
+
+test("a model that needs more than tokens and places does not write", () => {
+  const { checked, spec } = modelOf(`
+model Seeing(vocab: int, dim: int) {
+  part embed = Embedding(vocab, dim)
+  part head = Linear(dim, vocab)
+  forward(tokens: ids(vocab)[B, T], image: float[B, dim]) { { logits: head(embed(tokens) + rearrange(image, "b d -> b 1 d")) } }
+}
+model M = Seeing(words.size, 8)`)
+  const result = lowerGeneration(checked.session, spec, vocab, span)
+  assert.match(typeof result === "function" ? "" : `${result.code} ${result.message}`, "SLM2015 `Seeing` needs `image`")
 })
 
 test.run()

@@ -50,8 +50,8 @@ export const quantizeStage: Executor = async (stage, env) => {
 function createQuantizer(session: Session, encoding: EncodingValue) {
   const store = storeOf(session, encoding)
   const layout = layoutOf(store)
-  const programs = new Map<string, Program>()
-  const programFor = (shape: Shape): Program => {
+  const programs = new Map<string, Program | Diagnostic>()
+  const programFor = (shape: Shape): Program | Diagnostic => {
     const key = rowsOf(shape).join()
     const program = programs.get(key) ?? lowerEncode(session, encoding, shape)
     programs.set(key, program)
@@ -63,7 +63,9 @@ function createQuantizer(session: Session, encoding: EncodingValue) {
     misfit,
     fits: (path: string, shape: Shape) => misfit(path, shape) === null,
     encode(path: string, tensor: StoredTensor, stage: Stage): StoredTensor | Diagnostic {
-      const outputs = interpretProgram(programFor(tensor.shape), { w: { shape: rowsOf(tensor.shape), dtype: "f32", data: tensor.decoded() } })
+      const program = programFor(tensor.shape)
+      if ("code" in program) return { ...program, notes: [...program.notes, `this happened for \`${path}\`, a weight of shape [${tensor.shape.join(", ")}]; \`keep\` leaves it as it is.`] }
+      const outputs = interpretProgram(program, { w: { shape: rowsOf(tensor.shape), dtype: "f32", data: tensor.decoded() } })
       return layout === null ? own(session, encoding, store, tensor.shape, outputs) : known(layout, path, tensor.shape, outputs, stage)
     },
   }
@@ -89,6 +91,7 @@ function own(session: Session, encoding: EncodingValue, store: string, shape: Sh
 export function decoderOf(session: Session, encoding: EncodingValue): Decoder {
   return ({ shape, buffers }) => {
     const encoded = lowerEncode(session, encoding, shape)
+    if ("code" in encoded) throw new Error(`weights: ${encoding.code.name.name} does not encode [${shape.join(", ")}]: ${encoded.message}`)
     const inputs: Record<string, HostTensor> = {}
     for (const { name, node } of encoded.outputs) {
       const data = buffers.get(name)

@@ -172,7 +172,8 @@ const sampleTokens = 48
 /** Writes the prompts of `samples` with the weights of the moment; a diagnostic where the model cannot write. */
 function sampler(stage: Stage, lowered: LoweredTraining, { seed, tokenizer }: Plan, env: StageEnv) {
   const prompts = textsArg(stage, "samples")
-  if (prompts.length === 0 || stage.type.is !== "weights") return null
+  if (prompts.length === 0) return null
+  if (stage.type.is !== "weights") return diagnostic("SLM3306", stage.span, "`samples` of several roles are not carried out yet", { help: "leave `samples` out, and `generate` with a role afterwards" })
   const writer = createWriter(env.session, { spec: stage.type.spec, tokenizer, frame: chatFrameOf(stage) }, stage.span)
   if ("code" in writer) return writer
   const names = new Set(lowered.weights.filter((slot) => slot.role === "model").map((slot) => slot.name))

@@ -4,6 +4,7 @@ import { createMachine } from "../../check/machine.ts"
 import { dim, record, tensor } from "../../check/make.ts"
 import type { Session } from "../../check/session.ts"
 import type { Dim, LossValue, RecordValue, TensorValue, Value, WeightInfo } from "../../check/value.ts"
+import type { Diagnostic } from "../../../grammar/diagnostic.ts"
 import { optimise } from "../../transform/pipeline.ts"
 import type { Builder } from "../builder.ts"
 import { createBuilder } from "../builder.ts"
@@ -128,6 +129,14 @@ export function lossOf(b: Builder, terms: readonly { readonly weight: number; re
 export function argOf(args: ReadonlyMap<string, Value>, name: string): Value | null {
   const value = args.get(name)
   return value === undefined || value.kind === "none" ? null : value
+}
+
+/** The mistake behind an error value; null where there is none. For code that the checker has not seen with these sizes. */
+export function mistakeIn(value: Value | null, m: Machine): Diagnostic | null {
+  if (value !== null && value.kind !== "error") return null
+  const last = m.session.diagnostics.at(-1)
+  if (last === undefined) throw new Error("lower: an error value without a diagnostic")
+  return last
 }
 
 /**

@@ -5,10 +5,11 @@ import { createMachine } from "../../check/machine.ts"
 import { inner } from "../../check/scopes.ts"
 import type { Session } from "../../check/session.ts"
 import type { EncodingValue, Value } from "../../check/value.ts"
+import type { Diagnostic } from "../../../grammar/diagnostic.ts"
 import type { DType, Program, Shape } from "../node.ts"
 import { size } from "../node.ts"
 import * as g from "../ops.ts"
-import { createLowering, lowered, nodeOf, programOf, tensorOf } from "./context.ts"
+import { createLowering, lowered, mistakeIn, nodeOf, programOf, tensorOf } from "./context.ts"
 
 /** Weights of any rank are encoded as the rows of their last axis. */
 export function rowsOf(shape: Shape): Shape {
@@ -23,13 +24,16 @@ export function storeOf(session: Session, encoding: EncodingValue): string {
   return value?.kind === "string" && value.value !== null ? value.value : encoding.code.name.name
 }
 
-/** `w [n, k]` -> the tensors that `encode` returns, by name. */
-export function lowerEncode(session: Session, encoding: EncodingValue, shape: Shape): Program {
+/** `w [n, k]` -> the tensors that `encode` returns, by name; or why a weight of this shape cannot be encoded. */
+export function lowerEncode(session: Session, encoding: EncodingValue, shape: Shape): Program | Diagnostic {
   const { machine, b } = createLowering(session, { training: false, rows: null })
   const [param] = encoding.code.encode.params
   const w = tensorOf(b.input("w", "batch", "f32", rowsOf(shape)))
   const scope = inner(encoding.scope, [[param?.name.name ?? "w", w], ["N", tensorSize(w, 0)], ["K", tensorSize(w, 1)]])
-  const value = lowered(evaluate(encoding.code.encode.body, scope, machine), machine)
+  const value = evaluate(encoding.code.encode.body, scope, machine)
+  const fields = value.kind === "record" ? [...value.fields.values()] : []
+  const mistake = [value, ...fields].map((part) => mistakeIn(part, machine)).find((found) => found !== null)
+  if (mistake !== undefined) return mistake
   if (value.kind !== "record") throw new Error(`lower: \`encode\` of ${encoding.code.name.name} yields a ${value.kind}, not a record`)
   return programOf(`encode ${encoding.code.name.name}`, [...value.fields].map(([name, field]) => ({ name, node: nodeOf(field, machine) })))
 }

@@ -9,7 +9,7 @@ import { diagnostic } from "../../../grammar/diagnostic.ts"
 import type { NodeOf, Program, Shape } from "../node.ts"
 import type { Mixing } from "../sequence.ts"
 import { continueSequence, isMixing } from "../sequence.ts"
-import { createLowering, lowered, nodeOf, programOf, stateName, tensorOf } from "./context.ts"
+import { createLowering, lowered, mistakeIn, nodeOf, programOf, stateName, tensorOf } from "./context.ts"
 import { weightShape } from "./initial.ts"
 import { optimise } from "../../transform/pipeline.ts"
 
@@ -42,19 +42,20 @@ export function intArgument(session: Session, spec: SpecValue, name: string): nu
 
 const sequenceInputs: ReadonlySet<string> = new Set(["tokens", "positions", "segments"])
 
-/** tokens, positions, segments [rows, length] -> logits [rows, length, vocab]; null where the model yields no logits for each position. */
-export function lowerForward(session: Session, spec: SpecValue, shape: { readonly rows: number; readonly length: number; readonly vocab: number }): Program | null {
+/** tokens, positions, segments [rows, length] -> logits [rows, length, vocab], or why the model has no such pass. */
+export function lowerForward(session: Session, spec: SpecValue, shape: { readonly rows: number; readonly length: number; readonly vocab: number }, at: Span): Program | Diagnostic {
   const { machine, b } = createLowering(session, { training: false, rows: null })
-  const at = spec.origin ?? spec.template.code.span
   const instance = lowered(instantiate(spec, "model", at, machine), machine)
   const grid = (name: string): NodeOf<"input"> => b.input(name, "batch", "i32", [shape.rows, shape.length])
   const place = record({ positions: tensorOf(grid("positions")), segments: tensorOf(grid("segments")) })
-  const batch = record({ tokens: tensorOf(grid("tokens"), dim(shape.vocab)), at: place })
-  const out = lowered(machine.apply(instance, [batch], at), machine)
+  const out = machine.apply(instance, [record({ tokens: tensorOf(grid("tokens"), dim(shape.vocab)), at: place })], at)
+  const mistake = mistakeIn(out, machine)
+  if (mistake !== null) return mistake
   const logits = out.kind === "record" ? out.fields.get("logits") : undefined
-  if (logits?.kind !== "tensor") return null
-  const node = nodeOf(logits, machine)
-  if (node.shape.length !== 3 || node.shape[0] !== shape.rows || node.shape[1] !== shape.length) return null
+  const node = logits?.kind === "tensor" ? nodeOf(logits, machine) : null
+  if (node === null || node.shape.length !== 3 || node.shape[0] !== shape.rows || node.shape[1] !== shape.length) {
+    return diagnostic("SLM3303", at, `\`${spec.name}\` does not yield \`logits\` for each position, so that it cannot write text`)
+  }
   return programOf(`forward of ${spec.name}`, [{ name: "logits", node }])
 }
 
@@ -67,26 +68,27 @@ export interface GenerationProgram {
 /** Two positions are enough to see where the sequence goes. */
 const probe = 2
 
+/** Makes the program for so many texts, new tokens and places; equal requests give the same one. */
+export type GenerationPrograms = (rows: number, tokens: number, capacity: number) => GenerationProgram
+
 /** The programs of generation, or why the model cannot generate. */
-export function lowerGeneration(session: Session, spec: SpecValue, vocab: number, at: Span): ((rows: number, tokens: number, capacity: number) => GenerationProgram) | Diagnostic {
-  const made = new Map<number, Program>()
-  const forward = (rows: number): Program | null => {
-    const known = made.get(rows) ?? lowerForward(session, spec, { rows, length: probe, vocab })
-    if (known !== null) made.set(rows, known)
-    return known
-  }
-  const derive = (rows: number, tokens: number, capacity: number): GenerationProgram | Mixing | null => {
-    const program = forward(rows)
-    if (program === null) return null
-    const result = continueSequence(program, { sequence: sequenceInputs, length: probe, tokens, capacity, lastOnly: new Set(["logits"]) })
-    return isMixing(result) ? result : { program: optimise(result.program), caches: result.caches }
+export function lowerGeneration(session: Session, spec: SpecValue, vocab: number, at: Span): GenerationPrograms | Diagnostic {
+  const forwards = new Map<number, Program | Diagnostic>()
+  const made = new Map<string, GenerationProgram>()
+  const derive = (rows: number, tokens: number, capacity: number): GenerationProgram | Diagnostic => {
+    const forward = forwards.get(rows) ?? lowerForward(session, spec, { rows, length: probe, vocab }, at)
+    forwards.set(rows, forward)
+    if ("code" in forward) return forward
+    const result = continueSequence(forward, { sequence: sequenceInputs, length: probe, tokens, capacity, lastOnly: new Set(["logits"]) })
+    return isMixing(result) ? cannotGenerate(result, spec, at) : { program: optimise(result.program), caches: result.caches }
   }
   const first = derive(1, 1, probe)
-  if (first === null) return diagnostic("SLM3303", at, `\`${spec.name}\` does not yield \`logits\` for each position, so that it cannot write text`)
-  if ("reason" in first) return cannotGenerate(first, spec, at)
+  if ("code" in first) return first
   return (rows, tokens, capacity) => {
-    const result = derive(rows, tokens, capacity)
-    if (result === null || "reason" in result) throw new Error(`generate: ${spec.name} could be derived for one row and not for ${rows}`)
+    const key = `${rows} ${tokens} ${capacity}`
+    const result = made.get(key) ?? derive(rows, tokens, capacity)
+    if ("code" in result) throw new Error(`generate: ${spec.name} could be derived for one row and not for ${rows}`)
+    made.set(key, result)
     return result
   }
 }
