@@ -1,42 +1,51 @@
-// Bundles the command line into dist/: one small entry and chunks that are loaded where they are used.
+// Bundles the command line and the library into dist/: small entries, and chunks that are loaded where they are used.
 import { build } from "esbuild"
-import { cpSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs"
-import { pathToFileURL } from "node:url"
+import { cpSync, existsSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs"
+import { basename, join } from "node:path"
+import { fileURLToPath, pathToFileURL } from "node:url"
 
+process.chdir(fileURLToPath(new URL("..", import.meta.url)))
 const pkg = JSON.parse(readFileSync("package.json", "utf8"))
+const common = { bundle: true, format: "esm", platform: "node", target: "node20", logLevel: "warning", legalComments: "none" }
+
 rmSync("dist", { recursive: true, force: true })
-await build({
+const { metafile } = await build({
+  ...common,
   entryPoints: { slm: "runtime/cli/main.ts", index: "runtime/index.ts" },
   outdir: "dist",
-  bundle: true,
   splitting: true,
-  format: "esm",
-  platform: "node",
-  target: "node20",
-  // Small pure packages are bundled so that the command starts at once; native and large ones stay outside.
-  external: [...Object.keys(pkg.dependencies ?? {}), ...Object.keys(pkg.peerDependencies ?? {})].filter((name) => !bundled(name)),
+  metafile: true,
+  // Native and large packages stay outside. What is bundled is a development dependency: users need not install it.
+  external: [...Object.keys(pkg.dependencies), ...Object.keys(pkg.peerDependencies)],
   banner: { js: "import { createRequire as __createRequire } from 'node:module'; const require = __createRequire(import.meta.url);" },
   define: { "process.env.SLM_VERSION": JSON.stringify(pkg.version) },
-  logLevel: "warning",
-  legalComments: "none",
 })
-cpSync("stdlib", "dist/stdlib", { recursive: true, filter: (path) => !path.endsWith(".test.ts") })
-await parseLibrary()
-cpSync("examples/new", "dist/new", { recursive: true })
+writeFileSync("dist/LICENSES.txt", licences(metafile))
+cpSync("stdlib", "dist/stdlib", { recursive: true, filter: (path) => !path.endsWith(".ts") })
+await parseLibrary("dist/stdlib")
+// A recipe that was tried out in its folder has left results there.
+cpSync("examples/new", "dist/new", { recursive: true, filter: (path) => !basename(path).startsWith(".") && basename(path) !== "runs" })
 
 // The trees of the library lie beside its texts, so that a command need not parse it each time.
-async function parseLibrary() {
-  await build({ entryPoints: ["grammar/parse.ts"], outfile: "dist/parse.mjs", bundle: true, format: "esm", platform: "node", target: "node20", logLevel: "warning" })
-  const { parse } = await import(pathToFileURL("dist/parse.mjs").href)
-  for (const file of readdirSync("dist/stdlib").filter((name) => name.endsWith(".slm"))) {
+async function parseLibrary(folder) {
+  const parser = "dist/parse.mjs"
+  await build({ ...common, entryPoints: ["grammar/parse.ts"], outfile: parser })
+  const { parse } = await import(pathToFileURL(parser).href)
+  for (const file of readdirSync(folder).filter((name) => name.endsWith(".slm"))) {
     const name = file.slice(0, -".slm".length)
-    const { module, diagnostics } = parse({ id: `std.${name}`, text: readFileSync(`dist/stdlib/${file}`, "utf8") })
+    const { module, diagnostics } = parse({ id: `std.${name}`, text: readFileSync(join(folder, file), "utf8") })
     if (diagnostics.length > 0) throw new Error(`build: ${file}: ${diagnostics[0].message}`)
-    writeFileSync(`dist/stdlib/${name}.json`, JSON.stringify(module))
+    writeFileSync(join(folder, `${name}.json`), JSON.stringify(module))
   }
-  rmSync("dist/parse.mjs")
+  rmSync(parser)
 }
 
-function bundled(name) {
-  return name === "chevrotain" || name === "yaml"
+// The licences of the packages that are part of the bundle; each asks that its text goes with it.
+function licences({ inputs }) {
+  const folders = new Set(Object.keys(inputs).flatMap((path) => /^(node_modules\/(?:@[^/]+\/)?[^/]+)\//.exec(path)?.[1] ?? []))
+  return [...folders].sort().map((folder) => {
+    const { name, version, license } = JSON.parse(readFileSync(join(folder, "package.json"), "utf8"))
+    const file = ["LICENSE", "LICENSE.txt", "LICENSE.md", "license"].map((n) => join(folder, n)).find(existsSync)
+    return `${name} ${version} (${license})\n\n${file === undefined ? "" : readFileSync(file, "utf8").trim()}\n`
+  }).join(`\n${"-".repeat(80)}\n\n`)
 }
