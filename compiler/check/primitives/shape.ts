@@ -1,7 +1,7 @@
 import type { Span } from "../../../grammar/diagnostic.ts"
 import { diagnostic } from "../../../grammar/diagnostic.ts"
 import * as ops from "../../graph/ops.ts"
-import { dim, tensor } from "../make.ts"
+import { dim, tensor, unknown } from "../make.ts"
 import type { Poly } from "../poly.ts"
 import { add, constant, equals, mul, mulAll, quotient, sub } from "../poly.ts"
 import type { CallSite, Context, Dim, ErrorValue, Primitive, TensorValue, Value } from "../value.ts"
@@ -25,7 +25,8 @@ function sizeOf(d: { readonly size: Poly }, ctx: Context): number {
 const rearrange: Primitive = (args, site, ctx) => {
   const x = tensorArg(arg(args, "x"), ctx)
   const text = arg(args, "pattern")
-  if (text.kind !== "string" || text.value === null) throw new Error("rearrange: the pattern is not known")
+  if (text.kind !== "string") throw new Error("rearrange: the pattern is not a text")
+  if (text.value === null || hasUnknown(arg(args, "sizes"))) return unknown("tensor", site.span)
   const parsed = parsePattern(text.value)
   const place = (at: { readonly start: number; readonly end: number }): Span => patternSpan(text.value ?? "", at, site)
   if (isMistake(parsed)) return ctx.report(diagnostic("SLM2109", place(parsed), parsed.message, parsed.help === undefined ? {} : { help: parsed.help }))
@@ -36,6 +37,10 @@ const rearrange: Primitive = (args, site, ctx) => {
   }
   const sizes = factorSizes(pattern, x, args, site, ctx, place)
   return "kind" in sizes ? sizes : rearranged(x, pattern, sizes, site, ctx)
+}
+
+function hasUnknown(sizes: Value): boolean {
+  return sizes.kind === "record" && [...sizes.fields.values()].some((v) => v.kind === "unknown")
 }
 
 /** The place of a piece of the pattern in the source, where the pattern is written as a plain string. */
@@ -127,6 +132,7 @@ const transpose: Primitive = (args, site, ctx) => {
 const concat: Primitive = (args, site, ctx) => {
   const xs = arg(args, "xs")
   if (xs.kind !== "list") throw new Error("concat: not a list")
+  if (xs.count !== undefined) return unknown("tensor", site.span)
   const wrong = xs.items.find((v) => !isOperand(v) && v.kind !== "loss")
   if (wrong) return wrong.kind === "error" ? wrong : ctx.report(diagnostic("SLM2106", argSpan(site, "xs"), `${kindOf(wrong)} cannot be concatenated`))
   const given = xs.items.map((v) => tensorArg(v, ctx))

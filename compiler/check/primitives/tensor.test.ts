@@ -1,6 +1,6 @@
 import { test } from "uvu"
 import * as assert from "uvu/assert"
-import { bool, dim, float, int, list, none, tensor } from "../make.ts"
+import { bool, dim, float, int, list, none, record, string, tensor } from "../make.ts"
 import { symbol } from "../poly.ts"
 import type { Value } from "../value.ts"
 import { binaryTensor } from "./number.ts"
@@ -55,6 +55,26 @@ test("tensors are made of nested lists, and of tensors", () => {
   assert.equal(ctx.reported.map((d) => d.code), ["SLM2108", "SLM2108"])
   assert.equal(numbers(callPrimitive("range", { count: int(3) }, ctx)), [0, 1, 2])
   assert.equal(numbers(callPrimitive("ones_like", { x: make([[5], [6]]) }, ctx)), [1, 1])
+})
+
+test("what is not known yet stays unknown, and is no mistake", () => {
+  const ctx = testContext()
+  const x = tensor("f32", [B, dim(3)])
+  const hidden = { kind: "unknown", type: "any", origin: null } as const
+  const kind = (name: string, args: Record<string, Value>): string => callPrimitive(name, args, ctx).kind
+  assert.is(kind("sum", { x: hidden, axis: none, keep: bool(false) }), "unknown")
+  assert.is(kind("sum", { x, axis: int(symbol("axis")), keep: bool(false) }), "unknown")
+  assert.is(kind("sum", { x, axis: int(0), keep: bool(null) }), "unknown")
+  assert.is(kind("cumsum", { x, axis: int(symbol("axis")) }), "unknown")
+  assert.is(kind("tensor", { values: list([list([hidden])]) }), "unknown")
+  assert.is(kind("tensor", { values: { ...list([int(1)]), count: symbol("n") } }), "unknown")
+  assert.is(kind("concat", { xs: { ...list([x]), count: symbol("n") }, axis: int(0) }), "unknown")
+  assert.is(kind("size", { x: hidden, axis: none }), "unknown")
+  assert.is(kind("length", { x: hidden }), "unknown")
+  assert.is(kind("rearrange", { x, pattern: string(null), sizes: record({}) }), "unknown")
+  assert.is(kind("rearrange", { x, pattern: string("b (h d) -> b h d"), sizes: record({ h: hidden }) }), "unknown")
+  assert.is(kind("instance", { of: hidden, weights: record({}) }), "unknown")
+  assert.equal(ctx.reported, [])
 })
 
 test("sizes are polynomials", () => {

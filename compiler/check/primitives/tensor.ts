@@ -2,9 +2,9 @@ import { diagnostic } from "../../../grammar/diagnostic.ts"
 import type { Builder } from "../../graph/builder.ts"
 import type { DType, Node } from "../../graph/node.ts"
 import * as ops from "../../graph/ops.ts"
-import { dim, int, tensor } from "../make.ts"
+import { dim, int, tensor, unknown } from "../make.ts"
 import { mulAll } from "../poly.ts"
-import type { CallSite, Context, Dim, ErrorValue, Primitive, TensorValue, Value } from "../value.ts"
+import type { CallSite, Context, Dim, ErrorValue, Primitive, TensorValue, UnknownValue, Value } from "../value.ts"
 import { collapse } from "./loss.ts"
 import { binaryTensor } from "./number.ts"
 import { numberArg } from "./number-functions.ts"
@@ -18,12 +18,11 @@ export function tensorArg(value: Value, ctx: Context): TensorValue {
   return x.kind === "tensor" ? x : converted(x, x.kind === "float" ? "f32" : x.kind === "int" ? "i32" : "bool", ctx)
 }
 
-/** The axis named by an argument, from the left; null for `none`. */
-export function axisArg(value: Value, rank: number, site: CallSite, ctx: Context): number | null | ErrorValue {
+/** The axis named by an argument, from the left; null for `none`; a value where the result is that value: a mistake, or not known yet. */
+export function axisArg(value: Value, rank: number, site: CallSite, ctx: Context): number | null | ErrorValue | UnknownValue {
   if (value.kind === "none") return null
   const n = numberOf(value, ctx)
-  if (n === null) return ctx.report(diagnostic("SLM2103", argSpan(site, "axis"), "the axis is not known here", { help: "an axis is a number, the same for every use of a definition" }))
-  return axisIndex(n, rank, "axis", site, ctx)
+  return n === null ? unknown("tensor", site.span) : axisIndex(n, rank, "axis", site, ctx)
 }
 
 // ---------------------------------------------------------------- reductions
@@ -33,16 +32,17 @@ type Reduce = (b: Builder, x: Node, axes: readonly number[] | undefined, keep: b
 function reduction(reduce: Reduce, needs: (t: DType) => DType): Primitive {
   return (args, site, ctx) => {
     const value = arg(args, "x")
-    if (isScalar(value)) return value
+    if (isScalar(value) || value.kind === "unknown") return value
     if (!isOperand(value) && value.kind !== "loss") return ctx.report(diagnostic("SLM2106", argSpan(site, "x"), `${kindOf(value)} has no axes`))
     const given = tensorArg(value, ctx)
     const x = converted(given, needs(given.dtype), ctx)
     const axis = axisArg(arg(args, "axis"), x.shape.length, site, ctx)
     if (axis !== null && typeof axis !== "number") return axis
-    const keep = numberOf(arg(args, "keep"), ctx) === 1
+    const keep = numberOf(arg(args, "keep"), ctx)
+    if (keep === null) return unknown("tensor", site.span)
     const one = dim(1, site.span)
-    const shape = x.shape.flatMap((d, i) => (axis !== null && i !== axis ? [d] : keep ? [one] : []))
-    return tensor(x.dtype, shape, lowered(ctx, (b) => reduce(b, nodeOf(x, ctx), axis === null ? undefined : [axis], keep)), site.span)
+    const shape = x.shape.flatMap((d, i) => (axis !== null && i !== axis ? [d] : keep === 1 ? [one] : []))
+    return tensor(x.dtype, shape, lowered(ctx, (b) => reduce(b, nodeOf(x, ctx), axis === null ? undefined : [axis], keep === 1)), site.span)
   }
 }
 
@@ -55,7 +55,7 @@ const sum: Primitive = (args, site, ctx) => {
   if (x.kind !== "list") return sumTensor(args, site, ctx)
   const [first, ...rest] = x.items
   if (first === undefined) return int(0, site.span)
-  if (x.count !== undefined && x.items.every(isScalar)) return { kind: "unknown", type: "number", origin: site.span }
+  if (x.count !== undefined && x.items.every(isScalar)) return unknown("number", site.span)
   if (x.items.every(isScalar)) return sumNumbers(x.items, site, ctx)
   return rest.reduce((a, b) => binaryTensor("+", a, b, site, ctx), first)
 }
@@ -63,7 +63,7 @@ const sum: Primitive = (args, site, ctx) => {
 function sumNumbers(items: readonly Value[], site: CallSite, ctx: Context): Value {
   const numbers = items.map((v) => numberOf(v, ctx))
   const total = numbers.every((n) => n !== null) ? numbers.reduce((a, b) => a + b, 0) : null
-  if (items.every((v) => v.kind === "int")) return total === null ? { kind: "unknown", type: "int", origin: site.span } : int(total, site.span)
+  if (items.every((v) => v.kind === "int")) return total === null ? unknown("int", site.span) : int(total, site.span)
   return { kind: "float", value: total, pending: items.flatMap((v) => (v.kind === "float" ? v.pending : [])), origin: site.span }
 }
 
@@ -121,15 +121,16 @@ function like(value: number): Primitive {
 /** Nested lists of numbers become one literal; tensors in a list are stacked. */
 const literal: Primitive = (args, site, ctx) => toTensor(arg(args, "values"), site, ctx)
 
-export function toTensor(value: Value, site: CallSite, ctx: Context): TensorValue | ErrorValue {
+export function toTensor(value: Value, site: CallSite, ctx: Context): TensorValue | ErrorValue | UnknownValue {
   if (value.kind === "loss") return collapse(value, ctx)
   if (isOperand(value)) return tensorArg(value, ctx)
-  if (value.kind === "error") return value
+  if (value.kind === "error" || value.kind === "unknown") return value
+  if (value.kind === "list" && value.count !== undefined) return unknown("tensor", site.span)
   if (value.kind !== "list") return ctx.report(diagnostic("SLM2108", argSpan(site, "values"), `a tensor is made of lists of numbers, not of ${kindOf(value)}`))
   const parts: TensorValue[] = []
   for (const item of value.items) {
     const part = toTensor(item, site, ctx)
-    if (part.kind === "error") return part
+    if (part.kind !== "tensor") return part
     parts.push(part)
   }
   return stack(parts, site, ctx)
@@ -165,6 +166,7 @@ const rank: Primitive = (args, site, ctx) => int(tensorArg(arg(args, "x"), ctx).
 
 const size: Primitive = (args, site, ctx) => {
   const value = arg(args, "x")
+  if (value.kind === "unknown") return unknown("int", site.span)
   if (value.kind === "list") return int(value.count ?? value.items.length, site.span)
   if (!isOperand(value)) return ctx.report(diagnostic("SLM2106", argSpan(site, "x"), `${kindOf(value)} has no size`))
   const x = tensorArg(value, ctx)
@@ -178,6 +180,7 @@ const size: Primitive = (args, site, ctx) => {
 const length: Primitive = (args, site, ctx) => {
   const x = arg(args, "x")
   if (x.kind === "list") return int(x.count ?? x.items.length, site.span)
+  if (x.kind === "unknown" || (x.kind === "string" && x.value === null)) return unknown("int", site.span)
   if (x.kind === "record") return int(x.fields.size, site.span)
   if (x.kind === "string" && x.value !== null) return int([...x.value].length, site.span)
   const first = x.kind === "tensor" ? x.shape[0] : undefined
