@@ -32,10 +32,6 @@ export const stageCodes = {
     title: "an expectation cannot be decided",
     page: "The condition needs a number that the stage did not yield, for example `accuracy` of a model without labels of the shape of its logits.",
   },
-  SLM3309: {
-    title: "weights do not fit",
-    page: "The stored weights are of another model than the recipe says. This happens where the result of an older run is used for a changed recipe.",
-  },
 } as const satisfies Record<string, { readonly title: string; readonly page: string }>
 
 export type StageCode = keyof typeof stageCodes

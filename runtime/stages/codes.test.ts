@@ -1,0 +1,93 @@
+/** Every mistake that only a run finds, as people see it. */
+import * as fs from "node:fs"
+import * as path from "node:path"
+import { test } from "uvu"
+import * as assert from "uvu/assert"
+import { renderDiagnostics } from "../../grammar/render.ts"
+import { stageCodes } from "./codes.ts"
+import { bookTokens, recipeOf, sentences, withFolder } from "./testing.ts"
+
+const tiny = `${bookTokens(8)}
+model Tiny = Llama(vocab: words.size, dim: 8, depth: 1, heads: 2, context: 8)
+`
+const train = (fields: string, data = "tokens.train"): string => `result = train Tiny { data: ${data}, objective: next_token, batch: 2 sequences, optim: sgd(lr: 0.1), ${fields} }
+`
+const mean = `${bookTokens(8)}
+model Mean(vocab: int, dim: int) {
+  part embed = Embedding(vocab, dim)
+  part head = Linear(dim, vocab)
+  forward(tokens: ids(vocab)[B, T]) { let x = embed(tokens) { logits: head(x + mean(x, axis: 1, keep: true)) } }
+}
+model Tiny = Mean(words.size, 4)
+`
+const voices = 'voices = generate result { prompts: ["the"], tokens: 2 }\n'
+
+/** Recipe and the message it ends with. */
+const cases: Readonly<Record<keyof typeof stageCodes, { readonly recipe: string; readonly shown: string }>> = {
+  SLM3301: {
+    recipe: `${tiny}${train("steps: 9").replace("sgd(lr: 0.1)", "sgd(lr: 1e30)")}`,
+    shown: "error[SLM3301]: the loss of `result` is NaN at step 2",
+  },
+  SLM3302: {
+    recipe: `${mean}${train("steps: 1")}${voices}`,
+    shown: "error[SLM3302]: `Tiny` cannot write text token by token: `sum` in `model` sums over the positions",
+  },
+  SLM3303: {
+    recipe: `${tiny}
+model Pool(vocab: int, dim: int) {
+  part embed = Embedding(vocab, dim)
+  forward(tokens: ids(vocab)[B, T]) { { logits: mean(embed(tokens), axis: 1) } }
+}
+model Pooled = Pool(words.size, 4)
+${train("steps: 1, loss: (out, batch) => average(out.logits)").replace("Tiny", "Pooled")}${voices}`.replace(/model Tiny.*\n/, ""),
+    shown: "error[SLM3303]: `Pooled` does not yield `logits` for each position, so that it cannot write text",
+  },
+  SLM3304: {
+    recipe: `use std.formats { hf_llama }
+${tiny}${train("steps: 1")}loaded = load "hf" { as: Tiny, format: hf_llama }
+${voices.replace("result", "loaded")}expect perplexity(result, tokens.valid) > 0
+`,
+    shown: "error[SLM3304]: there is no tokenizer for `loaded`",
+  },
+  SLM3305: {
+    recipe: `${tiny}${train("epochs: 1.0", "50% tokens.train + 50% tokens.valid".replace(/(\d+%) /g, "$1 * "))}`,
+    shown: "error[SLM3305]: a mixture has no epochs",
+  },
+  SLM3306: {
+    recipe: `${tiny}${train("steps: 1, init: x => x")}`,
+    shown: "error[SLM3306]: `init` of `train` is not carried out yet",
+  },
+  SLM3307: {
+    recipe: `${tiny}${train("steps: 1")}expect perplexity(result, tokens.valid) < 1\n`,
+    shown: "error[SLM3307]: this does not hold: perplexity(result, tokens.valid) < 1",
+  },
+  SLM3308: {
+    recipe: `${tiny}${train("steps: 1")}
+fn renamed(row: record) -> record { let batch = next_token(row) { tokens: batch.tokens, targets: batch.labels, at: batch.at } }
+measured = evaluate result { data: tokens.valid, objective: renamed, loss: (out, batch) => cross_entropy(out.logits, batch.targets) }
+expect measured.accuracy > 0
+`,
+    shown: "error[SLM3308]: this cannot be decided: measured.accuracy > 0",
+  },
+}
+
+for (const [code, { recipe, shown }] of Object.entries(cases)) {
+  test(`${code}: ${stageCodes[code as keyof typeof stageCodes].title}`, () => withFolder(async (place) => {
+    place.write("book.txt", sentences(12))
+    if (code === "SLM3304") await folderWithoutTokenizer(place)
+    const ran = await place.run(recipeOf(recipe))
+    const text = renderDiagnostics(ran.diagnostics.filter((d) => d.severity === "error"), ran.sources, { color: false })
+    assert.ok(text.includes(shown), text)
+    assert.match(text, "recipe.slm:")
+    assert.is(ran.status, "failed")
+  }))
+}
+
+async function folderWithoutTokenizer(place: Parameters<Parameters<typeof withFolder>[0]>[0]): Promise<void> {
+  const out = path.join(place.folder, "first")
+  await place.run(recipeOf(`${tiny}${train("steps: 1")}export result { safetensors: "hf" }`), { out })
+  fs.renameSync(path.join(out, "hf"), path.join(place.folder, "hf"))
+  fs.rmSync(path.join(place.folder, "hf", "tokenizer.json"))
+}
+
+test.run()
