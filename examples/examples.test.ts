@@ -1,0 +1,25 @@
+import { readdirSync, readFileSync } from "node:fs"
+import { dirname, join } from "node:path"
+import { fileURLToPath } from "node:url"
+import { test } from "uvu"
+import * as assert from "uvu/assert"
+import { check } from "../compiler/check/check.ts"
+import { parse } from "../grammar/parse.ts"
+import { format } from "../grammar/print.ts"
+import { renderDiagnostics } from "../grammar/render.ts"
+import { moduleReader } from "../runtime/library.ts"
+
+const root = fileURLToPath(new URL(".", import.meta.url))
+const recipes = readdirSync(root, { recursive: true, encoding: "utf8" }).filter((name) => name.endsWith(".slm") && !/(^|\/)(\.|runs\/)/.test(name)).sort()
+
+for (const name of recipes) {
+  test(`${name} has no mistakes and its canonical layout`, () => {
+    const source = { id: name, text: readFileSync(join(root, name), "utf8") }
+    const checked = check(source, { modules: moduleReader(dirname(join(root, name))), params: new Map(), facts: new Map() })
+    assert.is(renderDiagnostics(checked.diagnostics, checked.sources, { color: false }), "")
+    assert.ok((checked.recipe?.expects.length ?? 0) > 0, "an example says what it shows with `expect`")
+    assert.is(format(parse(source).module, source), source.text)
+  })
+}
+
+test.run()
