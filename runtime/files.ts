@@ -5,6 +5,7 @@ import * as path from "node:path"
 import { fileURLToPath } from "node:url"
 import { matchFiles } from "./data/glob.ts"
 import { bad, failure, good, type Failure, type Result } from "./data/result.ts"
+import { reasonOf, shownPath } from "./system-error.ts"
 
 /** A file a recipe may read. */
 export interface InputFile {
@@ -186,7 +187,7 @@ export function writeAtomic(file: string, data: Uint8Array | string | readonly U
     try {
       fs.rmSync(temporary, { force: true })
     } catch { /* where the folder is not one, no temporary file was made */ }
-    return bad(failure("SLM3105", `${file} cannot be written (${errorCode(error)})`))
+    return bad(failure("SLM3105", `${shownPath(file)} cannot be written: ${reasonOf(error)}`))
   }
 }
 

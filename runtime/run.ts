@@ -12,15 +12,18 @@ import type { Stage } from "../compiler/plan/stage.ts"
 import { diagnostic } from "../grammar/diagnostic.ts"
 import type { Diagnostic, Source } from "../grammar/diagnostic.ts"
 import type { Device } from "./device.ts"
+import { writeAtomic } from "./files.ts"
 import type { ArtifactData } from "./stages/artifact.ts"
 import type { Facts, Outcome, StageEnv } from "./stages/environment.ts"
-import { refOf } from "./stages/environment.ts"
+import { failed, fromFailure, refOf } from "./stages/environment.ts"
 import type { Emit, RunStatus, StageRef } from "./stages/events.ts"
 import { kinds } from "./stages/execute.ts"
 import type { ArtifactKeys } from "./stages/keys.ts"
 import { createArtifactKeys } from "./stages/keys.ts"
 import { fromFiles, toFiles } from "./stages/persist.ts"
 import type { Files, Store } from "./store/store.ts"
+import { systemFailure } from "./system-error.ts"
+import { yielding } from "./yielding.ts"
 
 export interface RunOptions {
   readonly recipe: Source
@@ -79,6 +82,8 @@ export interface ExpectResult {
 /** Everything that changes while a run goes on. */
 interface RunState {
   readonly options: RunOptions
+  /** `options.device`, which lets the process hear of signals between steps. */
+  readonly device: Device
   readonly clock: () => number
   readonly keys: ArtifactKeys
   readonly facts: Map<string, number>
@@ -103,18 +108,17 @@ export async function run(options: RunOptions): Promise<RunResult> {
   const start = clock()
   const place = { folder: options.folder, allowRead: options.allowRead ?? [] }
   const state: RunState = {
-    options, clock, keys: createArtifactKeys(place, options.device.info.numericsClass), facts: new Map(), made: new Map(), finished: new Map(), decided: new Map(),
+    options, clock, device: yielding(options.device), keys: createArtifactKeys(place, options.device.info.numericsClass), facts: new Map(), made: new Map(), finished: new Map(), decided: new Map(),
     diagnostics: [], checked: recheck(options, new Map()),
   }
-  fs.mkdirSync(options.out, { recursive: true })
   const stages = state.checked.recipe?.stages ?? []
   options.emit({ event: "run-started", recipe: options.recipe.id, device: options.device.info.detail, numericsClass: options.device.info.numericsClass, stages: stages.map(refOf) })
   const status = await runStages(state)
   const seconds = clock() - start
-  writeSnapshot(state)
-  options.emit({ event: "run-finished", status, seconds })
+  const ended = writeSnapshot(state) ? status : "failed"
+  options.emit({ event: "run-finished", status: ended, seconds })
   return {
-    status, diagnostics: state.diagnostics, sources: state.checked.sources, stages: [...state.finished.values()], expects: [...state.decided.values()],
+    status: ended, diagnostics: state.diagnostics, sources: state.checked.sources, stages: [...state.finished.values()], expects: [...state.decided.values()],
     facts: state.facts, seconds, result: (stage) => state.made.get(stage.key) ?? null,
   }
 }
@@ -132,7 +136,7 @@ async function runStages(state: RunState): Promise<RunStatus> {
     const stage = stages[index]
     if (stage === undefined) break
     if (options.signal?.aborted) return "interrupted"
-    const outcome = await runStage(state, stage, index, stages.length)
+    const outcome = await guarded(stage, () => runStage(state, stage, index, stages.length))
     if (outcome.is === "interrupted") return "interrupted"
     if (outcome.is === "failed") {
       report(state, outcome.diagnostics)
@@ -160,6 +164,17 @@ function report(state: RunState, diagnostics: readonly Diagnostic[]): void {
 
 // ---------------------------------------------------------------- one stage
 
+/** What the operating system refuses, to the stage or to the store of its result, is a mistake at the stage's place. */
+async function guarded(stage: Stage, work: () => Promise<Outcome>): Promise<Outcome> {
+  try {
+    return await work()
+  } catch (error) {
+    const refused = systemFailure(error)
+    if (refused === null) throw error
+    return failed(fromFailure(refused, stage))
+  }
+}
+
 async function runStage(state: RunState, stage: Stage, index: number, count: number): Promise<Outcome> {
   const { options } = state
   const kind = kinds[stage.kind]
@@ -171,8 +186,7 @@ async function runStage(state: RunState, stage: Stage, index: number, count: num
     options.emit({ event: "stage-cached", stage: refOf(stage), index, count, facts })
     state.made.set(stage.key, cached)
     if (stage.kind === "generate") repeatSamples(options.emit, stage, await cached)
-    finish(state, stage, { cached: true, seconds: 0, facts, artifactKey, files: entry.files })
-    return { is: "done", data: emptyData, facts }
+    return finish(state, stage, { cached: true, seconds: 0, facts, artifactKey, files: entry.files }) ?? { is: "done", data: emptyData, facts }
   }
   options.emit({ event: "stage-started", stage: refOf(stage), index, count })
   const start = state.clock()
@@ -182,7 +196,8 @@ async function runStage(state: RunState, stage: Stage, index: number, count: num
   const files = kind.result === "kept" ? toFiles(outcome.data) : null
   if (artifactKey !== null && kind.result !== "always") options.store.put(artifactKey, { kind: stage.kind, name: stage.name, facts: outcome.facts }, files ?? new Map())
   state.made.set(stage.key, Promise.resolve(outcome.data))
-  finish(state, stage, { cached: false, seconds, facts: outcome.facts, artifactKey, files })
+  const refused = finish(state, stage, { cached: false, seconds, facts: outcome.facts, artifactKey, files })
+  if (refused !== null) return refused
   options.emit({ event: "stage-finished", stage: refOf(stage), seconds, facts: outcome.facts })
   return outcome
 }
@@ -228,7 +243,7 @@ async function executed(state: RunState, stage: Stage): Promise<Outcome> {
 function envOf(state: RunState): StageEnv {
   const { options, clock } = state
   return {
-    device: options.device, session: state.checked.session, folder: options.folder, out: options.out, allowRead: options.allowRead ?? [],
+    device: state.device, session: state.checked.session, folder: options.folder, out: options.out, allowRead: options.allowRead ?? [],
     signal: options.signal ?? null, emit: options.emit, clock,
     async input(stage) {
       const made = state.made.get(stage.key)
@@ -240,16 +255,23 @@ function envOf(state: RunState): StageEnv {
 
 interface Finished { readonly cached: boolean; readonly seconds: number; readonly facts: Facts; readonly artifactKey: string | null; readonly files: Files | null }
 
-function finish(state: RunState, stage: Stage, { files, ...rest }: Finished): void {
+/** Keeps a copy of the result in the run's folder; what went wrong, or null. */
+function finish(state: RunState, stage: Stage, { files, ...rest }: Finished): Outcome | null {
   const folder = files === null || files.size === 0 ? null : path.join("artifacts", stage.name.replace(/[^A-Za-z0-9._-]+/g, "-"))
-  if (folder !== null && files !== null) copyFiles(path.join(state.options.out, folder), files)
-  state.finished.set(stage.key, { stage: refOf(stage), ...rest, folder })
+  const refused = folder === null || files === null ? null : copyFiles(stage, path.join(state.options.out, folder), files)
+  if (refused === null) state.finished.set(stage.key, { stage: refOf(stage), ...rest, folder })
+  return refused
 }
 
-function copyFiles(folder: string, files: Files): void {
-  fs.rmSync(folder, { recursive: true, force: true })
+/** The folder holds these files and no others, each whole. */
+function copyFiles(stage: Stage, folder: string, files: Files): Outcome | null {
   fs.mkdirSync(folder, { recursive: true })
-  for (const [name, data] of files) fs.writeFileSync(path.join(folder, name), data)
+  for (const name of fs.readdirSync(folder)) if (!files.has(name)) fs.rmSync(path.join(folder, name), { recursive: true, force: true })
+  for (const [name, data] of files) {
+    const written = writeAtomic(path.join(folder, name), data)
+    if (!written.ok) return failed(...written.failures.map((failure) => fromFailure(failure, stage)))
+  }
+  return null
 }
 
 // ---------------------------------------------------------------- facts and conditions
@@ -305,7 +327,8 @@ export interface Snapshot {
 
 export const snapshotFile = "recipe.json"
 
-function writeSnapshot(state: RunState): void {
+/** False: it could not be written, which is reported. */
+function writeSnapshot(state: RunState): boolean {
   const snapshot: Snapshot = {
     version: 1, entry: state.options.recipe.id,
     sources: Object.fromEntries([...state.checked.sources].map(([id, source]) => [id, source.text])),
@@ -313,5 +336,7 @@ function writeSnapshot(state: RunState): void {
     facts: Object.fromEntries([...state.facts].map(([name, value]) => [name, Number.isFinite(value) ? value : String(value)])),
     artifacts: Object.fromEntries([...state.finished].map(([key, { stage, artifactKey, folder }]) => [key, { name: stage.name, kind: stage.kind, key: artifactKey, folder }])),
   }
-  fs.writeFileSync(path.join(state.options.out, snapshotFile), `${JSON.stringify(snapshot, null, 1)}\n`)
+  const written = writeAtomic(path.join(state.options.out, snapshotFile), `${JSON.stringify(snapshot, null, 1)}\n`)
+  if (!written.ok) report(state, written.failures.map(({ code, message }) => diagnostic(code, { source: state.options.recipe.id, start: 0, end: 0 }, message)))
+  return written.ok
 }

@@ -1,0 +1,32 @@
+import type { Device, Runner } from "./device.ts"
+
+const longest = 50 // milliseconds
+
+/**
+ * The device, giving way to signals, timers and output every few steps: devices compute in this thread, and promises alone do
+ * not let the process hear that it was interrupted.
+ */
+export function yielding(device: Device): Device {
+  let last = performance.now()
+  const giveWay = async (): Promise<void> => {
+    if (performance.now() - last < longest) return
+    await new Promise<void>((resolve) => setImmediate(resolve))
+    last = performance.now()
+  }
+  const around = (runner: Runner): Runner => ({
+    ...runner,
+    async step(batch) {
+      const result = await runner.step(batch)
+      await giveWay()
+      return result
+    },
+  })
+  return {
+    ...device,
+    async load(program) {
+      const runner = around(await device.load(program))
+      await giveWay()
+      return runner
+    },
+  }
+}
