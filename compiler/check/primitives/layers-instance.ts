@@ -9,7 +9,9 @@ import { arg, argSpan, converted, kindOf } from "./tensor-values.ts"
 const instance: Primitive = (args, site, ctx) => {
   const spec = arg(args, "of")
   if (spec.kind === "unknown") return unknown("any", site.span)
-  if (spec.kind !== "spec") return ctx.report(diagnostic("SLM2106", argSpan(site, "of"), `${kindOf(spec)} is not a layer or model`, { help: "give it a specification: `Linear(2, 1)`" }))
+  if (spec.kind !== "spec") return ctx.report(diagnostic("SLM2106", argSpan(site, "of"), `${kindOf(spec)} is not a layer or model`, {
+    help: "give it a specification: `Linear(2, 1)`",
+  }))
   const made = ctx.instantiate(spec, "example", site.span)
   return made.kind === "error" ? made : withWeights(made, arg(args, "weights"), "", site, ctx)
 }

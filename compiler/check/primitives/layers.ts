@@ -88,7 +88,9 @@ const within: Primitive = (args, site, ctx) => {
   const window = arg(args, "window")
   if (window.kind === "none") return { ...open, origin: site.span }
   const n = numberOf(window, ctx)
-  if (n !== null && n < 1) return ctx.report(diagnostic("SLM2107", argSpan(site, "window"), `a window of ${n} tokens sees nothing`, { help: "at least 1; `none` sees everything" }))
+  if (n !== null && n < 1) return ctx.report(diagnostic("SLM2107", argSpan(site, "window"), `a window of ${n} tokens sees nothing`, {
+    help: "at least 1; `none` sees everything",
+  }))
   return { ...open, window, origin: site.span }
 }
 
@@ -98,7 +100,9 @@ const sameSegment: Primitive = (args, site, ctx) => {
   if (at.kind === "error" || segments?.kind === "error") return { kind: "error", origin: site.span }
   if (at.kind === "unknown" || segments?.kind === "unknown") return { kind: "unknown", type: "Mask", origin: site.span }
   if (segments?.kind !== "tensor" || segments.dtype !== "i32" || segments.shape.length !== 2) {
-    return ctx.report(diagnostic("SLM2106", argSpan(site, "at"), "`same_segment` needs a record with `segments: int[B, T]`", { help: "give it the `at` of the batch" }))
+    return ctx.report(diagnostic("SLM2106", argSpan(site, "at"), "`same_segment` needs a record with `segments: int[B, T]`", {
+      help: "give it the `at` of the batch",
+    }))
   }
   return { ...open, segments: { query: segments, key: segments }, origin: site.span }
 }
@@ -144,7 +148,9 @@ function attendMistake(q: TensorValue, k: TensorValue, v: TensorValue, bias: Ten
   if (sizes) return sizes
   const [heads, shared] = [ctx.known(at(q, 1).size), ctx.known(at(k, 1).size)]
   if (heads !== null && shared !== null && heads % shared !== 0) {
-    return ctx.report(diagnostic("SLM2107", argSpan(site, "key"), `${heads} heads cannot share ${shared} key/value heads`, { help: "the number of key/value heads divides the number of heads" }))
+    return ctx.report(diagnostic("SLM2107", argSpan(site, "key"), `${heads} heads cannot share ${shared} key/value heads`, {
+      help: "the number of key/value heads divides the number of heads",
+    }))
   }
   return bias && bias.shape.length > 4 ? reportRank(bias.shape, "at most four: [batch, heads, time, keys]", "bias", site, ctx) : null
 }
@@ -164,7 +170,9 @@ function segmentMistake(mask: MaskValue, q: TensorValue, k: TensorValue, site: C
 const dropout: Primitive = (args, site, ctx) => {
   const x = floats(args, "x", ctx)
   const rate = numberOf(arg(args, "rate"), ctx)
-  if (rate !== null && !(rate >= 0 && rate < 1)) return ctx.report(diagnostic("SLM2107", argSpan(site, "rate"), `a rate of ${rate}: dropout drops a share of at least 0 and below 1`))
+  if (rate !== null && !(rate >= 0 && rate < 1)) {
+    return ctx.report(diagnostic("SLM2107", argSpan(site, "rate"), `a rate of ${rate}: dropout drops a share of at least 0 and below 1`))
+  }
   if (!ctx.lowering?.training || rate === 0) return x
   const node = lowered(ctx, (b) => dropped(b, nodeOf(x, ctx), lowNumber(arg(args, "rate"), ctx), ctx))
   return tensor("f32", x.shape, node, site.span)

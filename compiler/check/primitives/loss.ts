@@ -89,7 +89,9 @@ const tokenLoss: Primitive = (args, site, ctx) => {
   const [logits, labels] = [arg(args, "logits"), arg(args, "labels")]
   if (logits.kind !== "tensor" || labels.kind !== "tensor") throw new Error("token_loss: not tensors")
   if (logits.shape.length === 0) return reportRank(logits.shape, "one per class at least, [.., classes]", "logits", site, ctx)
-  if (labels.dtype !== "i32") return ctx.report(diagnostic("SLM2106", argSpan(site, "labels"), "labels are integers: the number of the right class at each position"))
+  if (labels.dtype !== "i32") {
+    return ctx.report(diagnostic("SLM2106", argSpan(site, "labels"), "labels are integers: the number of the right class at each position"))
+  }
   const lead = logits.shape.slice(0, -1)
   if (lead.length !== labels.shape.length) return reportRank(labels.shape, `${lead.length}: one label for each position of the logits`, "labels", site, ctx)
   for (const [i, d] of lead.entries()) {
@@ -97,7 +99,9 @@ const tokenLoss: Primitive = (args, site, ctx) => {
     if (mistake) return mistake
   }
   const classes = logits.shape.at(-1) as Dim
-  if (labels.vocab && vocabulariesDiffer(labels.vocab.size, classes.size)) return reportVocabularies(classes, labels.vocab, "the model predicts tokens of one vocabulary and the labels are of another", site, ctx)
+  if (labels.vocab && vocabulariesDiffer(labels.vocab.size, classes.size)) {
+    return reportVocabularies(classes, labels.vocab, "the model predicts tokens of one vocabulary and the labels are of another", site, ctx)
+  }
   if (labels.vocab && ctx.compare(labels.vocab.size, classes.size) === "different") {
     const mistake = requireSize(classes, labels.vocab, "logits", "the logits have another number of classes than the labels", site, ctx)
     if (mistake) return mistake

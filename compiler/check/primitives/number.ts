@@ -159,7 +159,9 @@ export function selectTensor(condition: Value, yes: Value, no: Value, site: Call
     return ctx.report(diagnostic("SLM2106", site.span, `a condition is a truth value, not ${kindOf(condition)}`, { help: "compare: `x > 0`" }))
   }
   if (!isOperand(a) || !isOperand(b)) {
-    return ctx.report(diagnostic("SLM2106", site.span, `a condition that is a tensor cannot choose between ${kindOf(yes)} and ${kindOf(no)}`, { notes: ["both are computed, and each element of the result is taken from one of them"] }))
+    return ctx.report(diagnostic("SLM2106", site.span, `a condition that is a tensor cannot choose between ${kindOf(yes)} and ${kindOf(no)}`, {
+      notes: ["both are computed, and each element of the result is taken from one of them"],
+    }))
   }
   return chosen(condition, a, b, site, ctx)
 }

@@ -70,7 +70,9 @@ function broadcastTwo(a: Shape, b: Shape, what: string, site: CallSite, ctx: Con
   for (let i = 0; i < rank; i++) {
     const x = a[i - rank + a.length]
     const y = b[i - rank + b.length]
-    if (x !== undefined && y !== undefined && i === rank - 1 && vocabulariesDiffer(x.size, y.size)) return reportVocabularies(x, y, `${what} compares the two token by token`, site, ctx)
+    if (x !== undefined && y !== undefined && i === rank - 1 && vocabulariesDiffer(x.size, y.size)) {
+      return reportVocabularies(x, y, `${what} compares the two token by token`, site, ctx)
+    }
     const size = x === undefined ? y : y === undefined ? x : meet(x, y, ctx)
     if (size === null || size === undefined) {
       const pair = [x, y].filter((d): d is Dim => d !== undefined)
@@ -87,7 +89,10 @@ function broadcastTwo(a: Shape, b: Shape, what: string, site: CallSite, ctx: Con
 
 /** SLM2104: two sizes that are vocabularies of different tokenizers. */
 export function reportVocabularies(a: Dim, b: Dim, note: string, site: CallSite, ctx: Context): ErrorValue {
-  const describe = (d: Dim): string => `vocab ${showSize(d.size, ctx)}${symbolsOf(d.size).filter((s) => s.vocabulary).map((s) => ` (from \`${s.name.replace(/\.size$/, "")}\`)`).join("")}`
+  const describe = (d: Dim): string => {
+    const names = symbolsOf(d.size).filter((s) => s.vocabulary).map((s) => s.name.replace(/\.size$/, ""))
+    return `vocab ${showSize(d.size, ctx)}${names.map((name) => ` (from \`${name}\`)`).join("")}`
+  }
   const labels = [a, b].flatMap((d): Label[] => {
     const from = d.origin ?? symbolsOf(d.size).find((s) => s.vocabulary)?.origin ?? null
     return from === null ? [] : [{ span: from, message: describe(d) }]
@@ -117,7 +122,8 @@ export function axisIndex(axis: number, rank: number, name: string, site: CallSi
 
 /** Reports a tensor with the wrong number of axes. */
 export function reportRank(shape: Shape, wanted: string, name: string, site: CallSite, ctx: Context): ErrorValue {
-  return ctx.report(diagnostic("SLM2105", argSpan(site, name), `\`${name}\` has ${shape.length === 1 ? "one axis" : `${shape.length} axes`}, ${showShape(shape, ctx)}, instead of ${wanted}`, {
+  const found = `${shape.length === 1 ? "one axis" : `${shape.length} axes`}, ${showShape(shape, ctx)}`
+  return ctx.report(diagnostic("SLM2105", argSpan(site, name), `\`${name}\` has ${found}, instead of ${wanted}`, {
     labels: originLabels(shape, ctx, site),
   }))
 }

@@ -51,7 +51,9 @@ function groupsOf(tokens: readonly Token[], end: number): Group[] | PatternMista
 }
 
 function tokenMistake(t: Token, inside: boolean): PatternMistake | null {
-  if (/^\d+$/.test(t.text) && t.text !== "1") return { message: `a size cannot stand in the pattern`, start: t.start, end: t.end, help: "name the axis and give its size as an argument: `h: 4`" }
+  if (/^\d+$/.test(t.text) && t.text !== "1") {
+    return { message: "a size cannot stand in the pattern", start: t.start, end: t.end, help: "name the axis and give its size as an argument: `h: 4`" }
+  }
   if (t.text === ellipsis && inside) return { message: "`...` stands for whole axes and cannot be a factor", start: t.start, end: t.end }
   if (t.text === "->") return { message: "a second `->`", start: t.start, end: t.end }
   if (!/^(\w+|\.\.\.)$/.test(t.text)) return { message: `\`${t.text}\` means nothing in a pattern`, start: t.start, end: t.end }
@@ -71,7 +73,8 @@ function namesMistake(pattern: Pattern): PatternMistake | null {
   for (const [from, to, side] of [[sides[0], sides[1], "right"], [sides[1], sides[0], "left"]] as const) {
     const names = new Set(to.map((f) => f.name))
     const lost = from.find((f) => !names.has(f.name))
-    if (lost) return { message: `\`${lost.name}\` is missing on the ${side}`, start: lost.start, end: lost.end, help: "rearrange neither sums nor repeats: use `sum` or `mean` to drop an axis" }
+    const help = "rearrange neither sums nor repeats: use `sum` or `mean` to drop an axis"
+    if (lost) return { message: `\`${lost.name}\` is missing on the ${side}`, start: lost.start, end: lost.end, help }
   }
   return null
 }

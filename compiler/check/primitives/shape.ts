@@ -33,7 +33,9 @@ const rearrange: Primitive = (args, site, ctx) => {
   const pattern = withRank(parsed, x.shape.length)
   if (pattern === null) {
     const found = x.shape.length === 1 ? "one axis" : `${x.shape.length} axes`
-    return ctx.report(diagnostic("SLM2105", argSpan(site, "pattern"), `the pattern names ${parsed.left.length} axes and the tensor has ${found}, ${showShape(x.shape, ctx)}`, { labels: originLabels(x.shape, ctx, site) }))
+    return ctx.report(diagnostic("SLM2105", argSpan(site, "pattern"), `the pattern names ${parsed.left.length} axes and the tensor has ${found}, ${showShape(x.shape, ctx)}`, {
+      labels: originLabels(x.shape, ctx, site),
+    }))
   }
   const sizes = factorSizes(pattern, x, args, site, ctx, place)
   return "kind" in sizes ? sizes : rearranged(x, pattern, sizes, site, ctx)
@@ -58,7 +60,9 @@ function factorSizes(pattern: Pattern, x: TensorValue, args: Args, site: CallSit
   const given = rest.kind === "record" ? rest.fields : new Map<string, Value>()
   const names = new Set(factorsOf(pattern.left).map((f) => f.name))
   for (const name of given.keys()) {
-    if (!names.has(name)) return ctx.report(diagnostic("SLM2109", site.args.get(name) ?? site.span, `\`${name}\` is not an axis of the pattern`, { labels: [{ span: argSpan(site, "pattern"), message: "the pattern" }] }))
+    if (!names.has(name)) return ctx.report(diagnostic("SLM2109", site.args.get(name) ?? site.span, `\`${name}\` is not an axis of the pattern`, {
+      labels: [{ span: argSpan(site, "pattern"), message: "the pattern" }],
+    }))
   }
   const sizes = new Map<string, Dim>()
   for (const [i, group] of pattern.left.entries()) {
@@ -69,22 +73,27 @@ function factorSizes(pattern: Pattern, x: TensorValue, args: Args, site: CallSit
 }
 
 function groupSizes(
-  group: Group, axis: Dim, given: ReadonlyMap<string, Value>, sizes: Map<string, Dim>, x: TensorValue, site: CallSite, ctx: Context, place: (f: Factor | Group) => Span,
+  group: Group, axis: Dim, given: ReadonlyMap<string, Value>, sizes: Map<string, Dim>, x: TensorValue, site: CallSite, ctx: Context,
+  place: (f: Factor | Group) => Span,
 ): ErrorValue | null {
   const open: Factor[] = []
   let product = constant(1)
   for (const factor of group.factors) {
     const value = given.get(factor.name)
     if (value === undefined) open.push(factor)
-    else if (value.kind !== "int") return ctx.report(diagnostic("SLM2109", site.args.get(factor.name) ?? site.span, `the size of \`${factor.name}\` is an integer, not ${kindOf(value)}`))
-    else {
+    else if (value.kind !== "int") {
+      return ctx.report(diagnostic("SLM2109", site.args.get(factor.name) ?? site.span, `the size of \`${factor.name}\` is an integer, not ${kindOf(value)}`))
+    } else {
       sizes.set(factor.name, dim(value.poly, value.origin))
       product = mul(product, value.poly)
     }
   }
   const [only, second] = open
   if (second !== undefined) {
-    return ctx.report(diagnostic("SLM2109", place(group), `the axis of size ${showSize(axis.size, ctx)} cannot be split into ${open.map((f) => `\`${f.name}\``).join(" and ")}`, { help: `give all sizes but one: \`${second.name}: …\`` }))
+    const names = open.map((f) => `\`${f.name}\``).join(" and ")
+    return ctx.report(diagnostic("SLM2109", place(group), `the axis of size ${showSize(axis.size, ctx)} cannot be split into ${names}`, {
+      help: `give all sizes but one: \`${second.name}: …\``,
+    }))
   }
   const mistake = only === undefined ? unequal(product, axis, group, x, site, ctx, place) : uneven(product, axis, group, x, site, ctx, place)
   if (mistake) return mistake
@@ -94,14 +103,18 @@ function groupSizes(
 
 function unequal(product: Poly, axis: Dim, group: Group, x: TensorValue, site: CallSite, ctx: Context, place: (f: Group) => Span): ErrorValue | null {
   if (ctx.compare(product, axis.size) !== "different") return null
-  return ctx.report(diagnostic("SLM2102", place(group), `this axis of ${showShape(x.shape, ctx)} has size ${showSize(axis.size, ctx)}, not ${showSize(product, ctx)}`, { labels: originLabels([axis], ctx, site) }))
+  return ctx.report(diagnostic("SLM2102", place(group), `this axis of ${showShape(x.shape, ctx)} has size ${showSize(axis.size, ctx)}, not ${showSize(product, ctx)}`, {
+    labels: originLabels([axis], ctx, site),
+  }))
 }
 
 function uneven(product: Poly, axis: Dim, group: Group, x: TensorValue, site: CallSite, ctx: Context, place: (f: Group) => Span): ErrorValue | null {
   const [n, k] = [ctx.known(axis.size), ctx.known(product)]
   if (k !== null && k < 1) return ctx.report(diagnostic("SLM2107", place(group), `a factor of ${k}`))
   if (n === null || k === null || n % k === 0) return null
-  return ctx.report(diagnostic("SLM2102", place(group), `an axis of size ${n} cannot be split into ${k} equal parts`, { labels: originLabels([axis], ctx, site), notes: [`the tensor is ${showShape(x.shape, ctx)}`] }))
+  return ctx.report(diagnostic("SLM2102", place(group), `an axis of size ${n} cannot be split into ${k} equal parts`, {
+    labels: originLabels([axis], ctx, site), notes: [`the tensor is ${showShape(x.shape, ctx)}`],
+  }))
 }
 
 function rearranged(x: TensorValue, pattern: Pattern, sizes: Sizes, site: CallSite, ctx: Context): TensorValue {
@@ -163,11 +176,14 @@ const slice: Primitive = (args, site, ctx) => {
   const to = placeIn(whole, arg(args, "to"), whole.size, ctx)
   const [n, start, stop] = [whole.size, from, to].map((p) => ctx.known(p))
   if (n != null && start != null && stop != null && !(start >= 0 && start < stop && stop <= n)) {
-    return ctx.report(diagnostic("SLM2107", site.span, `elements ${start} up to ${stop} of an axis of size ${n}`, { labels: originLabels([whole], ctx, site), notes: ["`from` is included, `to` is not; at least one element must remain"] }))
+    return ctx.report(diagnostic("SLM2107", site.span, `elements ${start} up to ${stop} of an axis of size ${n}`, {
+      labels: originLabels([whole], ctx, site), notes: ["`from` is included, `to` is not; at least one element must remain"],
+    }))
   }
   const full = equals(from, constant(0)) && equals(to, whole.size)
   const shape = x.shape.map((d, i) => (i === axis && !full ? dim(sub(to, from), site.span) : d))
-  return tensor(x.dtype, shape, lowered(ctx, (b) => ops.sliceAxis(b, nodeOf(x, ctx), axis, sizeOf({ size: from }, ctx), sizeOf({ size: to }, ctx))), site.span, x.vocab)
+  const node = lowered(ctx, (b) => ops.sliceAxis(b, nodeOf(x, ctx), axis, sizeOf({ size: from }, ctx), sizeOf({ size: to }, ctx)))
+  return tensor(x.dtype, shape, node, site.span, x.vocab)
 }
 
 function placeIn(whole: Dim, place: Value, missing: Poly, ctx: Context): Poly {

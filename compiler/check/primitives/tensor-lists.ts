@@ -9,7 +9,9 @@ function itemsOf(value: Value, site: CallSite, ctx: Context): readonly Value[] |
   if (value.kind === "list") return value.items
   if (value.kind === "record") return [...value.fields.values()]
   if (value.kind === "unknown") return null
-  return ctx.report(diagnostic("SLM2106", argSpan(site, "over"), `${kindOf(value)} is not a list`, { notes: ["repetition is over lists whose length is known before the run"] }))
+  return ctx.report(diagnostic("SLM2106", argSpan(site, "over"), `${kindOf(value)} is not a list`, {
+    notes: ["repetition is over lists whose length is known before the run"],
+  }))
 }
 
 function isItems(x: readonly Value[] | ErrorValue): x is readonly Value[] {

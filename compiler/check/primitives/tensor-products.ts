@@ -29,10 +29,12 @@ function innerMistake(x: TensorValue, y: TensorValue, site: CallSite, ctx: Conte
   const other = (y.shape.length > 1 ? y.shape.at(-2) : y.shape.at(-1)) as Dim
   if (vocabulariesDiffer(k.size, other.size)) return reportVocabularies(k, other, "the product sums over both", site, ctx)
   if (ctx.compare(k.size, other.size) !== "different") return null
-  return ctx.report(diagnostic("SLM2102", site.span, `a product of ${showShape(x.shape, ctx)} and ${showShape(y.shape, ctx)}: the inner sizes ${showSize(k.size, ctx)} and ${showSize(other.size, ctx)} differ`, {
+  const turned = y.shape.length === 2 && ctx.compare(k.size, (y.shape[1] as Dim).size) === "equal"
+  const shapes = `a product of ${showShape(x.shape, ctx)} and ${showShape(y.shape, ctx)}`
+  return ctx.report(diagnostic("SLM2102", site.span, `${shapes}: the inner sizes ${showSize(k.size, ctx)} and ${showSize(other.size, ctx)} differ`, {
     labels: originLabels([k, other], ctx, site),
     notes: ["[.., m, k] @ [.., k, n] sums over k"],
-    ...(y.shape.length === 2 && ctx.compare(k.size, (y.shape[1] as Dim).size) === "equal" ? { help: "the right side is stored the other way round: `transpose` it" } : {}),
+    ...(turned ? { help: "the right side is stored the other way round: `transpose` it" } : {}),
   }))
 }
 
@@ -59,7 +61,8 @@ const gather: Primitive = (args, site, ctx) => {
   if (table.kind !== "tensor" || ids.kind !== "tensor") throw new Error("gather: not tensors")
   const [rows, ...rest] = table.shape
   if (rows === undefined) return reportRank(table.shape, "at least one", "table", site, ctx)
-  const wrong = idsMistake(ids, site, ctx) ?? (ids.vocab && requireSize(rows, ids.vocab, "table", "the table has not one row for each entry of the vocabulary", site, ctx))
+  const wrong = idsMistake(ids, site, ctx)
+    ?? (ids.vocab && requireSize(rows, ids.vocab, "table", "the table has not one row for each entry of the vocabulary", site, ctx))
   if (wrong) return wrong
   return tensor(table.dtype, [...ids.shape, ...rest], lowered(ctx, (b) => ops.gather(b, nodeOf(table, ctx), nodeOf(ids, ctx))), site.span)
 }
@@ -68,7 +71,9 @@ const gather: Primitive = (args, site, ctx) => {
 const takeAlong: Primitive = (args, site, ctx) => {
   const [x, ids] = [arg(args, "x"), arg(args, "ids")]
   if (x.kind !== "tensor" || ids.kind !== "tensor") throw new Error("take_along: not tensors")
-  if (x.shape.length === 0 || ids.shape.length !== x.shape.length) return reportRank(ids.shape, `as many as \`x\`, ${showShape(x.shape, ctx)}`, "ids", site, ctx)
+  if (x.shape.length === 0 || ids.shape.length !== x.shape.length) {
+    return reportRank(ids.shape, `as many as \`x\`, ${showShape(x.shape, ctx)}`, "ids", site, ctx)
+  }
   const wrong = idsMistake(ids, site, ctx)
   if (wrong) return wrong
   for (const [i, d] of x.shape.slice(0, -1).entries()) {
@@ -79,7 +84,9 @@ const takeAlong: Primitive = (args, site, ctx) => {
 }
 
 function idsMistake(ids: TensorValue, site: CallSite, ctx: Context): Value | null {
-  return ids.dtype === "i32" ? null : ctx.report(diagnostic("SLM2106", argSpan(site, "ids"), "`ids` are integers, not floats", { help: "`to_int` cuts off the fraction" }))
+  return ids.dtype === "i32" ? null : ctx.report(diagnostic("SLM2106", argSpan(site, "ids"), "`ids` are integers, not floats", {
+    help: "`to_int` cuts off the fraction",
+  }))
 }
 
 export const productPrimitives: PrimitiveTable = { matmul, gather, take_along: takeAlong }

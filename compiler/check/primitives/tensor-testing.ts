@@ -15,7 +15,9 @@ export const site: CallSite = { span: nowhere, callee: nowhere, args: new Map() 
 export interface TestContext extends Context { readonly reported: Diagnostic[] }
 
 /** `lower`: with a builder behind it; `training`: in training mode, over the global samples `rows`. */
-export function testContext(options: { readonly lower?: boolean; readonly training?: boolean; readonly rows?: number; readonly apply?: Context["apply"] } = {}): TestContext {
+export function testContext(
+  options: { readonly lower?: boolean; readonly training?: boolean; readonly rows?: number; readonly apply?: Context["apply"] } = {},
+): TestContext {
   const b = createBuilder()
   const scalar = (name: string) => b.input(name, "batch", "i32", [])
   const lowering = options.lower === true

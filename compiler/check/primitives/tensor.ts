@@ -89,8 +89,11 @@ const topK: Primitive = (args, site, ctx) => {
   if (last === undefined) return reportRank(x.shape, "at least one", "x", site, ctx)
   if (k.kind !== "int") throw new Error("top_k: k is not an int")
   const [m, n] = [ctx.known(k.poly), ctx.known(last.size)]
-  if (m !== null && (m < 1 || (n !== null && m > n))) return ctx.report(diagnostic("SLM2107", argSpan(site, "k"), `the ${m} largest of ${n ?? "some"} elements`))
-  return tensor("i32", [...x.shape.slice(0, -1), dim(k.poly, k.origin)], lowered(ctx, (b) => b.make("top_k", { k: lowNumber(k, ctx) }, [nodeOf(x, ctx)])), site.span)
+  if (m !== null && (m < 1 || (n !== null && m > n))) {
+    return ctx.report(diagnostic("SLM2107", argSpan(site, "k"), `the ${m} largest of ${n ?? "some"} elements`))
+  }
+  const node = lowered(ctx, (b) => b.make("top_k", { k: lowNumber(k, ctx) }, [nodeOf(x, ctx)]))
+  return tensor("i32", [...x.shape.slice(0, -1), dim(k.poly, k.origin)], node, site.span)
 }
 
 function lastAxis(make: (b: Builder, x: Node) => Node): Primitive {
@@ -107,7 +110,9 @@ const range: Primitive = (args, site, ctx) => {
   const count = arg(args, "count")
   if (count.kind !== "int") throw new Error("range: count is not an int")
   const n = ctx.known(count.poly)
-  if (n !== null && n < 1) return ctx.report(diagnostic("SLM2107", argSpan(site, "count"), `a range of ${n} numbers`, { notes: ["every axis has at least one element"] }))
+  if (n !== null && n < 1) return ctx.report(diagnostic("SLM2107", argSpan(site, "count"), `a range of ${n} numbers`, {
+    notes: ["every axis has at least one element"],
+  }))
   return tensor("i32", [dim(count.poly, count.origin)], lowered(ctx, (b) => ops.iota(b, [lowNumber(count, ctx)])), site.span, dim(count.poly, count.origin))
 }
 
@@ -138,9 +143,15 @@ export function toTensor(value: Value, site: CallSite, ctx: Context): TensorValu
 
 function stack(parts: readonly TensorValue[], site: CallSite, ctx: Context): TensorValue | ErrorValue {
   const first = parts[0]
-  if (first === undefined) return ctx.report(diagnostic("SLM2108", argSpan(site, "values"), "a list without numbers cannot be a tensor", { notes: ["every axis has at least one element"] }))
-  const uneven = parts.find((p) => p.shape.length !== first.shape.length || p.shape.some((d, i) => ctx.compare(d.size, (first.shape[i] as Dim).size) === "different"))
-  if (uneven) return ctx.report(diagnostic("SLM2108", argSpan(site, "values"), "the lists differ in length", { notes: ["each list inside of a list has the same number of items"] }))
+  if (first === undefined) return ctx.report(diagnostic("SLM2108", argSpan(site, "values"), "a list without numbers cannot be a tensor", {
+    notes: ["every axis has at least one element"],
+  }))
+  const fits = (p: TensorValue): boolean =>
+    p.shape.length === first.shape.length && p.shape.every((d, i) => ctx.compare(d.size, (first.shape[i] as Dim).size) !== "different")
+  const uneven = parts.find((p) => !fits(p))
+  if (uneven) return ctx.report(diagnostic("SLM2108", argSpan(site, "values"), "the lists differ in length", {
+    notes: ["each list inside of a list has the same number of items"],
+  }))
   const dtype = parts.some((p) => p.dtype === "f32") ? "f32" : parts.some((p) => p.dtype === "i32") ? "i32" : "bool"
   const same = parts.map((p) => converted(p, dtype, ctx))
   return tensor(dtype, [dim(parts.length, site.span), ...first.shape], lowered(ctx, (b) => stackNodes(b, same.map((p) => nodeOf(p, ctx)), dtype)), site.span)
