@@ -109,6 +109,16 @@ voices = generate pair.small { prompts: ["the"], tokens: 2 }
   assert.equal(fs.readdirSync(path.join(ran.out, "artifacts", "pair")).sort(), ["weights.large.safetensors", "weights.small.safetensors"])
 }))
 
+test("two micro-batches of four are a batch of eight", () => withFolder(async (place) => {
+  place.write("book.txt", sentences(30))
+  const whole = await place.run(recipeOf(trained(5)), { out: path.join(place.folder, "whole") })
+  const parts = await place.run(recipeOf(trained(5, ", accumulate: 2").replace("batch: 8", "batch: 4")), { out: path.join(place.folder, "parts") })
+  assert.equal(problemsOf(parts), [])
+  assert.ok(Math.abs((factsOf(whole, "result")["loss"] ?? 0) - (factsOf(parts, "result")["loss"] ?? 9)) < 1e-4)
+  const [a, b] = [tensor(whole, "result", "embed.weight"), tensor(parts, "result", "embed.weight")]
+  assert.ok(a.every((x, i) => Math.abs(x - (b[i] ?? NaN)) < 1e-3))
+}))
+
 test("training goes on from weights, and leaves alone what is frozen", () => withFolder(async (place) => {
   place.write("book.txt", sentences(20))
   const ran = await place.run(recipeOf(`${trained(2)}
@@ -186,6 +196,23 @@ result = train Tiny { data: easy(tokens.train), ${common}, steps: 5 }
 `))
   assert.equal(problemsOf(ran), [])
   assert.equal(ran.stages.filter(({ stage }) => ["rarity", "curriculum"].includes(stage.kind)).length, 2)
+}))
+
+test("a trained model says which rows are hard", () => withFolder(async (place) => {
+  place.write("book.txt", sentences(40))
+  const ran = await place.run(recipeOf(`${trained(3)}
+curriculum easy(data: Tokens) {
+  difficulty: loss_of(result, data)
+  stage all { mix: easiest(data, 50%) }
+}
+taught = train Tiny { data: easy(tokens.train), ${common}, steps: 2 }
+`))
+  assert.equal(problemsOf(ran), [])
+  const folder = ran.stages.find(({ stage }) => stage.kind === "loss_of")?.folder ?? ""
+  const bytes = fs.readFileSync(path.join(ran.out, folder, "difficulty.f64"))
+  const values = [...new Float64Array(bytes.buffer.slice(bytes.byteOffset, bytes.byteOffset + bytes.length))]
+  assert.is(values.length, factsOf(ran, "tokens")["train.rows"])
+  assert.ok(values.every((x) => x > 2 && x < 7) && new Set(values).size > 10)
 }))
 
 test("a classifier is trained and measured by its accuracy", () => withFolder(async (place) => {

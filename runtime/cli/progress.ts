@@ -74,7 +74,7 @@ function showOther(terminal: Terminal, event: Event): void {
     case "exported":
       terminal.line(`${terminal.style("green", "→")} ${event.file}  ${terminal.style("dim", `${count(event.bytes)}B`)}`)
       return
-    case "metric": case "progress": case "stage-finished": case "diagnostic": case "run-finished":
+    case "progress": case "stage-finished": case "diagnostic": case "run-finished":
       return
   }
 }

@@ -1,7 +1,7 @@
 /** Writes text token by token: a prefill of all prompts at once, then one token per call over the key/value caches. */
 import type { NodeOf, Program } from "../../compiler/graph/node.ts"
-import { size } from "../../compiler/graph/node.ts"
 import type { Device, HostTensor, Runner } from "../device.ts"
+import { ids, taken, writeStates, zeros } from "./feeds.ts"
 import type { Sampling } from "./sample.ts"
 import { nextToken } from "./sample.ts"
 
@@ -136,33 +136,4 @@ function logitsOf(outputs: Readonly<Record<string, HostTensor>>): HostTensor {
   const logits = outputs["logits"]
   if (logits === undefined) throw new Error("generate: the program yields no logits")
   return logits
-}
-
-export function ids(shape: readonly number[], values: readonly number[]): HostTensor {
-  return { shape, dtype: "i32", data: Int32Array.from(values) }
-}
-
-export function zeros(dtype: HostTensor["dtype"], shape: readonly number[]): HostTensor {
-  const n = size(shape)
-  return { shape, dtype, data: dtype === "f32" ? new Float32Array(n) : dtype === "i32" ? new Int32Array(n) : new Uint8Array(n) }
-}
-
-/** What a program takes of a batch: a model that has no use for segments has no such input. */
-export function taken(program: Program, batch: Readonly<Record<string, HostTensor>>): Record<string, HostTensor> {
-  const result: Record<string, HostTensor> = {}
-  for (const { args } of program.inputs) {
-    if (args.role !== "batch") continue
-    const value = batch[args.name]
-    if (value === undefined) throw new Error(`${program.name}: nothing is given for input ${args.name}`)
-    result[args.name] = value
-  }
-  return result
-}
-
-/** Writes the states that a program has and `values` knows. */
-export async function writeStates(runner: Runner, program: Program, values: ReadonlyMap<string, HostTensor>): Promise<void> {
-  for (const { args } of program.inputs) {
-    const value = args.role === "state" ? values.get(args.name) : undefined
-    if (value !== undefined) await runner.write(args.name, value)
-  }
 }

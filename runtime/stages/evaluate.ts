@@ -1,6 +1,8 @@
 /** `evaluate` and `loss_of`: sums and counts over all rows, each row once. */
 import { lowerEvaluation } from "../../compiler/graph/lower/evaluate.ts"
 import type { LoweredEvaluation } from "../../compiler/graph/lower/evaluate.ts"
+import { loadModule } from "../../compiler/check/modules.ts"
+import { force } from "../../compiler/check/scopes.ts"
 import type { Value } from "../../compiler/check/value.ts"
 import { diagnostic } from "../../grammar/diagnostic.ts"
 import { createLoader } from "../data/batches.ts"
@@ -10,12 +12,12 @@ import type { Tokenizer } from "../data/tokenizer.ts"
 import type { HostTensor } from "../device.ts"
 import type { Weights } from "../weights.ts"
 import { expectData } from "./artifact.ts"
-import { ids, taken, writeStates } from "./decode.ts"
+import { ids, scalar, taken, writeStates } from "./feeds.ts"
 import { packedInput } from "./data.ts"
 import type { Executor, StageEnv } from "./environment.ts"
-import { artifactArg, done, failed, given, numberArg, refOf, required } from "./environment.ts"
+import { artifactArg, done, failed, given, machineFor, numberArg, refOf, required } from "./environment.ts"
 import type { Stage } from "../../compiler/plan/stage.ts"
-import { combine, scalar } from "./stepper.ts"
+import { combine } from "./stepper.ts"
 import { rowShapeOf } from "./train.ts"
 import { countBytes, countParameters, statesOf, weightsInput } from "./weights-io.ts"
 
@@ -85,9 +87,10 @@ export const evaluateStage: Executor = async (stage, env) => {
 export const lossOfStage: Executor = async (stage, env) => {
   const subject = await subjectOf(stage, env)
   const batch = Math.min(16, subject.packed.rows)
-  const request = { model: required(given(stage, "model"), stage, "model"), objective: nextToken(env), loss: null, span: stage.span, byRow: true }
-  if (request.objective === null) return failed(diagnostic("SLM3306", stage.span, "`loss_of` needs the library's objectives"))
-  const lowered = lowerEvaluation(env.session, stage.name, { ...request, objective: request.objective }, rowShapeOf(subject.packed, subject.tokenizer, batch))
+  const objective = nextToken(env)
+  if (objective === null) return failed(diagnostic("SLM3306", stage.span, "`loss_of` needs `next_token` of the library, which is not there"))
+  const request = { model: required(given(stage, "model"), stage, "model"), objective, loss: null, span: stage.span, byRow: true }
+  const lowered = lowerEvaluation(env.session, stage.name, request, rowShapeOf(subject.packed, subject.tokenizer, batch))
   const values = new Float64Array(subject.packed.rows)
   const whole = await overRows(stage, lowered, subject, batch, env, (outputs, first) => {
     const [sums, counts] = [outputs["loss_by_row"], outputs["counts_by_row"]]
@@ -96,7 +99,13 @@ export const lossOfStage: Executor = async (stage, env) => {
   return whole ? done({ is: "difficulty", values }) : { is: "interrupted" }
 }
 
-/** `next_token` of the library, which is what makes a language model's loss. */
+/** `next_token` of the library, which is what makes a language model's loss; the recipe need not use it itself. */
 function nextToken(env: StageEnv): Value | null {
-  return env.session.modules.get("std.objectives")?.entries.get("next_token")?.value ?? null
+  const { session } = env
+  const machine = machineFor(env)
+  const id = "std.objectives"
+  const source = session.modules.has(id) ? null : session.environment.modules(id, session.entry)
+  const module = source === null ? session.modules.get(id) : loadModule(source, [], machine)
+  const entry = module?.entries.get("next_token")
+  return module === undefined || entry === undefined ? null : force(entry, module, machine)
 }

@@ -25,7 +25,6 @@ export type Event =
   | { readonly event: "work"; readonly stage: StageRef; readonly done: number; readonly total: number; readonly unit: string }
   /** What a model in training writes, at a share `at` of its steps; or a sample of a `generate` stage (`at` null). */
   | { readonly event: "sample"; readonly stage: StageRef; readonly at: number | null; readonly prompt: string; readonly text: string }
-  | { readonly event: "metric"; readonly stage: StageRef; readonly name: string; readonly value: number }
   | { readonly event: "warning"; readonly stage: StageRef | null; readonly message: string; readonly help: string | null }
   | { readonly event: "expect"; readonly text: string; readonly holds: boolean; readonly left: number | null; readonly right: number | null; readonly operator: string }
   | { readonly event: "exported"; readonly stage: StageRef; readonly file: string; readonly bytes: number }

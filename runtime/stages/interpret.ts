@@ -1,7 +1,7 @@
 import { prepare, runPrepared } from "../../compiler/graph/interpret.ts"
 import type { Program } from "../../compiler/graph/node.ts"
 import type { HostTensor } from "../device.ts"
-import { taken } from "./decode.ts"
+import { taken } from "./feeds.ts"
 
 /** Runs a small program without states on the host, in the arithmetic that defines the ops. */
 export function interpretProgram(program: Program, batch: Readonly<Record<string, HostTensor>>): Record<string, HostTensor> {

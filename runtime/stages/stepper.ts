@@ -1,8 +1,8 @@
 /** One optimiser step on a device, whether it takes one batch or several micro-batches; and its whole state, in and out. */
 import type { Accumulation, LoweredTraining } from "../../compiler/graph/lower/programs.ts"
 import type { Program } from "../../compiler/graph/node.ts"
-import type { Device, HostTensor, Runner } from "../device.ts"
-import { ids, taken, writeStates, zeros } from "./decode.ts"
+import type { Device, HostTensor } from "../device.ts"
+import { ids, optional, readStates, scalar, stateNames, taken, writeStates, zeros } from "./feeds.ts"
 
 export type Batch = Readonly<Record<string, HostTensor>>
 export type States = ReadonlyMap<string, HostTensor>
@@ -32,8 +32,6 @@ export async function createStepper(device: Device, lowered: LoweredTraining, se
   await stepper.write(states)
   return stepper
 }
-
-const stateNames = (program: Program): string[] => program.inputs.filter(({ args }) => args.role === "state").map(({ args }) => args.name)
 
 const counters = (seed: number, step: number): Batch => ({ seed: ids([], [seed]), step: ids([], [step]) })
 
@@ -91,12 +89,6 @@ async function accumulating(device: Device, parts: Accumulation, lowered: Lowere
   }
 }
 
-export async function readStates(runner: Runner, program: Program, names?: ReadonlySet<string>): Promise<Map<string, HostTensor>> {
-  const states = new Map<string, HostTensor>()
-  for (const name of stateNames(program)) if (names?.has(name) ?? true) states.set(name, await runner.read(name))
-  return states
-}
-
 const number = (x: number): HostTensor => ({ shape: [], dtype: "f32", data: Float32Array.of(x) })
 
 /** The value of a loss from its sums and counts; a mean of nothing is 0. */
@@ -107,14 +99,4 @@ export function combine(weights: readonly number[], sums: readonly number[], cou
     if (count !== 0) loss += (weight * (sums[i] ?? 0)) / count
   })
   return loss
-}
-
-function optional(outputs: Readonly<Record<string, HostTensor>>, name: string): number | null {
-  return outputs[name]?.data[0] ?? null
-}
-
-export function scalar(outputs: Readonly<Record<string, HostTensor>>, name: string): number {
-  const value = optional(outputs, name)
-  if (value === null) throw new Error(`the program yields no ${name}`)
-  return value
 }
