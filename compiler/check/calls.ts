@@ -54,7 +54,17 @@ export function applyValues(callee: Value, args: readonly Value[], at: Span, m: 
   return call(callee, given, { span: at, callee: at }, m)
 }
 
+/** A call takes more of the host's stack than other expressions do. */
+const depthOfCall = 2
+
 export function call(callee: Value, given: readonly Given[], site: Site, m: Machine): Value {
+  m.session.depth += depthOfCall
+  const value = callKind(callee, given, site, m)
+  m.session.depth -= depthOfCall
+  return value
+}
+
+function callKind(callee: Value, given: readonly Given[], site: Site, m: Machine): Value {
   switch (callee.kind) {
     case "closure": return callClosure(callee, given, site, m)
     case "primitive": return callPrimitive(callee, given, site, m)

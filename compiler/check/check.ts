@@ -69,8 +69,29 @@ export interface CheckedExpect {
 
 export function check(entry: Source, environment: Environment): Checked {
   const session = createSession(entry.id, environment)
+  const found = guarded(session, () => checkRecipe(entry, session))
+  const diagnostics = inOrder(session)
+  const good = !diagnostics.some((d) => d.severity === "error")
+  return { diagnostics, sources: session.sources, session, recipe: good ? found : null }
+}
+
+/**
+ * Evaluation counts how deep it is, but values can be nested by loops (`fold(0..3000, [], (xs, i) => [xs])`) deeper than the
+ * functions that walk over them can follow: that is the recipe's fault, and said so.
+ */
+function guarded<T>(session: Session, body: () => T): T | null {
+  try {
+    return body()
+  } catch (error) {
+    if (!(error instanceof RangeError && error.message.includes("call stack"))) throw error
+    createMachine(session).report(diagnostic("SLM2401", { source: session.entry, start: 0, end: 0 }, "a value of this recipe is nested too deeply to work with"))
+    return null
+  }
+}
+
+function checkRecipe(entry: Source, session: Session): Recipe {
   const m = createMachine(session)
-  const standard = environment.modules(prelude, entry.id)
+  const standard = session.environment.modules(prelude, entry.id)
   if (standard !== null) loadModule(standard, [], m)
   const module = loadModule(entry, [], m)
   reportUnknownSettings(module, m)
@@ -90,9 +111,7 @@ export function check(entry: Source, environment: Environment): Checked {
   for (const loaded of own) checkDefinitions(loaded, m)
   for (const loaded of own) reportUnused(loaded, m)
   reportUnusedData(bindings, stages, session, m)
-  const diagnostics = inOrder(session)
-  const good = !diagnostics.some((d) => d.severity === "error")
-  return { diagnostics, sources: session.sources, session, recipe: good ? { stages, bindings, params: paramsOf(module, bindings, m), expects, exports } : null }
+  return { stages, bindings, params: paramsOf(module, bindings, m), expects, exports }
 }
 
 /** Checks the definitions of one module of the library by themselves, examples excepted. */
@@ -110,7 +129,7 @@ export function checkModule(source: Source, environment: Environment): Checked {
 export function createSession(entry: string, environment: Environment): Session {
   const stages = new Map<string, Stage>()
   const session: Session = {
-    environment, entry, stages, modules: new Map(), sources: new Map(), diagnostics: [], reported: new Set(), specs: new WeakMap(),
+    environment, entry, stages, modules: new Map(), sources: new Map(), diagnostics: [], reported: new Set(), specs: new WeakMap(), sizes: new WeakMap(),
     verified: new Set(), named: new Set(), read: new Set(), stepsLeft: limits.steps, depth: 0, binding: null,
     keys: createKeys({
       lookup: (name, scope) => lookup(name, scope, createMachine(session)),

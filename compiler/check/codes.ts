@@ -62,8 +62,8 @@ const units: Readonly<Record<string, CodePage>> = {
 }
 
 const bounds: Readonly<Record<string, CodePage>> = {
-  SLM2400: entry("an evaluation that takes too long", "Evaluation is bounded, so that a stranger's recipe cannot hang the checker: lists have at most 100,000 items, and a check evaluates at most 4 million expressions.", "let many = [i * j for i in 0..1000000]", "let many = [i * i for i in 0..1000]"),
-  SLM2401: entry("an evaluation that is nested too deeply", "Calls and expressions may be inside of each other 900 deep.", null, "let a = 1 + 2\nlet b = a + 3"),
+  SLM2400: entry("an evaluation that takes too long", "Evaluation is bounded, so that a stranger's recipe cannot hang the checker: lists have at most 100,000 items, texts a million characters, and a check evaluates at most a million expressions.", "let many = [i * j for i in 0..1000000]", "let many = [i * i for i in 0..1000]"),
+  SLM2401: entry("an evaluation that is nested too deeply", "Expressions may be inside of each other 600 deep, where a call counts as three.", null, "let a = 1 + 2\nlet b = a + 3"),
 }
 
 export const checkCodes: Readonly<Record<string, CodePage>> = { ...names, ...types, ...meaning, ...units, ...bounds }

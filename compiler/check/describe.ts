@@ -68,7 +68,7 @@ export function display(value: Value, m: Machine): string | null {
     case "none": return "none"
     case "symbol": return value.name
     case "quantity": return `${value.value} ${value.unit}`
-    case "list": return `[${value.items.map((v) => display(v, m) ?? "?").join(", ")}${value.count === undefined ? "" : ", ..."}]`
+    case "list": return `[${value.items.slice(0, 100).map((v) => display(v, m) ?? "?").join(", ")}${value.count === undefined && value.items.length <= 100 ? "" : ", ..."}]`
     case "record": return `{ ${[...value.fields].map(([k, v]) => `${k}: ${display(v, m) ?? "?"}`).join(", ")} }`
     case "spec": return value.name
     case "closure": return value.name ?? "a function"

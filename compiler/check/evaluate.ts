@@ -21,6 +21,7 @@ import { evaluateField, evaluateIndex } from "./members.ts"
 import { evaluateBinary, evaluateUnary } from "./operators.ts"
 import { constant, sub } from "./poly.ts"
 import { inner, lookup, reportUnknownName } from "./scopes.ts"
+import type { Session } from "./session.ts"
 import { limits } from "./session.ts"
 import type { Scope, Value } from "./value.ts"
 import { selectTensor } from "./primitives/number.ts"
@@ -35,7 +36,22 @@ export function evaluate(expr: Expr, scope: Scope, m: Machine): Value {
   session.depth++
   const value = evaluateKind(expr, scope, m)
   session.depth--
-  return value
+  return (value.kind === "list" || value.kind === "record") && treeSize(value, session) > limits.treeSize ? tooLarge(expr, m) : value
+}
+
+/** Values in values, counted as often as they are reached: what functions that walk over a value have to do. */
+function treeSize(value: Value, session: Session): number {
+  if (value.kind !== "list" && value.kind !== "record") return 1
+  const known = session.sizes.get(value)
+  if (known !== undefined) return known
+  let size = 1
+  for (const item of value.kind === "list" ? value.items : value.fields.values()) size += treeSize(item, session)
+  session.sizes.set(value, size)
+  return size
+}
+
+function tooLarge(expr: Expr, m: Machine): Value {
+  return m.report(diagnostic("SLM2400", expr.span, "this value is too large", { notes: [`lists and records have at most ${limits.treeSize.toLocaleString("en")} values, those inside of each other included`] }))
 }
 
 function exhausted(expr: Expr, m: Machine): Value {
@@ -94,6 +110,7 @@ function stringValue(expr: StringLit, scope: Scope, m: Machine): Value {
     if (value.kind === "error") return value
     const shown = display(value, m)
     text = text === null || shown === null ? null : text + shown
+    if (text !== null && text.length > limits.textLength) return m.report(diagnostic("SLM2400", expr.span, "this text is too long", { notes: [`texts have at most ${limits.textLength.toLocaleString("en")} characters`] }))
   }
   return string(text, expr.span)
 }
@@ -175,7 +192,7 @@ function span(from: Value, to: Value, expr: Expr, m: Machine): Value {
   if (a === null || b === null) {
     return { ...list([int(a ?? from.poly, expr.span)], expr.span), count: sub(to.poly, from.poly) }
   }
-  if (b - a > limits.listLength) return m.report(diagnostic("SLM2400", expr.span, `a list of ${b - a} items is too long`, { notes: [`lists have at most ${limits.listLength} items`] }))
+  if (b - a > limits.listLength) return m.report(diagnostic("SLM2400", expr.span, `a list of ${b - a} items is too long`, { notes: [`lists have at most ${limits.listLength.toLocaleString("en")} items`] }))
   if (b < a) return m.report(diagnostic("SLM2303", expr.span, `this range would have ${b - a} items`))
   m.session.stepsLeft -= b - a
   return list(Array.from({ length: b - a }, (_, i) => int(constant(a + i), expr.span)), expr.span)

@@ -10,6 +10,7 @@ import { pendingOf, sameValue } from "./equal.ts"
 import type { Poly } from "./poly.ts"
 import { add, constant, constantOf, mul, mulAll, negate, opaqueOf, quotient, sub } from "./poly.ts"
 import { binaryTensor, unaryTensor } from "./primitives/number.ts"
+import { limits } from "./session.ts"
 import type { CallSite, IntValue, MixValue, Scope, Value } from "./value.ts"
 
 type Arithmetic = "+" | "-" | "*" | "/" | "%" | "^"
@@ -112,7 +113,12 @@ function arithmeticOf(op: Arithmetic, left: Value, right: Value, site: OperatorS
   if (isNumber(left) && isNumber(right)) return left.kind === "int" && right.kind === "int" ? integers(op, left, right, site, m) : arithmetic(op, left, right, site.span, m)
   if (left.kind === "quantity" || right.kind === "quantity") return quantities(op, left, right, site, m)
   if (isMixable(left) || isMixable(right)) return mixes(op, left, right, site, m)
-  if (op === "+" && left.kind === "list" && right.kind === "list" && left.count === undefined && right.count === undefined) return list([...left.items, ...right.items], site.span)
+  if (op === "+" && left.kind === "list" && right.kind === "list" && left.count === undefined && right.count === undefined) {
+    const length = left.items.length + right.items.length
+    m.session.stepsLeft -= length
+    if (length > limits.listLength) return m.report(diagnostic("SLM2400", site.span, `a list of ${length} items is too long`, { notes: [`lists have at most ${limits.listLength.toLocaleString("en")} items`] }))
+    return list([...left.items, ...right.items], site.span)
+  }
   return mismatch(op, left, right, site, m)
 }
 

@@ -4,6 +4,7 @@
  * two) becomes an atom of its own; `b * (a / b)` is rewritten to `a`.
  */
 import type { Span } from "../../grammar/diagnostic.ts"
+import { sha256 } from "../plan/sha256.ts"
 
 export type Atom = SymbolAtom | OpaqueAtom
 
@@ -25,6 +26,7 @@ export interface OpaqueAtom {
   readonly id: string
   readonly op: OpaqueOp
   readonly args: readonly [Poly, Poly]
+  readonly weight: number
 }
 export type OpaqueOp = "quotient" | "floor" | "remainder" | "power" | "max" | "min"
 
@@ -68,7 +70,26 @@ function ofTerms(terms: readonly Term[]): Poly {
 // ---- arithmetic
 
 export function add(a: Poly, b: Poly): Poly {
-  return ofTerms([...a.terms.values(), ...b.terms.values()])
+  if (a.terms.size === 0) return b
+  if (b.terms.size === 0) return a
+  return bounded(ofTerms([...a.terms.values(), ...b.terms.values()]))
+}
+
+/** What a polynomial may weigh: every term and every symbol in it, those inside of quotients and the like too. */
+const heaviest = 120
+
+function weight(p: Poly): number {
+  let sum = 0
+  for (const t of p.terms.values()) {
+    sum += 1
+    for (const f of t.factors) sum += f.atom.kind === "symbol" ? 1 : f.atom.weight
+  }
+  return sum
+}
+
+/** Loops can make polynomials of any size; one that is too large to work with becomes a symbol that no fact fills in. */
+function bounded(p: Poly): Poly {
+  return weight(p) <= heaviest ? p : symbol(`large ${sha256(keyOf(p))}`, "a large expression")
 }
 
 export function negate(a: Poly): Poly {
@@ -82,7 +103,7 @@ export function sub(a: Poly, b: Poly): Poly {
 export function mul(a: Poly, b: Poly): Poly {
   const [x, y] = [constantOf(a), constantOf(b)]
   if (x !== null && y !== null) return constant(x * y)
-  return cancelQuotients(multiply(a, b))
+  return bounded(cancelQuotients(multiply(a, b)))
 }
 
 export function mulAll(factors: readonly Poly[]): Poly {
@@ -173,7 +194,7 @@ export function quotient(a: Poly, b: Poly): Poly {
   const exact = divideExactly(a, b)
   if (exact !== null) return exact
   const [x, y] = cancelCommon(a, b)
-  return y.terms.size === 1 && constantOf(y) === 1 ? x : ofAtom(opaque("quotient", x, y))
+  return y.terms.size === 1 && constantOf(y) === 1 ? x : bounded(ofAtom(opaque("quotient", x, y)))
 }
 
 /** Divides both by their common factors, as far as those are single terms. */
@@ -202,11 +223,12 @@ export function opaqueOf(op: Exclude<OpaqueOp, "quotient">, a: Poly, b: Poly): P
     if (value !== null) return constant(value)
   }
   if (op === "remainder" && divideExactly(a, b) !== null) return constant(0)
-  return ofAtom(opaque(op, a, b))
+  return bounded(ofAtom(opaque(op, a, b)))
 }
 
 function opaque(op: OpaqueOp, a: Poly, b: Poly): OpaqueAtom {
-  return { kind: "opaque", id: `${op}(${keyOf(a)},${keyOf(b)})`, op, args: [a, b] }
+  const id = `${op}(${keyOf(a)},${keyOf(b)})`
+  return { kind: "opaque", id: id.length <= 100 ? id : `${op} ${sha256(id)}`, op, args: [a, b], weight: 1 + weight(a) + weight(b) }
 }
 
 /** null: not an integer. */

@@ -29,6 +29,7 @@ export interface Session {
   readonly stages: Map<string, Stage>
   readonly keys: Keys
   readonly specs: WeakMap<SpecValue, ResolvedSpec>
+  readonly sizes: WeakMap<Value, number>
   /** Stages whose loss, model and optimiser have been evaluated abstractly. */
   readonly verified: Set<string>
   stepsLeft: number
@@ -61,8 +62,10 @@ export interface Entry {
 
 export const limits = {
   /** Expressions evaluated in one check. */
-  steps: 4_000_000,
+  steps: 1_000_000,
   /** Expressions inside of each other, calls included. */
-  depth: 900,
+  depth: 600,
   listLength: 100_000,
+  textLength: 1_000_000,
+  treeSize: 200_000,
 } as const
