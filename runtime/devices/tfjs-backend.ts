@@ -4,6 +4,7 @@ import { dirname, join, sep } from "node:path"
 import type { DType, Shape } from "../../compiler/graph/node.ts"
 import { size } from "../../compiler/graph/node.ts"
 import type { Unusable } from "../device.ts"
+import { releaseThreads, startThreads, usableThreads } from "./tfjs-threads.ts"
 
 export type Core = typeof import("@tensorflow/tfjs-core")
 /** The numbers of a tensor in host memory: f32, i32, bool. */
@@ -81,10 +82,10 @@ export function tfDType(dtype: DType): TfDType {
 }
 
 /** The backend of that name, or else the fastest one installed. */
-export async function openBackend(name: BackendName | undefined): Promise<Opened | Unusable> {
+export async function openBackend(name: BackendName | undefined, threads = usableThreads()): Promise<Opened | Unusable> {
   const reasons: string[] = []
   for (const choice of name === undefined ? (["gpu", "node", "wasm"] as const) : [name]) {
-    const opened = choice === "wasm" ? await openWasm() : await openNative(choice)
+    const opened = choice === "wasm" ? await openWasm(threads) : await openNative(choice)
     if (typeof opened !== "string") return opened
     reasons.push(opened)
   }
@@ -112,25 +113,60 @@ async function openNative(choice: "gpu" | "node"): Promise<Opened | string> {
   }
 }
 
-async function openWasm(): Promise<Opened | string> {
+type WasmPackage = typeof import("@tensorflow/tfjs-backend-wasm")
+
+async function openWasm(threads: number): Promise<Opened | string> {
   try {
     const core = withDefault(await import("@tensorflow/tfjs-core")) as Core
     quiet(core)
-    const wasm = withDefault(await import("@tensorflow/tfjs-backend-wasm")) as typeof import("@tensorflow/tfjs-backend-wasm")
-    const live = core.engine().registry["wasm"] !== undefined
-    if (!live) wasm.setWasmPaths(wasmFolder())
+    const wasm = withDefault(await import("@tensorflow/tfjs-backend-wasm")) as WasmPackage
+    const simd = (await core.env().getAsync("WASM_HAS_SIMD_SUPPORT")) === true
+    // One module per process: the kernels of the package are bound to the first one.
+    if (core.engine().registry["wasm"] === undefined) await withoutNewListeners(() => startWasm(core, wasm, simd ? threads : 1))
     if (!(await core.setBackend("wasm"))) return "the WebAssembly backend of TensorFlow.js does not start"
     const backend = core.findBackend("wasm") as unknown as BackendWasm
     guardMemory(backend.wasm)
-    const simd = await core.env().getAsync("WASM_HAS_SIMD_SUPPORT")
+    const count = wasm.getThreadsCount()
     return {
       kernels: wasmKernels(core, backend),
-      detail: `WebAssembly backend ${wasm.version_wasm}, ${simd === true ? "SIMD" : "no SIMD"}`,
-      numericsClass: `tfjs/wasm ${wasm.version_wasm}/${simd === true ? "simd" : "scalar"} ${process.arch}/${revision}`,
+      detail: `WebAssembly backend ${wasm.version_wasm}, ${simd ? "SIMD" : "no SIMD"}, ${count} thread${count === 1 ? "" : "s"}`,
+      // Not the number of threads: each element is computed by one thread, in the same order.
+      numericsClass: `tfjs/wasm ${wasm.version_wasm}/${simd ? "simd" : "scalar"} ${process.arch}/${revision}`,
     }
   } catch (error) {
     return `WebAssembly backend: ${firstLine(error)}`
   }
+}
+
+/** Makes `wasm` the backend of the engine, with several threads where they can be had. */
+async function startWasm(core: Core, wasm: WasmPackage, threads: number): Promise<void> {
+  if (threads > 1 && (await startThreaded(core, wasm, threads))) return
+  wasm.setWasmPaths(wasmFolder())
+  await core.setBackend("wasm")
+}
+
+async function startThreaded(core: Core, wasm: WasmPackage, threads: number): Promise<boolean> {
+  try {
+    const module = await startThreads(wasmFolder())
+    wasm.setThreadsCount(threads)
+    const backend = new wasm.BackendWasm(module as never)
+    releaseThreads(module)
+    core.removeBackend("wasm")
+    core.registerBackend("wasm", () => backend)
+    return await core.setBackend("wasm")
+  } catch {
+    return false // the plain module does the same with one thread
+  }
+}
+
+/** The module throws every uncaught error of the process anew, from a line of itself that fills the screen. */
+async function withoutNewListeners(start: () => Promise<void>): Promise<void> {
+  const events = ["uncaughtException", "unhandledRejection"] as const
+  const before = events.map((event) => new Set(process.rawListeners(event)))
+  await start()
+  events.forEach((event, i) => {
+    for (const listener of process.rawListeners(event)) if (before[i]?.has(listener) === false) process.removeListener(event, listener as () => void)
+  })
 }
 
 /** A package of CommonJS comes as `default` from some loaders and spread out from others. */
@@ -160,7 +196,7 @@ function guardMemory(wasm: WasmModule): void {
   const malloc = wasm._malloc
   if (malloc.name === "guardedMalloc") return
   wasm._malloc = function guardedMalloc(bytes) {
-    const at = malloc(bytes)
+    const at = malloc(bytes) >>> 0 // addresses beyond 2 GB come as negative numbers
     if (at === 0) throw new Error(`tfjs: out of WebAssembly memory (${wasm.HEAPU8.length} bytes in use, ${bytes} more wanted); use a smaller batch or another device`)
     return at
   }

@@ -150,6 +150,8 @@ const wasmRules: Rules = {
   pow: sameOnly(rules.pow), mod: sameOnly(rules.mod),
   lt: less, le: sameOnly(rules.le), eq: sameOnly(rules.eq), and: sameOnly(rules.and), or: sameOnly(rules.or),
   tanh, sign,
+  // The kernel moves four bytes per element, also where there is one.
+  select: (k, node, inputs) => (node.dtype === "bool" ? onHost : rules.select)(k, node, inputs),
   permute, dot, sum,
   // The kernels for these are loops in JavaScript or slower than the loops of the interpreter.
   slice: onHost, pad: onHost, concat: onHost, reverse: onHost, cumsum: onHost,

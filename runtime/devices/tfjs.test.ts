@@ -1,5 +1,7 @@
 import * as core from "@tensorflow/tfjs-core"
 import "@tensorflow/tfjs-backend-cpu"
+import { spawnSync } from "node:child_process"
+import { fileURLToPath } from "node:url"
 import { test } from "uvu"
 import * as assert from "uvu/assert"
 import { createBuilder } from "../../compiler/graph/builder.ts"
@@ -42,7 +44,7 @@ test("the device says what it is", async () => {
   const device = await openTfjs({ backend: "wasm" })
   assert.ok(isUsable(device))
   assert.is(device.info.name, "tfjs")
-  assert.match(device.info.detail, /^WebAssembly backend \d+\.\d+\.\d+, (no )?SIMD$/)
+  assert.match(device.info.detail, /^WebAssembly backend \d+\.\d+\.\d+, (no )?SIMD, \d+ threads?$/)
   assert.match(device.info.numericsClass, /^tfjs\/wasm \d+\.\d+\.\d+\/(simd|scalar) \w+\/\d+$/)
 })
 
@@ -73,6 +75,54 @@ test("memory does not grow from step to step, and all of it is given back", asyn
     runner.dispose()
     assert.is(kernels.count(), before)
   }
+})
+
+test("no kernel writes outside its tensors", async () => {
+  const { device, kernels } = await wasm()
+  const module = kernels.heap?.module
+  if (module === undefined) throw new Error("no WebAssembly memory")
+  const { _malloc: malloc, _free: free } = module
+  const margin = 64
+  const sizes = new Map<number, number>()
+  const damaged: string[] = []
+  const mark = (at: number, i: number): number => (at * 31 + i * 7) & 255 // another one for each tensor, so that a copied one is seen
+  let running = ""
+  module._malloc = (bytes) => {
+    const at = malloc(bytes + 2 * margin) + margin
+    for (let i = 0; i < margin; i++) module.HEAPU8[at - 1 - i] = module.HEAPU8[at + bytes + i] = mark(at, i)
+    sizes.set(at, bytes)
+    return at
+  }
+  module._free = (at) => {
+    const bytes = sizes.get(at)
+    if (bytes === undefined) return free(at) // from before
+    for (let i = 0; i < margin; i++) if (module.HEAPU8[at - 1 - i] !== mark(at, i) || module.HEAPU8[at + bytes + i] !== mark(at, i)) damaged.push(running)
+    sizes.delete(at)
+    free(at - margin)
+  }
+  try {
+    for (const item of conformanceCases()) {
+      running = item.name
+      await runCase(device, item)
+    }
+  } finally {
+    Object.assign(module, { _malloc: malloc, _free: free })
+  }
+  assert.equal([...new Set(damaged)], [])
+  assert.is(sizes.size, 0)
+})
+
+test("threads change no bits", () => {
+  const script = fileURLToPath(new URL("./tfjs-threads.fixture.ts", import.meta.url))
+  const run = (threads: number): readonly string[] => {
+    const { status, stdout, stderr } = spawnSync(process.execPath, [...process.execArgv, script, String(threads)], { encoding: "utf8", timeout: 60_000 })
+    assert.is(status, 0, stderr.slice(0, 400))
+    return stdout.trim().split("\n")
+  }
+  const [one = [], two = []] = [run(1), run(2)].map((lines) => lines.slice(-2))
+  assert.match(one[0] ?? "", /1 thread$/)
+  assert.match(two[0] ?? "", /2 threads$/)
+  assert.is(one[1], two[1])
 })
 
 test("loops give their memory back", async () => {

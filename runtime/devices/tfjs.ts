@@ -14,10 +14,12 @@ import { wasmDialect } from "./tfjs-wasm.ts"
 export interface TfjsOptions {
   /** `gpu` and `node` are TensorFlow's library, where installed; the fastest one there if not given. */
   readonly backend?: BackendName
+  /** Of the WebAssembly backend; as many as there are idle cores if not given. They change no bits. Only the first call in a process chooses. */
+  readonly threads?: number
 }
 
 export async function openTfjs(options: TfjsOptions = {}): Promise<Device | Unusable> {
-  const opened = await openBackend(options.backend)
+  const opened = await openBackend(options.backend, options.threads)
   return "reason" in opened ? opened : createDevice(opened)
 }
 
