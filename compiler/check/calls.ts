@@ -5,6 +5,7 @@ import type { Span } from "../../grammar/diagnostic.ts"
 import type { Bound, Given } from "./arguments.ts"
 import { bindArguments } from "./arguments.ts"
 import { curriculumOf } from "./curriculum.ts"
+import { tooDeep } from "./depth.ts"
 import { kindOf } from "./describe.ts"
 import { evaluate } from "./evaluate.ts"
 import { callFrozen, callInstance } from "./forward.ts"
@@ -144,11 +145,7 @@ const deepest = 200
 export function entered(name: string, code: object, bound: Bound, site: Site, m: Machine, path = m.path): Machine | null {
   const depth = (m.frames?.depth ?? 0) + 1
   if (depth <= deepest) return moved(m, { path, frames: { name, code, span: site.span, args: bound.args, argSpans: bound.spans, outer: m.frames, depth } })
-  let again = 0
-  for (let f = m.frames; f !== null; f = f.outer) if (f.code === code) again++
-  m.report(again > 10
-    ? diagnostic("SLM2008", site.span, `${name === "" ? "this function" : `\`${name}\``} calls itself without end`, { notes: ["the language has no recursion"] })
-    : diagnostic("SLM2401", site.span, `calls are nested more than ${deepest} deep here`))
+  tooDeep(site.span, m)
   return null
 }
 

@@ -14,6 +14,7 @@ import type { Comprehension, Expr, IfExpr, NumberLit, RangeExpr, RecordExpr, Rep
 import { diagnostic } from "../../grammar/diagnostic.ts"
 import { applyPipe, applyStage, evaluateCall } from "./calls.ts"
 import { display, kindOf } from "./describe.ts"
+import { tooDeep } from "./depth.ts"
 import { join } from "./join.ts"
 import type { Machine } from "./machine.ts"
 import { bool, error, float, int, list, none, record, string, unknown } from "./make.ts"
@@ -30,9 +31,7 @@ import { evaluateWith } from "./with.ts"
 export function evaluate(expr: Expr, scope: Scope, m: Machine): Value {
   const session = m.session
   if (--session.stepsLeft < 0) return exhausted(expr, m)
-  if (session.depth >= limits.depth) {
-    return m.report(diagnostic("SLM2401", expr.span, "this is nested too deeply to evaluate", { notes: [`at most ${limits.depth} expressions may be inside of each other, calls included`] }))
-  }
+  if (session.depth >= limits.depth) return tooDeep(expr.span, m)
   session.depth++
   const value = evaluateKind(expr, scope, m)
   session.depth--
@@ -55,9 +54,9 @@ function tooLarge(expr: Expr, m: Machine): Value {
 }
 
 function exhausted(expr: Expr, m: Machine): Value {
-  const first = m.session.stepsLeft === -1
-  m.session.stepsLeft = Math.min(m.session.stepsLeft, -2)
-  return first ? m.report(diagnostic("SLM2400", expr.span, "this recipe takes too long to evaluate", { notes: [`at most ${limits.steps.toLocaleString("en")} expressions are evaluated`] })) : error
+  if (m.session.outOfBounds.has(exhausted)) return error
+  m.session.outOfBounds.add(exhausted)
+  return m.report(diagnostic("SLM2400", expr.span, "this recipe takes too long to evaluate", { notes: [`at most ${limits.steps.toLocaleString("en")} expressions are evaluated`] }))
 }
 
 function evaluateKind(expr: Expr, scope: Scope, m: Machine): Value {
@@ -152,7 +151,7 @@ function evaluateComprehension(expr: Comprehension, scope: Scope, m: Machine): V
   const items: Value[] = []
   let uncertain = over.count !== undefined
   for (const item of over.items) {
-    if (m.session.stepsLeft < 0) return error
+    if (m.session.stepsLeft < 0) return exhausted(expr.result, m)
     const at = inner(scope, [[expr.variable.name, item]])
     const kept = expr.condition === null ? bool(true) : evaluate(expr.condition, at, m)
     if (kept.kind === "bool" && kept.value === false) continue

@@ -33,6 +33,8 @@ export interface Session {
   /** Stages whose loss, model and optimiser have been evaluated abstractly. */
   readonly verified: Set<string>
   stepsLeft: number
+  /** The bounds that have been met, each reported once: a function that calls itself, or the one that reports. */
+  readonly outOfBounds: Set<object>
   depth: number
   /** The top-level binding under evaluation: stages made in it are called by it. */
   binding: string | null
