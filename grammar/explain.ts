@@ -11,6 +11,7 @@ interface Place {
   /** Name of the token type that was expected, or a description such as `an expression`. */
   readonly expected: string
   readonly rule: string
+  readonly stack: readonly string[]
   readonly found: IToken
   readonly before: IToken | undefined
   readonly next: IToken | undefined
@@ -33,7 +34,7 @@ function placeOfError(source: Source, tokens: readonly IToken[], error: IRecogni
   const end = source.text.trimEnd().length
   const span = index < 0 ? { source: source.id, start: end, end } : spanOf(source, error.token)
   const before = tokens[at - 1]?.tokenType === t.Newline && error.token.tokenType !== t.Newline ? tokens[at - 2] : tokens[at - 1]
-  return { source, expected: error.message, rule: error.context.ruleStack.at(-1) ?? "", found: error.token, before, next: tokens[at + 1], span }
+  return { source, expected: error.message, rule: error.context.ruleStack.at(-1) ?? "", stack: error.context.ruleStack, found: error.token, before, next: tokens[at + 1], span }
 }
 
 function spanOf(source: Source, token: IToken): Span {
@@ -103,12 +104,14 @@ function foreignForm(p: Place): Diagnostic | null {
 }
 
 function reservedName(p: Place): Diagnostic | null {
-  const asName = p.expected === "Name" || (p.expected === "EOF" || p.expected === "an item" || p.rule === "parameters") && p.next?.tokenType === t.Equals
-  const reserved = t.reserved.includes(p.found.tokenType)
-  if (!reserved || !asName || p.found.tokenType === t.Let) return null
-  return make(p, "SLM1016", `\`${p.found.image}\` is a word of the language and cannot be a name`, {
+  const atItem = (p.rule === "module" || p.rule === "item" || p.rule === "members") && t.contextualNames.has(p.found.image)
+  const word = atItem ? p.next : p.found
+  if (word === undefined || !t.reserved.includes(word.tokenType) || word.tokenType === t.Let || (atItem && firstOfLine(word))) return null
+  const inList = (p.rule === "parameters" || p.rule === "use") && closers.has(p.expected)
+  if (!atItem && !inList && p.expected !== "Name" && p.next?.tokenType !== t.Equals) return null
+  return diagnostic("SLM1016", spanOf(p.source, word), `\`${word.image}\` is a word of the language and cannot be a name`, {
     label: "reserved",
-    help: `choose another name, such as \`${p.found.image}_\`; fields and arguments may have it (\`${p.found.image}: …\`)`,
+    help: `choose another name, such as \`${word.image}_\`; fields and arguments may have it (\`${word.image}: …\`)`,
   })
 }
 
@@ -230,6 +233,13 @@ const habits: Readonly<Record<string, string>> = {
   if: "an `if` is a value: `x = if condition then value else other`", print: "results are shown by `evaluate`, `generate` and `expect`",
 }
 
+/** What items look like. */
+const forms: Readonly<Record<string, string>> = {
+  use: "use std.models { Llama }", param: "param lr: float = 3e-3", let: "let name = value", model: "model Big = Llama(dim: 64)", layer: "layer Name(dim: int) { … }",
+  primitive: "primitive fn name(x: int) -> int", fn: "fn name(x: int) -> int = …", optimizer: "optimizer name(lr: schedule) { … }", curriculum: "curriculum name(data: Tokens) { … }",
+  format: "format name for Model { … }", encoding: "encoding name(group: int) { … }", example: "example name { … }",
+}
+
 function unknownItem(p: Place): Diagnostic | null {
   if (p.rule !== "module" && !(p.rule === "item" && p.expected === "an item")) return null
   if (p.before !== undefined && !firstOfLine(p.found)) return null
@@ -239,13 +249,15 @@ function unknownItem(p: Place): Diagnostic | null {
   if ((p.found.tokenType === t.Expect || p.found.tokenType === t.Export) && (p.next === undefined || isEnd(p.next))) {
     return diagnostic("SLM1010", { ...p.span, start: p.span.end }, `a value is missing after \`${p.found.image}\``, { label: "expected here", help: p.found.tokenType === t.Expect ? "write `expect perplexity(student, tokens.valid) < 20`" : 'write `export model { gguf: "model.gguf" }`' })
   }
+  const form = forms[p.found.image]
+  if (form !== undefined && p.next !== undefined) return make(p, "SLM1010", `\`${p.found.image}\` cannot go on with ${described(p.next)}`, { label: "starts an item", help: `write \`${form}\`` })
   const parts = { label: "not the start of an item", notes: [`items start with ${t.itemWords.join(", ")}, or with \`name =\``] }
   if (isWord(p.found) && p.next !== undefined) {
     if (p.next.tokenType === t.Colon) return make(p, "SLM1011", `the field \`${p.found.image}\` stands outside of a block`, { label: "no block is open here", help: `put it between the \`{\` and \`}\` of what it belongs to, or write \`${p.found.image} = …\`` })
     const close = isWord(p.next) || p.next.tokenType === t.StringStart ? nearest(p.found.image, t.itemWords) : null
-    if (close !== null) return make(p, "SLM1011", `\`${p.found.image}\` starts no item`, { ...parts, help: `did you mean \`${close}\`?`, fix: { span: p.span, text: close } })
+    if (close !== null) return make(p, "SLM1011", `\`${p.found.image}\` starts no item`, { label: parts.label, help: `did you mean \`${close}\`?`, fix: { span: p.span, text: close } })
     if (p.next.tokenType === t.LParen || p.next.tokenType === t.Dot || p.next.tokenType === t.PipeRight) {
-      return make(p, "SLM1011", "a value by itself does nothing here", { ...parts, help: `name it: \`x = ${p.found.image}${p.next.image}…\`` })
+      return make(p, "SLM1011", "a value by itself does nothing here", { label: parts.label, help: `name it: \`x = ${p.found.image}${p.next.image}…\`` })
     }
   }
   return make(p, "SLM1011", `${described(p.found)} starts no item`, { ...parts, help: "begin with one of them" })
@@ -318,6 +330,7 @@ function typeExpected(p: Place): Diagnostic | null {
 
 function valueExpected(p: Place): Diagnostic | null {
   if (p.expected !== "an expression" && p.expected !== "an index") return null
+  if (p.found.tokenType === t.RCurly && p.stack.at(-2) === "blockResult") return make(p, "SLM1024", "this block has no result", { label: "a value is expected before this", help: "end the block with the value it stands for" })
   const after = p.before === undefined || p.before.image === "" ? "" : ` after \`${p.before.image}\``
   if (isEnd(p.found) || closesGroup(p.found) || p.found.tokenType === t.Comma) {
     return diagnostic("SLM1010", gap(p), `a value is missing${after}`, { label: "expected here", ...(opener(p) ? { help: "write a value, or remove the brackets" } : {}) })

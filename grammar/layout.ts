@@ -143,6 +143,7 @@ const continuing: ReadonlySet<TokenType> = new Set([
 /** Words that continue the line before them, unless they name something (`into: …`, `when = …`). */
 const continuingWords: ReadonlySet<TokenType> = new Set([t.With, t.Then, t.Else, t.And, t.Or, t.Into, t.Via, t.When])
 
+/** Behind these the line goes on below. */
 const unfinished: ReadonlySet<TokenType> = new Set([
   t.Plus, t.Minus, t.Star, t.Slash, t.Percent, t.Caret, t.AtSign, t.EqualEqual, t.NotEqual, t.LessEqual, t.GreaterEqual, t.Less, t.Greater,
   t.And, t.Or, t.Not, t.Ampersand, t.PipeRight, t.Dot, t.DotDot, t.Comma, t.Colon, t.Equals, t.FatArrow, t.Arrow, t.Bar,
@@ -161,11 +162,21 @@ function breaksHere(state: State, tokens: readonly IToken[], i: number, previous
   // a reserved word that was used as a name (`x.with`) ends its line after all
   const named = t.reserved.includes(previous.tokenType) && state.out.at(-2)?.tokenType === t.Dot
   if (unfinished.has(previous.tokenType) && !named) {
-    return !opensEntry.has(previous.tokenType) && isWord(token) && (next === t.Equals || next === t.Colon)
+    return !opensEntry.has(previous.tokenType) && isWord(token) && (next === t.Equals || next === t.Colon || beginsItem(token, tokens[i + 1]))
   }
   if (open === null && token.tokenType === t.LCurly) return false
   if (continuingWords.has(token.tokenType)) return next === t.Colon || next === t.Equals || next === t.FatArrow
   return !continuing.has(token.tokenType)
+}
+
+const itemTypes: ReadonlySet<TokenType> = new Set([
+  t.Use, t.Param, t.Model, t.Layer, t.Primitive, t.Fn, t.Optimizer, t.Curriculum, t.Format, t.Encoding, t.Expect, t.Export, t.Example, t.Part, t.Require, t.State, t.Stage,
+])
+const joining: ReadonlySet<TokenType> = new Set([t.Into, t.Via, t.When, t.As, t.For, t.In])
+
+/** `model Big`, `part q`, `let`: no expression goes on like this, so the line before it has lost its end. */
+function beginsItem(token: IToken, next: IToken | undefined): boolean {
+  return token.tokenType === t.Let || (itemTypes.has(token.tokenType) && next !== undefined && isName(next) && onSameLine(next) && !joining.has(next.tokenType))
 }
 
 // ---------------------------------------------------------------- words and brackets
@@ -176,7 +187,10 @@ function retype(tokens: readonly IToken[], match: Int32Array, i: number): void {
   if (token === undefined || next === undefined) return
   switch (token.tokenType) {
     case t.LCurly: {
-      const record = next.tokenType === t.RCurly || (isWord(next) && tokens[i + 2]?.tokenType === t.Colon)
+      let at = i + 1
+      while (tokens[at]?.tokenType === t.Comma) at++ // reported as such
+      const first = tokens[at]
+      const record = first?.tokenType === t.RCurly || (first !== undefined && isWord(first) && tokens[at + 1]?.tokenType === t.Colon)
       return become(token, record ? t.RecordOpen : t.BlockOpen)
     }
     case t.LParen: {

@@ -32,10 +32,15 @@ export function parse(source: Source): Parsed {
   return { module, diagnostics: reported(source, syntax, diagnostics) }
 }
 
-/** In order of place; what follows from a mistake already reported at the same place is left out, and so is what exceeds the limit. */
+/**
+ * In order of place. Left out is what follows from a mistake already reported at the same place (a bracket that an open
+ * string swallowed, too), and what exceeds the limit.
+ */
 function reported(source: Source, syntax: readonly Diagnostic[], others: readonly Diagnostic[]): readonly Diagnostic[] {
   const kept = syntax.filter((d) => !others.some((o) => o.severity === "error" && overlaps(o, d)))
-  const all = [...others, ...kept].sort((a, b) => a.span.start - b.span.start || a.span.end - b.span.end)
+  const openString = others.filter((o) => o.code === "SLM1002")
+  const rest = openString.length === 0 ? others : others.filter((o) => o.code !== "SLM1006" || !openString.some((s) => overlaps(s, o)))
+  const all = [...rest, ...kept].sort((a, b) => a.span.start - b.span.start || a.span.end - b.span.end)
   if (all.length <= maxErrors) return all
   const first = all.slice(0, maxErrors)
   const at = first.at(-1)?.span.end ?? 0

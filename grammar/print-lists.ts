@@ -48,7 +48,7 @@ export function startsLine(p: Printer, offset: number): boolean {
 }
 
 function blankBefore(p: Printer, offset: number): boolean {
-  return /(\r\n|\n|\r)[ \t]*(\r\n|\n|\r)[ \t]*$/.test(p.text.slice(Math.max(0, offset - 400), offset))
+  return /(?:\n|\r(?!\n))[ \t]*(?:\r\n|\n|\r)[ \t]*$/.test(p.text.slice(Math.max(0, offset - 400), offset))
 }
 
 interface Printed {

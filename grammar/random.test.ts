@@ -84,7 +84,7 @@ function words(module: Module): readonly string[] {
   return module.comments.map((c) => c.text).sort()
 }
 
-test("the formatter: 700 programs keep meaning and comments, and are stable", () => {
+test("the formatter: 500 programs keep meaning and comments, and are stable", () => {
   fc.assert(
     fc.property(program, (text) => {
       const source = sourceOf(text)
@@ -97,7 +97,7 @@ test("the formatter: 700 programs keep meaning and comments, and are stable", ()
       assert.equal(words(after.module), words(before.module))
       assert.is(format(after.module, once), once.text)
     }),
-    { numRuns: 700, seed },
+    { numRuns: 500, seed },
   )
 })
 

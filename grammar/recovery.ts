@@ -1,6 +1,6 @@
 import { CstParser, MismatchedTokenException } from "chevrotain"
 import type { IParserConfig, IRecognitionException, IToken, TokenType } from "chevrotain"
-import { closesGroup, opensGroup, placeOf } from "./layout.ts"
+import { closesGroup, placeOf } from "./layout.ts"
 import { maxErrors } from "./limits.ts"
 import * as t from "./tokens.ts"
 
@@ -52,15 +52,13 @@ export class RecoveringParser extends CstParser {
 
   // ------------------------------------------------------------ overrides of Chevrotain's recovery
 
-  /** A guessed token makes a second mistake of one; the rest of the entry is skipped instead. */
+  /** A guessed or skipped token makes a second mistake of one; the rest of the entry is skipped instead. */
   protected override canTokenTypeBeInsertedInRecovery(): boolean {
     return false
   }
 
-  protected override canTokenTypeBeDeletedInRecovery(expected: TokenType): boolean {
-    const next = this.LA(1)
-    const apart = opensGroup(next) || closesGroup(next) || next.tokenType === t.Comma || next.tokenType === t.Newline
-    return !apart && !t.reserved.includes(next.tokenType) && expected !== t.RCurly && expected.name !== "EOF"
+  protected override canTokenTypeBeDeletedInRecovery(): boolean {
+    return false
   }
 
   /** Only insertion would need these, and the walk that finds them recurses through the whole rule stack. */
