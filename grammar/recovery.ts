@@ -116,7 +116,7 @@ export class RecoveringParser extends CstParser {
   }
 
   private exhausted(): boolean {
-    return this.engine()._errors.length >= maxErrors
+    return this.engine()._errors.length > maxErrors
   }
 
   private inputLength(): number {
