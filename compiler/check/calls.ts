@@ -106,7 +106,9 @@ function callClosure(closure: ClosureValue, given: readonly Given[], site: Site,
   const at = entered(code.name.name, code, bound, site, m)
   if (at === null) return error
   const body = code.body
-  const result = evaluate(body, inner(inner(closure.scope, axisNames(bound.axes)), bound.args), at)
+  const made = evaluate(body, inner(inner(closure.scope, axisNames(bound.axes)), bound.args), at)
+  // A function that a function makes is shown as the call that made it: `cosine(peak: 3e-3)`.
+  const result = made.kind === "closure" && made.code.kind === "lambda" ? { ...made, origin: site.span } : made
   return checkResult(result, code.returns, `the result of \`${code.name.name}\``, body.span, inner(closure.scope, bound.args), bound.axes, at)
 }
 

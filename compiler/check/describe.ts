@@ -5,7 +5,7 @@ import type { Machine } from "./machine.ts"
 import type { Poly } from "./poly.ts"
 import { onlySymbol, show, symbolsOf } from "./poly.ts"
 import type { Session } from "./session.ts"
-import type { ArtifactType, Dim, TensorValue, Value } from "./value.ts"
+import type { ArtifactType, ClosureValue, Dim, TensorValue, Value } from "./value.ts"
 
 /** `the integer 192`, `a tokenizer`, `a specification of Llama`. */
 export function kindOf(value: Value, m: Machine): string {
@@ -70,14 +70,32 @@ export function display(value: Value, m: Machine): string | null {
     case "quantity": return `${value.value} ${value.unit}`
     case "list": return `[${value.items.slice(0, 100).map((v) => display(v, m) ?? "?").join(", ")}${value.count === undefined && value.items.length <= 100 ? "" : ", ..."}]`
     case "record": return `{ ${[...value.fields].map(([k, v]) => `${k}: ${display(v, m) ?? "?"}`).join(", ")} }`
-    case "spec": return value.name
-    case "closure": return value.name ?? "a function"
+    case "spec": return value.name === value.template.code.name.name ? `${value.name}(${displayArgs(value.args, m)})` : value.name
+    case "closure": return displayFunction(value, m)
     case "artifact": return value.member === null ? value.stage.name : `${value.stage.name}.${value.member}`
     case "address": return value.text
-    case "optimizer": case "encoding": case "definition": case "curriculum": case "format": case "template": return value.code.name.name
+    case "optimizer": return [`${value.code.name.name}(${displayArgs(value.args, m)})`, ...value.transforms.map((t) => display(t, m) ?? "?")].join(" |> ")
+    case "encoding": return value.args.size === 0 ? value.code.name.name : `${value.code.name.name}(${displayArgs(value.args, m)})`
+    case "mix": return value.items.map((i) => `${display(i.share, m) ?? "?"} * ${display(i.data, m) ?? "?"}`).join(" + ")
+    case "init": return value.how
+    case "definition": case "curriculum": case "format": case "template": return value.code.name.name
     case "primitive": return value.name
     default: return null
   }
+}
+
+function displayArgs(args: ReadonlyMap<string, Value>, m: Machine): string {
+  return [...args].map(([name, value]) => `${name}: ${display(value, m) ?? "?"}`).join(", ")
+}
+
+/** A constant schedule as its number, a function by its name or as it was written. */
+function displayFunction(value: ClosureValue, m: Machine): string {
+  if (value.name !== null) return value.name
+  const { code } = value
+  const constant = code.kind === "lambda" && code.body.kind === "name" ? value.scope.names.get(code.body.name) : undefined
+  if (constant !== undefined && value.scope.names.size === 1) return display(constant, m) ?? "?"
+  const text = (value.origin === null ? "" : textOf(value.origin, m.session)).replace(/\s+/g, " ")
+  return text === "" ? "a function" : text.length > 80 ? `${text.slice(0, 77)}...` : text
 }
 
 export function showSize(p: Poly, m: Machine): string {

@@ -4,20 +4,12 @@ import { fileURLToPath } from "node:url"
 import fc from "fast-check"
 import { test } from "uvu"
 import * as assert from "uvu/assert"
-import { parse } from "../../grammar/parse.ts"
 import { renderDiagnostics } from "../../grammar/render.ts"
 import type { Checked } from "./check.ts"
-import { check } from "./check.ts"
-import type { ModuleSource } from "./session.ts"
+import { checkText } from "./testing.ts"
 
 /** Recipes with a piece cut out, doubled, moved or replaced: the checker says something about them, and never throws. */
-const library = fileURLToPath(new URL("../../stdlib/", import.meta.url))
 const cases = fileURLToPath(new URL("../../spec/tests/", import.meta.url))
-
-const standard = new Map(readdirSync(library).filter((f) => f.endsWith(".slm")).map((file) => {
-  const source = { id: `std.${file.slice(0, -".slm".length)}`, text: readFileSync(join(library, file), "utf8") }
-  return [source.id, { ...source, module: parse(source).module }] as const
-}))
 
 const recipes = ["names", "types", "shapes", "meaning"].flatMap((chapter) => ["accept", "reject"].flatMap((kind) => {
   const folder = join(cases, chapter, kind)
@@ -26,8 +18,7 @@ const recipes = ["names", "types", "shapes", "meaning"].flatMap((chapter) => ["a
 const words = [...new Set(recipes.flatMap((text) => text.match(/[A-Za-z_]\w*|\d[\w.%]*|"[^"\n]*"|[-+*/^%=<>|@&!.]+|[()[\]{},:\n]/g) ?? []))]
 
 function run(text: string): Checked {
-  const modules = (id: string): ModuleSource | null => standard.get(id) ?? null
-  return check({ id: "fuzz.slm", text }, { modules, params: new Map([["steps", "3"]]), facts: new Map() })
+  return checkText(text, { params: { steps: "3" } })
 }
 
 interface Edit { readonly at: number; readonly length: number; readonly what: "cut" | "double" | "replace" | "insert"; readonly word: string }

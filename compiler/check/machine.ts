@@ -91,7 +91,6 @@ class Evaluator implements Machine {
   }
 
   unknownInt(stage: Stage, field: string): IntValue {
-    this.session.read.add(stage.key)
     const vocabulary = field === "size" && stage.type.is === "tokenizer"
     return int(symbol(`${stage.key}.${field}`, `${stage.name}.${field}`, { vocabulary, origin: stage.span }), stage.span)
   }

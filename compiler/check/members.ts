@@ -44,7 +44,10 @@ function artifactField(object: ArtifactValue, name: string, at: Span, whole: Spa
   if ((type.is === "rows" || type.is === "tokens") && type.parts !== null && type.parts.includes(name)) {
     return { ...object, member: name, type: { ...type, parts: null }, origin: object.origin }
   }
-  if (counts[type.is]?.includes(name)) return m.unknownInt(stage, object.member === null ? name : `${object.member}.${name}`, whole)
+  if (counts[type.is]?.includes(name)) {
+    m.session.read.add(stage.key)
+    return m.unknownInt(stage, object.member === null ? name : `${object.member}.${name}`, whole)
+  }
   if (type.is === "roles") return type.roles.get(name) ?? noField(object, name, [...type.roles.keys()], at, m)
   if (type.is === "report") return type.fields.includes(name) ? m.metric(stage, name, whole) : noField(object, name, type.fields, at, m)
   if (type.is === "weights") {

@@ -79,8 +79,14 @@ function batchOf(args: Args, site: CallSite, m: Machine): Value {
 
 // ---- training
 
+/** `unused: allow`: options without effect are meant. */
+export function allowsUnused(args: Args): boolean {
+  const unused = args.get("unused")
+  return unused?.kind === "symbol" && unused.name === "allow"
+}
+
 export function checkTraining(args: Args, roles: Roles, site: CallSite, m: Machine): void {
-  const trained = addressedWeights(args.get("freeze"), roles.subjects, site.span, m)
+  const trained = allowsUnused(args) || addressedWeights(args.get("freeze"), roles.subjects, site.span, m)
   const batch = batchOf(args, site, m)
   if (batch.kind !== "error" && batch.kind !== "unknown") checkLoss(args, roles, batch, site, m)
   const optim = args.get("optim")
@@ -97,15 +103,16 @@ function checkLoss(args: Args, roles: Roles, batch: Value, site: CallSite, m: Ma
   const first = several ? record(new Map(roles.subjects.map((s) => [s.name, s.instance]))) : only === undefined ? error : m.apply(only.instance, [batch], site.args.get("model") ?? site.span)
   if (first.kind === "error" || first.kind === "unknown") return
   if (loss === undefined || loss.kind === "none") {
-    if (parts.length > 0) m.report(diagnostic("SLM2202", site.args.get("parts") ?? at, "`parts` have no effect without a `loss` that uses them"))
+    if (parts.length > 0 && !allowsUnused(args)) m.report(diagnostic("SLM2202", site.args.get("parts") ?? at, "`parts` have no effect without a `loss` that uses them"))
     defaultLoss(first, batch, site, m)
     return
   }
-  if (parts.length > 0 && loss.kind === "closure" && loss.code.params.length === 2) {
+  const takesParts = loss.kind !== "closure" || loss.code.params.length !== 2
+  if (parts.length > 0 && !takesParts && !allowsUnused(args)) {
     m.report(diagnostic("SLM2202", site.args.get("parts") ?? at, "`parts` have no effect: the loss does not take them", { help: "`loss: (out, batch, parts) => …`" }))
     return
   }
-  lossOf(m.apply(loss, [first, batch, ...parts], at), at, m)
+  lossOf(m.apply(loss, [first, batch, ...(takesParts ? parts : [])], at), at, m)
 }
 
 /** Cross entropy of `out.logits` against `batch.labels`. */

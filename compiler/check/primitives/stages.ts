@@ -5,7 +5,7 @@ import { mixed } from "../curriculum.ts"
 import type { Machine } from "../machine.ts"
 import { error, unknown } from "../make.ts"
 import { listed } from "../suggest.ts"
-import { addressedWeights, checkEvaluation, checkTraining, rolesOf, subjectOf } from "../training.ts"
+import { addressedWeights, allowsUnused, checkEvaluation, checkTraining, rolesOf, subjectOf } from "../training.ts"
 import type { Roles } from "../training.ts"
 import type { ArtifactType, ArtifactValue, CallSite, Context, Primitive, SpecValue, Value } from "../value.ts"
 import { artifact, inRange, onePart, tokensOf } from "./data.ts"
@@ -78,7 +78,7 @@ function trainOptions(args: Args, site: CallSite, ctx: Context): boolean {
     return false
   }
   const keep = args.get("keep")
-  if (keep?.kind === "symbol" && keep.name === "best" && !given(args, "valid")) {
+  if (keep?.kind === "symbol" && keep.name === "best" && !given(args, "valid") && !allowsUnused(args)) {
     ctx.report(diagnostic("SLM2202", place(site, "keep"), "`keep: best` has no effect without `valid`", { help: "the best is what does best on `valid: tokens.valid`" }))
     return false
   }
@@ -157,10 +157,12 @@ const generate: Primitive = (args, site, ctx) => {
 
 // ---- optimisers
 
-const transformGradients: Primitive = (args) => {
+/** The transform is shown as the call that makes it: `clip_norm(1.0)`. */
+const transformGradients: Primitive = (args, _site, ctx) => {
   const [optim, change] = [args.get("optim"), args.get("change")]
   if (optim?.kind !== "optimizer" || change === undefined) return unknown("Optimizer")
-  return { ...optim, transforms: [...optim.transforms, change] }
+  const made = machineOf(ctx).frames?.outer?.span
+  return { ...optim, transforms: [...optim.transforms, made === undefined ? change : { ...change, origin: made }] }
 }
 
 export const stagePrimitives: PrimitiveTable = {
