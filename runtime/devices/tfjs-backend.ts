@@ -52,6 +52,7 @@ export interface WasmModule {
   readonly HEAPU8: Uint8Array
   _malloc(bytes: number): number
   _free(at: number): void
+  _Add(a: number, aShape: number, aRank: number, b: number, bShape: number, bRank: number, dtype: number, out: number): void
   _BatchMatMul(a: number, aShape: number, aRank: number, b: number, bShape: number, bRank: number, ta: number, tb: number, out: number): void
   readonly tfjs: { registerTensor(id: number, size: number, at: number): void; disposeData(id: number): void }
 }
@@ -163,10 +164,13 @@ async function startThreaded(core: Core, wasm: WasmPackage, threads: number): Pr
 async function withoutNewListeners(start: () => Promise<void>): Promise<void> {
   const events = ["uncaughtException", "unhandledRejection"] as const
   const before = events.map((event) => new Set(process.rawListeners(event)))
-  await start()
-  events.forEach((event, i) => {
-    for (const listener of process.rawListeners(event)) if (before[i]?.has(listener) === false) process.removeListener(event, listener as () => void)
-  })
+  try {
+    await start()
+  } finally {
+    events.forEach((event, i) => {
+      for (const listener of process.rawListeners(event)) if (before[i]?.has(listener) === false) process.removeListener(event, listener as () => void)
+    })
+  }
 }
 
 /** A package of CommonJS comes as `default` from some loaders and spread out from others. */

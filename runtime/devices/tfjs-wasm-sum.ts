@@ -1,10 +1,9 @@
 /** Sums on the WebAssembly backend. */
 import type { NodeOf, Shape } from "../../compiler/graph/node.ts"
 import { size } from "../../compiler/graph/node.ts"
-import type { HostData, Tensor } from "./tfjs-backend.ts"
+import type { HostData, Heap, Tensor } from "./tfjs-backend.ts"
 import type { Emitted, Loading, Operand } from "./tfjs-rule.ts"
 import { onHost, operand, repeats, scaled, tensor, without } from "./tfjs-rule.ts"
-import { products } from "./tfjs-wasm-matrix.ts"
 
 /** [outer, count, inner] -> [outer, inner] */
 interface Stage {
@@ -51,12 +50,22 @@ export function sum(k: Loading, node: NodeOf<"sum">, inputs: readonly Operand[])
   return scaled(k, { shape, run }, factor)
 }
 
-function stageRun(k: Loading, stage: Stage): (x: Tensor) => Tensor {
-  const { outer, count, inner } = stage
-  if (inner > 1) return columnSums(k, stage)
-  if (count > longest) return (x) => k.host([x], [outer], "f32", ([data], out) => sumRows(data, out, count))
+function stageRun(k: Loading, { outer, count, inner }: Stage): (x: Tensor) => Tensor {
+  if (inner === 1) return rowSums(k, outer, count)
+  if (outer <= 4) return columnSums(k, { outer, count, inner })
+  const [transpose, sums] = [k.kernel("Transpose"), rowSums(k, outer * inner, count)]
+  return (x) => {
+    const turned = transpose({ x: { dataId: x.dataId, shape: [outer, count, inner], dtype: x.dtype } }, { perm: [0, 2, 1] })
+    const result = sums(turned)
+    k.drop(turned)
+    return result
+  }
+}
+
+function rowSums(k: Loading, rows: number, count: number): (x: Tensor) => Tensor {
+  if (count > longest) return (x) => k.host([x], [rows], "f32", ([data], out) => sumRows(data, out, count))
   const kernel = k.kernel("Sum")
-  return (x) => kernel({ x: { dataId: x.dataId, shape: [outer, count], dtype: x.dtype } }, { axis: [1], keepDims: false })
+  return (x) => kernel({ x: { dataId: x.dataId, shape: [rows, count], dtype: x.dtype } }, { axis: [1], keepDims: false })
 }
 
 function sumRows(data: HostData | undefined, out: HostData, count: number): void {
@@ -68,29 +77,50 @@ function sumRows(data: HostData | undefined, out: HostData, count: number): void
   }
 }
 
-/** Sums of columns are a product with a row of ones; long ones in two products, so that rounding errors stay small. */
+/**
+ * Sums of columns, halving the rows: the lower half is added to the upper one until one row is left. This is fast, since
+ * adding is, and rounding errors grow with the logarithm of the number of rows. A row that is over goes along.
+ */
 function columnSums(k: Loading, { outer, count, inner }: Stage): (x: Tensor) => Tensor {
   const { heap } = k
   if (heap === null) throw new Error("tfjs: sums of the WebAssembly backend on another one")
-  const first = count > 32 ? divisorNearRoot(count) : count
-  const rest = count / first
-  const ones = k.constant(new Float32Array(Math.max(first, rest)).fill(1), [Math.max(first, rest)], "f32")
-  const part = products(k, heap, { count: outer, m: 1, k: first, n: rest * inner, stepA: 0, stepB: count * inner, tb: false, steadyB: false })
-  const total = rest === 1 ? null : products(k, heap, { count: outer, m: 1, k: rest, n: inner, stepA: 0, stepB: rest * inner, tb: false, steadyB: false })
+  const add = adder(k, heap)
   return (x) => {
-    const parts = heap.make([outer, rest * inner], "float32")
-    part(ones, x, parts)
-    if (total === null) return parts
+    const half = (count + 1) >> 1
     const out = heap.make([outer, inner], "float32")
-    total(ones, parts, out)
-    k.drop(parts)
+    const scratch = heap.make([half, inner], "float32")
+    const at = heap.offsetOf(scratch)
+    for (let i = 0; i < outer; i++) {
+      let [rows, from] = [count, heap.offsetOf(x) + 4 * i * count * inner]
+      while (rows > 1) {
+        const pairs = rows >> 1
+        const to = rows === 2 ? heap.offsetOf(out) + 4 * i * inner : at
+        add(from, from + 4 * pairs * inner, to, pairs * inner)
+        if (rows % 2 === 1) heap.module.HEAPU8.copyWithin(at + 4 * pairs * inner, from + 4 * (rows - 1) * inner, from + 4 * rows * inner)
+        rows = pairs + (rows % 2)
+        from = at
+      }
+    }
+    k.drop(scratch)
     return out
   }
 }
 
-/** The largest divisor of n that is at most its square root, turned over; 1 gives n itself. */
-function divisorNearRoot(n: number): number {
-  let d = Math.floor(Math.sqrt(n))
-  while (n % d !== 0) d--
-  return n / d
+/** Adds n numbers at two addresses into a third, which may be the first. */
+function adder(k: Loading, heap: Heap): (a: number, b: number, out: number, n: number) => void {
+  const { module } = heap
+  const { registerTensor, disposeData } = module.tfjs
+  const [partA, partB, partOut] = [heap.newId(), heap.newId(), heap.newId()]
+  const shape = module._malloc(4)
+  k.atEnd(() => module._free(shape))
+  return (a, b, out, n) => {
+    new Int32Array(module.HEAPU8.buffer, shape, 1)[0] = n
+    registerTensor(partA, n, a)
+    registerTensor(partB, n, b)
+    registerTensor(partOut, n, out)
+    module._Add(partA, shape, 1, partB, shape, 1, 0, partOut)
+    disposeData(partA)
+    disposeData(partB)
+    disposeData(partOut)
+  }
 }

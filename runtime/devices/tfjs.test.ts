@@ -48,6 +48,13 @@ test("the device says what it is", async () => {
   assert.match(device.info.numericsClass, /^tfjs\/wasm \d+\.\d+\.\d+\/(simd|scalar) \w+\/\d+$/)
 })
 
+test("uncaught errors of the process stay what they were", async () => {
+  await wasm()
+  for (const event of ["uncaughtException", "unhandledRejection"]) {
+    assert.equal(process.rawListeners(event).filter((listener) => /ExitStatus|throw reason/.test(String(listener))), [])
+  }
+})
+
 test("a backend that is not installed is unusable, with a reason and a way out", async () => {
   const device = await openTfjs({ backend: "gpu" })
   if (isUsable(device)) return assert.match(device.info.detail, /tfjs-node-gpu/)
@@ -180,6 +187,30 @@ test("one tensor may be the right side of products of several shapes", async () 
   assert.equal(out["columns"], f32([6], [36, 40, 44, 48, 52, 56]))
   assert.equal(out["tall"], f32([1, 12], [12, 14, 16, 18, 20, 22, 24, 26, 28, 30, 32, 34]))
   assert.equal(out["turned"], f32([1, 4], [15, 51, 87, 123]))
+  runner.dispose()
+})
+
+test("sums over any axes of any length", async () => {
+  const { device } = await wasm()
+  const b = createBuilder()
+  const shape = [9, 7, 5]
+  const x = b.input("x", "batch", "f32", shape)
+  const axes = [[0], [1], [2], [0, 1], [1, 2], [0, 2], [0, 1, 2]]
+  const outputs = Object.fromEntries(axes.map((list) => [list.join(), b.make("sum", { axes: list }, [x])]))
+  const long = b.input("long", "batch", "f32", [1501, 3])
+  const runner = await device.load(programOf([x, long], { ...outputs, columns: b.make("sum", { axes: [0] }, [long]), all: b.make("sum", { axes: [0, 1] }, [long]) }))
+  const at = (i: number, j: number, l: number): number => (i * 7 + j) * 5 + l
+  const out = await runner.step({ x: f32(shape, Array.from({ length: 315 }, (_, i) => i)), long: f32([1501, 3], Array.from({ length: 4503 }, () => 0.1)) })
+  for (const list of axes) {
+    const want = new Map<string, number>()
+    for (let i = 0; i < 9; i++) for (let j = 0; j < 7; j++) for (let l = 0; l < 5; l++) {
+      const key = [i, j, l].map((n, axis) => (list.includes(axis) ? 0 : n)).join()
+      want.set(key, (want.get(key) ?? 0) + at(i, j, l))
+    }
+    assert.equal([...(out[list.join()]?.data ?? [])], [...want.values()], `axes ${list}`)
+  }
+  for (const value of out["columns"]?.data ?? []) assert.ok(Math.abs(value - 150.1) < 1e-4, `${value}`)
+  assert.ok(Math.abs((out["all"]?.data[0] ?? 0) - 450.3) < 1e-4)
   runner.dispose()
 })
 
