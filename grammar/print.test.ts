@@ -107,7 +107,7 @@ test("one expression or type on one line, for diagnostics", () => {
     if (item?.kind !== "param" || item.type === null) throw new Error("test: no parameter")
     return `${printTypeExpr(item.type)} = ${printExpr(item.value)}`
   }
-  assert.is(of('{ a: (int) -> float, b: [ids(v)[B, T]] } = f({\n a: 1\n b: "{x}" // c\n}, {\n let a = 1\n -a })'), '{ a: (int) -> float, b: [ids(v)[B, T]] } = f({ a: 1, b: "{x}" }, { let a = 1, -a })')
+  assert.is(of('{ a: (int) -> float, b: [ids(v)[B, T]] } = f({\n a: 1\n b: "{x}" // c\n}, {\n let a = 1, -a })'), '{ a: (int) -> float, b: [ids(v)[B, T]] } = f({ a: 1, b: "{x}" }, { let a = 1, -a })')
 })
 
 test.run()

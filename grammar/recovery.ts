@@ -1,4 +1,4 @@
-import { CstParser, MismatchedTokenException } from "chevrotain"
+import { CstParser, MismatchedTokenException, NoViableAltException } from "chevrotain"
 import type { IParserConfig, IRecognitionException, IToken, TokenType } from "chevrotain"
 import { closesGroup, placeOf } from "./layout.ts"
 import { maxErrors } from "./limits.ts"
@@ -87,6 +87,11 @@ export class RecoveringParser extends CstParser {
       engine.currIdx = Math.min(Math.max(engine.currIdx, end - 1), this.inputLength() - 1)
     }
     return []
+  }
+
+  /** Chevrotain lists every path that could have been taken, which takes a millisecond; the messages need none of them. */
+  raiseNoAltException(_occurrence: number, expected: string | undefined): never {
+    throw this.engine().SAVE_ERROR(new NoViableAltException(expected ?? "", this.LA(1), this.LA(0)))
   }
 
   /** In a list of entries: reports what stands there and goes on with the next entry. */
