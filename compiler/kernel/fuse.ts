@@ -1,0 +1,191 @@
+/** From a program to kernels. */
+import type { Body, Node, NodeOf, Program } from "../graph/node.ts"
+import { size } from "../graph/node.ts"
+import { reachable } from "../graph/walk.ts"
+import { chunkOf, colIndex, pointIndex, rowIndex } from "./domain.ts"
+import { createExprBuilder } from "./expr.ts"
+import type { RowsGroup, SoloGroup } from "./groups.ts"
+import { groupNodes } from "./groups.ts"
+import { coordinatesOf, linear, plus, times, variable } from "./index.ts"
+import type { Buffer, Kernel, KernelProgram, RowsKernel, Store } from "./ir.ts"
+import { inputAt, isLeaf, toPrimitives } from "./primitives.ts"
+import { soloKernel } from "./solo.ts"
+import { chooseStorage } from "./storage.ts"
+import type { Storage } from "./storage.ts"
+import { trafficOf } from "./traffic.ts"
+
+/** A state that the program replaces: after the call it holds what `value` holds. */
+export interface Update { readonly state: Buffer; readonly value: Buffer }
+
+export interface Fused extends KernelProgram {
+  readonly updates: readonly Update[]
+}
+
+interface Table {
+  readonly buffers: Buffer[]
+  add(name: string, role: Buffer["role"], node: Pick<Node, "dtype" | "shape">, values?: readonly number[]): Buffer
+}
+
+function createTable(): Table {
+  const buffers: Buffer[] = []
+  return {
+    buffers,
+    add(name, role, { dtype, shape }, values) {
+      const buffer: Buffer = { id: buffers.length, name, role, dtype, size: size(shape), shape, values: values ?? null }
+      buffers.push(buffer)
+      return buffer
+    },
+  }
+}
+
+export function fuse(given: Program): Fused {
+  const program = toPrimitives(given)
+  const table = createTable()
+  const inputs = new Map<Node, Buffer>()
+  for (const node of program.inputs) inputs.set(node, table.add(node.args.name, node.args.role, node))
+  const states = new Map(program.inputs.filter((node) => node.args.role === "state").map((node) => [node.args.name, node]))
+  const changed = program.outputs.filter(({ name, node }) => states.get(name) !== node)
+  const { kernels, values } = fuseNodes(table, inputs, changed.map((output) => output.node))
+  const updates: Update[] = []
+  const outputs: { name: string; buffer: Buffer }[] = []
+  changed.forEach(({ name }, i) => {
+    const value = values[i]
+    const state = states.get(name)
+    if (value === undefined) throw new Error(`fuse: output ${name} has no value`)
+    if (state === undefined) outputs.push({ name, buffer: value })
+    else updates.push({ state: bufferFor(inputs, state), value })
+  })
+  return { name: program.name, buffers: table.buffers, kernels, updates, outputs, inputs: program.inputs.map((node) => ({ name: node.args.name, buffer: bufferFor(inputs, node) })) }
+}
+
+function bufferFor(inputs: ReadonlyMap<Node, Buffer>, node: Node): Buffer {
+  const buffer = inputs.get(node)
+  if (buffer === undefined) throw new Error(`fuse: %${node.id} (${node.op}) has no buffer`)
+  return buffer
+}
+
+/** Kernels that compute nodes into buffers of their own, none of which is an input's. */
+function fuseNodes(table: Table, inputs: ReadonlyMap<Node, Buffer>, wanted: readonly Node[]): { readonly kernels: readonly Kernel[]; readonly values: readonly Buffer[] } {
+  const order = reachable(wanted)
+  const targets = wanted.map((node) => (node.op === "reshape" ? underReshapes(node) : node))
+  const storage = chooseStorage(order, targets.filter((node) => !isLeaf(node)))
+  const buffers = new Map<Node, Buffer>(inputs)
+  const bufferOf = (node: Node): Buffer => {
+    const known = buffers.get(node)
+    if (known !== undefined) return known
+    const made = table.add(nameOf(node), node.op === "literal" ? "constant" : "temp", node, node.op === "literal" ? node.args.values : undefined)
+    buffers.set(node, made)
+    return made
+  }
+  const partial = (node: Node, chunks: number, cols: number): Buffer => table.add(`${nameOf(node)}, partial sums`, "temp", { dtype: node.dtype, shape: [chunks, cols] })
+  const numbers = new Map<Body, number>()
+  const soloKey = (node: Node): string => keyOf(node, numbers)
+  const groups = groupNodes(order, { storage, bufferOf, partial, soloKey })
+  const kernels = groups.flatMap((group, i) => (group.is === "rows" ? [rowsKernel(group, bufferOf, i)] : soloKernels(table, group, storage, bufferOf, i)))
+  const copies = new Map<Node, Buffer>()
+  const values = targets.map((node) => {
+    if (!isLeaf(node) && !isCopied(node, storage)) return bufferOf(node)
+    const copy = copies.get(node) ?? table.add(`${nameOf(node)}, copied`, "temp", node)
+    if (!copies.has(node)) kernels.push(copyKernel(bufferOf(node), copy, node, storage))
+    copies.set(node, copy)
+    return copy
+  })
+  return { kernels: withoutDead(kernels, new Set(values)), values }
+}
+
+function underReshapes(node: Node): Node {
+  let at = node
+  while (at.op === "reshape") at = inputAt(at, 0)
+  return at
+}
+
+/** What is laid out as a reader wants it is not laid out as the caller does. */
+function isCopied(node: Node, storage: Storage): boolean {
+  const strides = storage.get(node)
+  return strides !== undefined && strides.some((stride, i) => node.shape[i] !== 1 && stride !== size(node.shape.slice(i + 1)))
+}
+
+function nameOf(node: Node): string {
+  return node.op === "input" ? node.args.name : `${node.op}${node.note === "" ? "" : ` ${node.note}`}`
+}
+
+/** Gradients of one attention are one kernel, and so are the outputs of one loop. */
+function keyOf(node: Node, numbers: Map<Body, number>): string {
+  const inputs = node.inputs.map((x) => x.id).join()
+  if (node.op === "attend_grad") return `attend_grad ${inputs} ${JSON.stringify({ ...node.args, wrt: null })}`
+  if (node.op !== "scan") return `%${node.id}`
+  const number = numbers.get(node.args.body) ?? numbers.size
+  numbers.set(node.args.body, number)
+  return `scan ${inputs} ${number} ${node.args.trips}`
+}
+
+function rowsKernel(group: RowsGroup, bufferOf: (node: Node) => Buffer, number: number): RowsKernel {
+  const stores: Store[] = [...group.values].map(([node, { expr, extent }]) => ({
+    buffer: bufferOf(node), value: expr, index: extent === "full" ? pointIndex(group.domain) : rowIndex(group.domain),
+  }))
+  const notes = [...new Set(group.members.map((node) => node.note).filter((note) => note !== ""))]
+  const ops = [...new Set(group.members.map((node) => node.op))]
+  return { kind: "rows", name: `rows${number}`, note: `${ops.join(", ")}${notes.length > 0 ? ` of ${notes.slice(0, 3).join(", ")}` : ""}`, ...group.domain, chunk: chunkOf(group.domain.rows), stores, columns: group.columns }
+}
+
+function copyKernel(from: Buffer, to: Buffer, node: Node, storage: Storage): RowsKernel {
+  const e = createExprBuilder()
+  const domain = { rows: from.size / (node.shape.at(-1) ?? 1), cols: node.shape.at(-1) ?? 1 }
+  const place = isCopied(node, storage) ? linear(coordinatesOf(pointIndex(domain), node.shape), storage.get(node) ?? []) : pointIndex(domain)
+  return { kind: "rows", name: `copy${to.id}`, note: `copy of ${from.name}`, ...domain, chunk: chunkOf(domain.rows), columns: [], stores: [{ buffer: to, index: pointIndex(domain), value: e.load(from, place, []) }] }
+}
+
+function soloKernels(table: Table, group: SoloGroup, storage: Storage, bufferOf: (node: Node) => Buffer, number: number): Kernel[] {
+  const [first] = group.members
+  if (first === undefined) return []
+  return first.op === "scan" ? loopKernels(table, group, first, bufferOf, number) : [soloKernel(group.members, storage, bufferOf, number)]
+}
+
+// ---------------------------------------------------------------- loops
+
+/** Carries live in buffers that the body reads; at the end of each turn they get their next values. */
+function loopKernels(table: Table, group: SoloGroup, first: NodeOf<"scan">, bufferOf: (node: Node) => Buffer, number: number): Kernel[] {
+  const { body, trips, carries } = first.args
+  const inside = new Map<Node, Buffer>()
+  const before: Kernel[] = []
+  const start: Kernel[] = []
+  body.inputs.forEach((node, i) => {
+    const buffer = table.add(`loop${number} ${i < carries ? "carry" : "slice"} ${i}`, "temp", node)
+    inside.set(node, buffer)
+    const given = bufferOf(inputAt(first as Node, i))
+    if (i < carries) before.push(moved(given, buffer, buffer.size, 0, 0))
+    else start.push(moved(given, buffer, buffer.size, buffer.size, 0))
+  })
+  const { kernels, values } = fuseNodes(table, inside, body.outputs)
+  const end: Kernel[] = []
+  values.forEach((value, i) => {
+    const node = group.members.find((member) => member.op === "scan" && member.args.output === i)
+    if (i < carries) end.push(moved(value, bufferFor(inside, body.inputs[i] as Node), value.size, 0, 0))
+    else if (node !== undefined) end.push(moved(value, bufferOf(node), value.size, 0, value.size))
+  })
+  const after = group.members.flatMap((member) => (member.op === "scan" && member.args.output < carries ? [moved(bufferFor(inside, body.inputs[member.args.output] as Node), bufferOf(member as Node), size(member.shape), 0, 0)] : []))
+  return [...before, { kind: "loop", name: `loop${number}`, note: first.note, trips, body: [...start, ...kernels, ...end] }, ...after]
+}
+
+/** Copies `n` elements; the places move on by the given steps with each trip. */
+function moved(from: Buffer, to: Buffer, n: number, fromStep: number, toStep: number): RowsKernel {
+  const e = createExprBuilder()
+  const trip = variable("trip", 2 ** 30)
+  const j = colIndex({ rows: 1, cols: n })
+  return {
+    kind: "rows", name: `move${from.id}to${to.id}`, note: `${to.name} from ${from.name}`, rows: 1, cols: n, chunk: 1, columns: [],
+    stores: [{ buffer: to, index: plus(times(trip, toStep), j), value: e.load(from, plus(times(trip, fromStep), j), []) }],
+  }
+}
+
+/** Drops stores that nobody reads, and kernels without any. */
+function withoutDead(kernels: readonly Kernel[], wanted: ReadonlySet<Buffer>): Kernel[] {
+  const read = new Set<Buffer>(wanted)
+  for (const kernel of kernels) for (const buffer of trafficOf(kernel).reads) read.add(buffer)
+  return kernels.flatMap((kernel): Kernel[] => {
+    if (kernel.kind !== "rows") return [kernel]
+    const stores = kernel.stores.filter((store) => read.has(store.buffer))
+    return stores.length + kernel.columns.length === 0 ? [] : [{ ...kernel, stores }]
+  })
+}
+

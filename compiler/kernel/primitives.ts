@@ -1,0 +1,42 @@
+/** What fusion starts from: primitive ops and attention. Norms, softmax and losses are fused again from their parts, with whatever stands beside them. */
+import { decomposeNode } from "../graph/composite.ts"
+import type { Node, Op, Program } from "../graph/node.ts"
+import { rewriteProgram } from "../graph/rewrite.ts"
+import { copy } from "../graph/walk.ts"
+import { simplify } from "../transform/simplify.ts"
+
+export function toPrimitives(program: Program): Program {
+  const open = rewriteProgram(program, (b, node, inputs) => (node.op === "attend" || node.op === "attend_grad" ? copy(b, node, inputs) : decomposeNode(b, node, inputs)))
+  return simplify(open)
+}
+
+/** Other names of the same numbers: never stored for their own sake. */
+const views: ReadonlySet<Op> = new Set<Op>(["reshape", "permute", "broadcast", "slice", "reverse", "window", "pad", "concat"])
+/** Made where they are read. */
+const generated: ReadonlySet<Op> = new Set<Op>(["fill", "iota"])
+const reductions: ReadonlySet<Op> = new Set<Op>(["sum", "max_of"])
+/** Ops with a kernel of their own. */
+const opaque: ReadonlySet<Op> = new Set<Op>(["dot", "attend", "attend_grad", "scatter_add", "put_add", "argmax", "cumsum", "top_k", "scan"])
+const leaves: ReadonlySet<Op> = new Set<Op>(["input", "literal"])
+const expensive: ReadonlySet<Op> = new Set<Op>(["exp", "log", "sin", "cos", "tanh", "erf", "sigmoid", "pow", "random"])
+
+export const isView = (node: Node): boolean => views.has(node.op)
+export const isGenerated = (node: Node): boolean => generated.has(node.op)
+export const isReduction = (node: Node): boolean => reductions.has(node.op)
+export const isOpaque = (node: Node): boolean => opaque.has(node.op)
+export const isLeaf = (node: Node): boolean => leaves.has(node.op)
+export const isExpensive = (node: Node): boolean => expensive.has(node.op)
+/** A value at each point of its own shape, computed from values of other nodes. */
+export const isPointwise = (node: Node): boolean => !isView(node) && !isGenerated(node) && !isReduction(node) && !isOpaque(node) && !isLeaf(node)
+
+export function inputAt(node: Node, i: number): Node {
+  const x = node.inputs[i]
+  if (x === undefined) throw new Error(`kernel: %${node.id} (${node.op}) has no input ${i}`)
+  return x
+}
+
+export function stridesOf(shape: readonly number[]): number[] {
+  const strides: number[] = Array<number>(shape.length).fill(1)
+  for (let i = shape.length - 2; i >= 0; i--) strides[i] = (strides[i + 1] ?? 1) * (shape[i + 1] ?? 1)
+  return strides
+}
