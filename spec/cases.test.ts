@@ -4,6 +4,7 @@ import { fileURLToPath } from "node:url"
 import { test } from "uvu"
 import * as assert from "uvu/assert"
 import { check } from "../compiler/check/check.ts"
+import { codes } from "../compiler/codes.ts"
 import type { ModuleSource } from "../compiler/check/session.ts"
 import type { Diagnostic, Source } from "../grammar/diagnostic.ts"
 import { parse } from "../grammar/parse.ts"
@@ -110,5 +111,11 @@ for (const chapter of foldersIn(root)) {
     }
   }
 }
+
+test("every code of the language has a case that shows it", () => {
+  const shown = new Set(foldersIn(root).flatMap((chapter) => casesIn(join(root, chapter, "reject")).flatMap((name) => expected(readFileSync(join(root, chapter, "reject", name), "utf8")).map((e) => e.slice(0, 7)))))
+  const elsewhere = ["SLM1009", "SLM1030"] // a text of a million characters, fifty mistakes: grammar/parse.test.ts
+  assert.equal(Object.keys(codes).filter((code) => !shown.has(code) && !elsewhere.includes(code)), [])
+})
 
 test.run()
