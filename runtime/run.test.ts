@@ -100,13 +100,15 @@ test("two models with one objective are trained together", () => withFolder(asyn
   const ran = await place.run(recipeOf(`${bookTokens()}
 model Tiny = ${tiny}
 pair = train {
-  roles: { large: Tiny, small: Tiny with { dim: 8 } }, data: tokens.train, ${common}, steps: 3
+  roles: { large: Tiny, small: Tiny with { dim: 8 } }, data: tokens.train, ${common}, steps: 4, samples: ["the"]
   loss: (roles, batch) => cross_entropy(roles.large(batch).logits, batch.labels) + 0.5 * cross_entropy(roles.small(batch).logits, batch.labels)
 }
 voices = generate pair.small { prompts: ["the"], tokens: 2 }
 `))
   assert.equal(problemsOf(ran), [])
   assert.equal(fs.readdirSync(path.join(ran.out, "artifacts", "pair")).sort(), ["weights.large.safetensors", "weights.small.safetensors"])
+  const samples = ran.events.flatMap((e) => (e.event === "sample" && e.at !== null ? [`${e.stage.name} ${e.at}`] : []))
+  assert.equal(samples, [0, 0.25, 0.5, 1].flatMap((at) => [`pair.large ${at}`, `pair.small ${at}`]))
 }))
 
 test("two micro-batches of four are a batch of eight", () => withFolder(async (place) => {
@@ -165,6 +167,23 @@ expect perplexity(pocket, tokens.valid) > 0
   const second = await place.run(recipe.replace("> 0", "> 1"))
   assert.equal(problemsOf(second), [])
   assert.ok(kindsOf(second, "stage-cached").includes("quantize"))
+}))
+
+test("an encoding that borrows a known store has to mean what the store means", () => withFolder(async (place) => {
+  place.write("book.txt", sentences(20))
+  const encoding = (codes: string, decode: string): string => `${recipeOf(trained(1))}
+encoding plus() {
+  store: "int8"
+  encode(w: float[N, K]) { ${codes} }
+  decode(c) { ${decode} }
+}
+pocket = quantize result { format: plus, keep: [head] }
+expect perplexity(pocket, tokens.valid) > 0
+`
+  const other = await place.run(encoding("{ codes: round(w), scales: mean(abs(w), axis: -1) }", "c.codes + 1"))
+  assert.equal(problemsOf(other), ["SLM3212 `decode` of plus does not yield what the store int8 stands for"])
+  const nothing = await place.run(encoding("{ values: w }", "c.values"))
+  assert.equal(problemsOf(nothing), ["SLM3212 the encoding stores `int8` and its `encode` yields no `codes` and `scales`"])
 }))
 
 test("an encoding that a weight does not fit says which weight", () => withFolder(async (place) => {

@@ -53,10 +53,6 @@ ${voices.replace("result", "loaded")}expect perplexity(result, tokens.valid) > 0
     recipe: `${tiny}${train("epochs: 1.0", "50% tokens.train + 50% tokens.valid".replace(/(\d+%) /g, "$1 * "))}`,
     shown: "error[SLM3305]: a mixture has no epochs",
   },
-  SLM3306: {
-    recipe: `${tiny}${train("steps: 1, init: x => x")}`,
-    shown: "error[SLM3306]: `init` of `train` is not carried out yet",
-  },
   SLM3307: {
     recipe: `${tiny}${train("steps: 1")}expect perplexity(result, tokens.valid) < 1\n`,
     shown: "error[SLM3307]: this does not hold: perplexity(result, tokens.valid) < 1",

@@ -20,10 +20,6 @@ export const stageCodes = {
     title: "`epochs` of a mixture",
     page: "A mixture or curriculum draws from several sources, so there is no number of rows that would be one epoch. Say how long to train in `steps` or `tokens`.",
   },
-  SLM3306: {
-    title: "the option is not carried out yet",
-    page: "The language knows this option and this version does not carry it out. It is refused instead of being ignored.",
-  },
   SLM3307: {
     title: "an expectation does not hold",
     page: "`expect` is part of the recipe: the run fails where its condition is false, and shows the values of both sides.",

@@ -4,7 +4,6 @@ import type { LoweredEvaluation } from "../../compiler/graph/lower/evaluate.ts"
 import { loadModule } from "../../compiler/check/modules.ts"
 import { force } from "../../compiler/check/scopes.ts"
 import type { Value } from "../../compiler/check/value.ts"
-import { diagnostic } from "../../grammar/diagnostic.ts"
 import { createLoader } from "../data/batches.ts"
 import type { PackedRows } from "../data/pack.ts"
 import { targetBytes } from "../data/pack.ts"
@@ -15,7 +14,7 @@ import { expectData } from "./artifact.ts"
 import { ids, scalar, taken, writeStates } from "./feeds.ts"
 import { packedInput } from "./data.ts"
 import type { Executor, StageEnv } from "./environment.ts"
-import { artifactArg, done, failed, given, machineFor, numberArg, refOf, required } from "./environment.ts"
+import { artifactArg, done, given, machineFor, numberArg, refOf, required } from "./environment.ts"
 import type { Stage } from "../../compiler/plan/stage.ts"
 import { combine } from "./stepper.ts"
 import { rowShapeOf } from "./train.ts"
@@ -88,7 +87,7 @@ export const lossOfStage: Executor = async (stage, env) => {
   const subject = await subjectOf(stage, env)
   const batch = Math.min(16, subject.packed.rows)
   const objective = nextToken(env)
-  if (objective === null) return failed(diagnostic("SLM3306", stage.span, "`loss_of` needs `next_token` of the library, which is not there"))
+  if (objective === null) throw new Error("stages: the library has no `next_token`")
   const request = { model: required(given(stage, "model"), stage, "model"), objective, loss: null, span: stage.span, byRow: true }
   const lowered = lowerEvaluation(env.session, stage.name, request, rowShapeOf(subject.packed, subject.tokenizer, batch))
   const values = new Float64Array(subject.packed.rows)

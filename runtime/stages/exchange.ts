@@ -1,11 +1,8 @@
 /** `load` and `export`: weights from and to foreign files. */
 import * as fs from "node:fs"
 import * as path from "node:path"
-import { evaluate } from "../../compiler/check/evaluate.ts"
 import { resolveSpec } from "../../compiler/check/instance.ts"
-import { int } from "../../compiler/check/make.ts"
-import { inner } from "../../compiler/check/scopes.ts"
-import type { FormatValue, SpecValue, Value } from "../../compiler/check/value.ts"
+import type { FormatValue, SpecValue } from "../../compiler/check/value.ts"
 import { weightsOfSpec } from "../../compiler/graph/lower/forward.ts"
 import type { Stage } from "../../compiler/plan/stage.ts"
 import { diagnostic } from "../../grammar/diagnostic.ts"
@@ -18,7 +15,7 @@ import { exportGguf } from "../export/gguf-export.ts"
 import { exportHuggingFace } from "../export/huggingface.ts"
 import { checkFolder, loadWeights, readHeaders } from "../export/load.ts"
 import type { Result as ExportResult } from "../export/problem.ts"
-import { resolveFormat } from "../export/resolve.ts"
+import { resolveFor } from "../export/resolve.ts"
 import type { Resolved } from "../export/resolve.ts"
 import type { ExportTokenizer } from "../export/vocabulary.ts"
 import { resolveInput, writeAtomic } from "../files.ts"
@@ -29,15 +26,10 @@ import { artifactArg, done, failed, fromFailure, fromProblems, fromResult, given
 import { tokenizerOf } from "./generate.ts"
 import { countParameters, weightsInput } from "./weights-io.ts"
 
-/** A format for one model: its parameters are in scope, and the indices of a line. */
+/** A format for one model, whose parameters it sees, defaults included. */
 function formatFor(format: FormatValue, spec: SpecValue, paths: readonly string[], env: StageEnv): Resolved {
   const machine = machineFor(env)
-  const args = resolveSpec(spec, machine)?.args ?? spec.args
-  const scope = inner(format.scope, args)
-  return resolveFormat(format, paths, {
-    evaluate: (expr, indices) => evaluate(expr, inner(scope, new Map<string, Value>([...indices].map(([name, i]) => [name, int(i)]))), machine),
-    known: (poly) => machine.known(poly),
-  })
+  return resolveFor(format, resolveSpec(spec, machine)?.args ?? spec.args, paths, machine)
 }
 
 // ---------------------------------------------------------------- load

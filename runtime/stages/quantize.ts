@@ -6,16 +6,16 @@ import { lowerDecode, lowerEncode, rowsOf, storeOf } from "../../compiler/graph/
 import type { Program, Shape } from "../../compiler/graph/node.ts"
 import { interpretProgram } from "./interpret.ts"
 import type { HostTensor } from "../device.ts"
-import { admit, fits, layoutOf } from "../export/layouts.ts"
+import { admit, fits, honest, layoutOf } from "../export/layouts.ts"
 import type { Layout } from "../export/layouts.ts"
-import { placed } from "../export/problem.ts"
+import { fine, placed, problem, wrong } from "../export/problem.ts"
+import type { Result } from "../export/problem.ts"
 import type { Decoder, StoredTensor, Weights } from "../weights.ts"
 import { stored } from "../weights.ts"
 import { expectData, whole } from "./artifact.ts"
 import type { Executor } from "./environment.ts"
 import { artifactArg, done, failed, fromProblems, given, refOf, required } from "./environment.ts"
 import { countBytes, weightsInput } from "./weights-io.ts"
-import { diagnostic } from "../../grammar/diagnostic.ts"
 import type { Diagnostic } from "../../grammar/diagnostic.ts"
 import type { Stage } from "../../compiler/plan/stage.ts"
 
@@ -51,6 +51,7 @@ function createQuantizer(session: Session, encoding: EncodingValue) {
   const store = storeOf(session, encoding)
   const layout = layoutOf(store)
   const programs = new Map<string, Program | Diagnostic>()
+  const byDecode = decoderOf(session, encoding)
   const programFor = (shape: Shape): Program | Diagnostic => {
     const key = rowsOf(shape).join()
     const program = programs.get(key) ?? lowerEncode(session, encoding, shape)
@@ -66,7 +67,12 @@ function createQuantizer(session: Session, encoding: EncodingValue) {
       const program = programFor(tensor.shape)
       if ("code" in program) return { ...program, notes: [...program.notes, `this happened for \`${path}\`, a weight of shape [${tensor.shape.join(", ")}]; \`keep\` leaves it as it is.`] }
       const outputs = interpretProgram(program, { w: { shape: rowsOf(tensor.shape), dtype: "f32", data: tensor.decoded() } })
-      return layout === null ? own(session, encoding, store, tensor.shape, outputs) : known(layout, path, tensor.shape, outputs, stage)
+      const buffers = new Map(Object.entries(outputs).map(([name, { data }]) => [name, data]))
+      if (layout === null) return stored(tensor.shape, store, buffers, byDecode)
+      const made = known(layout, path, tensor.shape, outputs)
+      if (!made.ok) return placed(made.problems[0] ?? problem("SLM3212", "the codes do not fit"), stage.span)
+      const dishonest = honest(encoding.code.name.name, store, made.value.decoded(), byDecode({ shape: tensor.shape, encoding: store, buffers }))
+      return dishonest === null ? made.value : placed(dishonest, stage.span)
     },
   }
 }
@@ -74,17 +80,12 @@ function createQuantizer(session: Session, encoding: EncodingValue) {
 type Outputs = Readonly<Record<string, HostTensor>>
 
 /** Codes and scales in a layout that exporters know. */
-function known(layout: Layout, path: string, shape: Shape, outputs: Outputs, stage: Stage): StoredTensor | Diagnostic {
+function known(layout: Layout, path: string, shape: Shape, outputs: Outputs): Result<StoredTensor> {
   const [codes, scales] = [outputs["codes"], outputs["scales"]]
-  if (codes === undefined || scales === undefined) return diagnostic("SLM3306", stage.span, `the encoding stores \`${layout.store}\` and its \`encode\` yields no \`codes\` and \`scales\``)
+  if (codes === undefined || scales === undefined) return wrong(problem("SLM3212", `the encoding stores \`${layout.store}\` and its \`encode\` yields no \`codes\` and \`scales\``))
   const admitted = admit(layout, path, shape, codes.data, scales.data)
-  if (!admitted.ok) return admitted.problems[0] === undefined ? diagnostic("SLM3306", stage.span, "the codes do not fit") : placed(admitted.problems[0], stage.span)
-  return stored(shape, layout.store, new Map<string, Float32Array | Int8Array | Uint8Array>([["codes", admitted.value.codes], ["scales", admitted.value.scales]]))
-}
-
-/** An encoding of the recipe's own: whatever `encode` yields is kept, and `decode` reads it. */
-function own(session: Session, encoding: EncodingValue, store: string, shape: Shape, outputs: Outputs): StoredTensor {
-  return stored(shape, store, new Map(Object.entries(outputs).map(([name, tensor]) => [name, tensor.data])), decoderOf(session, encoding))
+  if (!admitted.ok) return admitted
+  return fine(stored(shape, layout.store, new Map<string, Float32Array | Int8Array | Uint8Array>([["codes", admitted.value.codes], ["scales", admitted.value.scales]])))
 }
 
 /** Reads the buffers of an encoding with the encoding's own `decode`. */

@@ -1,5 +1,6 @@
 /** `train`: lowers the stage, runs the loop, reports, and keeps the weights. */
 import { constant } from "../../compiler/check/poly.ts"
+import type { SpecValue } from "../../compiler/check/value.ts"
 import { lowerTraining } from "../../compiler/graph/lower/train.ts"
 import type { TrainShape } from "../../compiler/graph/lower/train.ts"
 import type { LoweredTraining } from "../../compiler/graph/lower/programs.ts"
@@ -36,8 +37,6 @@ interface Plan {
 }
 
 export const trainStage: Executor = async (stage, env) => {
-  const init = given(stage, "init")
-  if (init !== null) return failed(diagnostic("SLM3306", init.origin ?? stage.span, "`init` of `train` is not carried out yet", { help: "leave it out; weights start as their layers say" }))
   const planned = await plan(stage, env)
   if ("is" in planned) return planned
   if (!planned.ok) return fromResult(planned, stage, () => failed())
@@ -169,19 +168,34 @@ function createReporter(stage: Stage, { shape }: Plan, env: StageEnv) {
 
 const sampleTokens = 48
 
-/** Writes the prompts of `samples` with the weights of the moment; a diagnostic where the model cannot write. */
+/** Writes the prompts of `samples` with the weights of the moment, with every role that can; a diagnostic where none can. */
 function sampler(stage: Stage, lowered: LoweredTraining, { seed, tokenizer }: Plan, env: StageEnv) {
   const prompts = textsArg(stage, "samples")
   if (prompts.length === 0) return null
-  if (stage.type.is !== "weights") return diagnostic("SLM3306", stage.span, "`samples` of several roles are not carried out yet", { help: "leave `samples` out, and `generate` with a role afterwards" })
-  const writer = createWriter(env.session, { spec: stage.type.spec, tokenizer, frame: chatFrameOf(stage) }, stage.span)
-  if ("code" in writer) return writer
-  const names = new Set(lowered.weights.filter((slot) => slot.role === "model").map((slot) => slot.name))
+  const models = writingModels(stage).map(({ role, spec, name }) => ({
+    slots: lowered.weights.filter((slot) => slot.role === role), name, writer: createWriter(env.session, { spec, tokenizer, frame: chatFrameOf(stage) }, stage.span),
+  }))
+  const able = models.flatMap(({ writer, ...model }) => ("code" in writer ? [] : [{ ...model, writer }]))
+  const [refused] = models.flatMap(({ writer }) => ("code" in writer ? [writer] : []))
+  if (able.length === 0 && refused !== undefined) return refused
   return async (share: number, weights: States): Promise<void> => {
-    const own = new Map([...weights].filter(([name]) => names.has(name)))
-    const samples = await writer.write(env.device, own, prompts, { temperature: 0.8, topK: null, topP: null, seed, tokens: sampleTokens, stop: [], signal: env.signal })
-    for (const { prompt, text } of samples) env.emit({ event: "sample", stage: refOf(stage), at: share, prompt, text })
+    for (const { slots, name, writer } of able) {
+      const own = new Map(slots.flatMap((slot) => {
+        const value = weights.get(slot.name)
+        return value === undefined ? [] : [[`model.${slot.path}`, value] as const]
+      }))
+      // No signal: a sample that was cut off would be missing where the training goes on.
+      const samples = await writer.write(env.device, own, prompts, { temperature: 0.8, topK: null, topP: null, seed, tokens: sampleTokens, stop: [], signal: null })
+      for (const { prompt, text } of samples) env.emit({ event: "sample", stage: { ...refOf(stage), name }, at: share, prompt, text })
+    }
   }
+}
+
+/** The models in training, under the names that people know: `pair.large` is a role of `pair`. */
+function writingModels({ type, name }: Stage): readonly { readonly role: string; readonly spec: SpecValue; readonly name: string }[] {
+  if (type.is === "weights") return [{ role: "model", spec: type.spec, name }]
+  if (type.is !== "roles") return []
+  return [...type.roles].flatMap(([role, { type: of }]) => (of.is === "weights" ? [{ role, spec: of.spec, name: `${name}.${role}` }] : []))
 }
 
 // ---------------------------------------------------------------- the end

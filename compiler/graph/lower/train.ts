@@ -60,7 +60,9 @@ function lowerLoss(session: Session, stage: Stage, shape: RowShape, training: bo
   const roles = lowered(rolesOf(stage.args, site, machine), machine)
   const batch = lowered(machine.apply(required(stage, "objective"), [rowRecord(b, shape)], stage.span), machine)
   const loss = argOf(stage.args, "loss")
-  const parts = roles.parts.length === 0 ? [] : [record(new Map(roles.parts.map((part) => [part.name.slice("parts.".length), part.instance])))]
+  // A loss of two parameters does not take parts, which `unused: allow` permits.
+  const unasked = roles.parts.length === 0 || (loss?.kind === "closure" && loss.code.params.length === 2)
+  const parts = unasked ? [] : [record(new Map(roles.parts.map((part) => [part.name.slice("parts.".length), part.instance])))]
   const [only] = roles.subjects
   const several = argOf(stage.args, "roles") !== null
   const first = several || only === undefined
