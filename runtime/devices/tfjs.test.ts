@@ -214,6 +214,25 @@ test("sums over any axes of any length", async () => {
   runner.dispose()
 })
 
+test("functions that are composed of other kernels are exact to a few units in the last place", async () => {
+  const { device } = await wasm()
+  const n = 20001
+  const b = createBuilder()
+  const x = b.input("x", "batch", "f32", [n])
+  const below = g.neg(b, g.abs(b, x))
+  const runner = await device.load(programOf([x], { tanh: g.tanh(b, x), decay: g.exp(b, below), sign: g.sign(b, x), less: g.cast(b, g.lt(b, x, 0), "f32") }))
+  // From -85 to 85, dense around 0: cubes.
+  const data = Float32Array.from({ length: n }, (_, i) => 85 * ((2 * i) / (n - 1) - 1) ** 3)
+  const out = await runner.step({ x: f32([n], data) })
+  runner.dispose()
+  const worst = (name: string, want: (x: number) => number): number =>
+    data.reduce((most, value, i) => Math.max(most, Math.abs((out[name]?.data[i] ?? NaN) - want(value)) / Math.max(Math.abs(want(value)), 1e-37)), 0)
+  assert.ok(worst("tanh", Math.tanh) < 5e-7, `tanh ${worst("tanh", Math.tanh)}`)
+  assert.ok(worst("decay", (v) => Math.exp(-Math.abs(v))) < 1e-6, `exp ${worst("decay", (v) => Math.exp(-Math.abs(v)))}`)
+  assert.is(worst("sign", Math.sign), 0)
+  assert.is(worst("less", (v) => Number(v < 0)), 0)
+})
+
 test("wrong calls are refused with the name of the input", async () => {
   const { device } = await wasm()
   const b = createBuilder()
