@@ -9,6 +9,7 @@ import { createKeys } from "../plan/key.ts"
 import type { Facts, Stage } from "../plan/stage.ts"
 import { checkDefinitions } from "./definitions.ts"
 import { display, kindOf, showType, textOf } from "./describe.ts"
+import { reportDuplicates } from "./duplicates.ts"
 import { evaluate } from "./evaluate.ts"
 import { exportStage } from "./exports.ts"
 import { resolveSpec } from "./instance.ts"
@@ -108,6 +109,7 @@ function checkRecipe(entry: Source, session: Session): Recipe {
   }
   const stages = [...session.stages.values()]
   const own = [...session.modules.values()].filter((loaded) => !loaded.library)
+  for (const loaded of own) reportDuplicates(loaded, m)
   for (const loaded of own) checkDefinitions(loaded, m)
   for (const loaded of own) reportUnused(loaded, m)
   reportUnusedData(bindings, stages, session, m)
@@ -122,6 +124,7 @@ export function checkModule(source: Source, environment: Environment): Checked {
   if (standard !== null && source.id !== prelude) loadModule(standard, [], m)
   const module = loadModule(source, [], m)
   for (const e of module.entries.values()) force(e, module, m)
+  reportDuplicates(module, m)
   checkDefinitions(module, m)
   return { diagnostics: inOrder(session), sources: session.sources, recipe: null, session }
 }
