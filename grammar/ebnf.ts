@@ -7,7 +7,9 @@ import * as t from "./tokens.ts"
  * itself, lower-case words are tokens that `spec/1-syntax.md` describes. The spec holds this text; a test compares them.
  */
 export function grammarEbnf(): string {
-  const productions = new SlmParser({ validate: false }).getSerializedGastProductions()
+  const defined = new SlmParser({ validate: false }).getSerializedGastProductions()
+  const start = defined.findIndex((rule) => nameOf(rule) === "module") // expressions are defined before it
+  const productions = [...defined.slice(start), ...defined.slice(0, start)]
   const rules = productions.map((rule) => production(ruleName(rule), sequence(rule.definition ?? [])))
   const operators = t.vocabulary.filter((type) => type.CATEGORIES?.includes(t.BinaryOperator) === true && !foreign.has(type.name)).map((type) => type.LABEL ?? type.name)
   return [...rules, production("binary-operator", alternatives(operators)), production("separator", '"," | line-break')].join("\n")

@@ -128,7 +128,7 @@ function leftOf(e: ast.PipeExpr): ast.Expr {
 
 /** A body: lets, one to a line, and the result. Without lets it may stand on one line. */
 function printBlock(p: Printer, e: ast.BlockExpr): Doc {
-  const result: Entry = { span: e.result.span, doc: () => (misreadAtLineStart(e.result) && e.lets.length > 0 ? parenthesised(p, e.result) : printExpression(p, e.result)) }
+  const result: Entry = { span: e.result.span, doc: () => (misreadAtLineStart(e.result) && e.lets.length > 0 && !p.flat ? parenthesised(p, e.result) : printExpression(p, e.result)) }
   const entries = [...letEntries(p, e.lets), result]
   // a result that starts like a record would make a record of the block
   return braced(p, entries, e.span.end, e.lets.length > 0 && !p.flat)
