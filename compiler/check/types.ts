@@ -3,7 +3,7 @@ import type { Expr, NamedType, TypeExpr } from "../../grammar/ast.ts"
 import { diagnostic } from "../../grammar/diagnostic.ts"
 import type { DiagnosticParts, Span } from "../../grammar/diagnostic.ts"
 import { addressOf } from "./address.ts"
-import { callDefinition } from "./calls.ts"
+import { callDefinition, count } from "./calls.ts"
 import { kindOf, showType, units, wantedBy } from "./describe.ts"
 import { pendingOf } from "./equal.ts"
 import { evaluate } from "./evaluate.ts"
@@ -74,6 +74,13 @@ function isCallable(value: Value): boolean {
     || (value.kind === "artifact" && value.type.is === "weights")
 }
 
+/** Functions of (step, total); what a primitive or a layer takes is not looked at. */
+function takesStepAndTotal(value: Value): boolean {
+  if (value.kind !== "closure") return true
+  const { code } = value
+  return code.kind === "lambda" ? code.params.length === 2 : code.params.length >= 2 && code.params.slice(2).every((p) => p.default !== null)
+}
+
 // ---- named types
 
 type Rule = (value: Value, want: Want, m: Machine) => Value | null
@@ -98,7 +105,7 @@ const rules: Readonly<Record<string, Rule>> = {
   },
   function: (value) => (isCallable(value) ? value : null),
   schedule: (value, want, m) => {
-    if (isCallable(value)) return value
+    if (isCallable(value)) return takesStepAndTotal(value) ? value : null
     const number = value.kind === "int" ? float(m.known(value.poly), value.origin, pendingOf(value, m)) : value
     return number.kind === "float" ? constantSchedule(number, want.scope.module) : null
   },
@@ -148,6 +155,7 @@ function artifactHelp(value: Value, type: NamedType, m: Machine): DiagnosticPart
 function namedHelp(value: Value, type: NamedType, want: Want): DiagnosticParts {
   const call = value.kind === "template" || value.kind === "definition" ? `\`${value.code.name.name}\` must be called: \`${value.code.name.name}(...)\`` : null
   if (call !== null) return { help: call }
+  if (type.name === "schedule" && value.kind === "closure") return { notes: [`this function takes ${count(value.code.params.length, "argument")}`] }
   if (type.name === "int" && value.kind === "float" && value.value !== null) return { help: `\`${want.name}\` counts something` }
   if (type.name === "Loss" && value.kind === "tensor") return { help: "`average(values)` makes a loss of a tensor" }
   if (type.name === "string" && value.kind === "symbol") return { help: `write "${value.name}"` }

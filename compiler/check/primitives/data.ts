@@ -169,7 +169,7 @@ export function onePart(args: Args, name: string, site: CallSite, ctx: Context):
   const value = args.get(name)
   if (value?.kind !== "artifact" || (value.type.is !== "tokens" && value.type.is !== "rows") || value.type.parts === null) return true
   ctx.report(diagnostic("SLM2117", site.args.get(name) ?? site.span, `\`${name}\` takes one part of the data`, {
-    label: `split into ${value.type.parts.join(", ")}`, help: `choose one: \`${value.stage.name}.${value.type.parts[0] ?? "train"}\``,
+    label: `split into ${value.type.parts.join(", ")}`, help: `choose one: \`${value.stage.name.includes("/") ? "" : value.stage.name}.${value.type.parts[0] ?? "train"}\``,
   }))
   return false
 }
