@@ -2,62 +2,94 @@ import { existsSync, readdirSync, readFileSync } from "node:fs"
 import { join } from "node:path"
 import { check } from "../compiler/check/check.ts"
 import type { Session } from "../compiler/check/session.ts"
-import type { ArtifactType } from "../compiler/check/value.ts"
+import type { ArtifactType, ArtifactValue, SpecValue } from "../compiler/check/value.ts"
+import { weightsOfSpec } from "../compiler/graph/lower/forward.ts"
 import type { Stage } from "../compiler/plan/stage.ts"
+import type { Diagnostic } from "../grammar/diagnostic.ts"
 import type { Tokenizer } from "./data/tokenizer.ts"
+import type { Device } from "./device.ts"
 import { snapshotFile, type Snapshot } from "./run.ts"
-import type { ArtifactData } from "./stages/artifact.ts"
+import type { ArtifactData, Sample } from "./stages/artifact.ts"
+import { chatFrameOf } from "./stages/chat-frame.ts"
 import { fromFiles } from "./stages/persist.ts"
+import { statesOf } from "./stages/weights-io.ts"
+import { createWriter, type WriteOptions } from "./stages/writer.ts"
 import type { Files } from "./store/store.ts"
+import { shownPath } from "./system-error.ts"
+import { yielding } from "./yielding.ts"
 
 /** A finished run, read back from its folder: the recipe as it was, with everything the run taught. */
 export interface PastRun {
+  /** As the user named it. */
   readonly folder: string
   readonly session: Session
-  /** Stages whose result is a single model, in order. */
+  /** Where the result of a stage lies, by its key. */
+  readonly folders: ReadonlyMap<string, string>
+  /** What the run trained or quantised, in order; each role of a training by itself. */
   readonly models: readonly Model[]
 }
 
-export interface Model { readonly stage: Stage; readonly type: Extract<ArtifactType, { is: "weights" }> }
+export interface Model {
+  /** `pocket`, or `pair.wide` for a role of a training with several. */
+  readonly name: string
+  readonly stage: Stage
+  /** The role, or "" for a single model. */
+  readonly member: string
+  readonly spec: SpecValue
+  readonly tokenizer: ArtifactValue | null
+}
 
 export interface PastRunError { readonly message: string; readonly help: string }
 
+const runAgain = "run the recipe again: finished stages are reused"
+
+/** Opens the folder of a run. */
 export function openPastRun(folder: string): PastRun | PastRunError {
   const path = join(folder, snapshotFile)
-  if (!existsSync(path)) return { message: `${folder} is not the folder of a run`, help: "a run's folder holds run.yaml and recipe.json; `slm run` makes it below runs/" }
+  if (!existsSync(path)) {
+    const what = existsSync(folder) ? "is not the folder of a run" : "does not exist"
+    return { message: `${shownPath(folder)} ${what}`, help: "`slm run` makes a folder below runs/ for each recipe; name that one" }
+  }
   const snapshot = readSnapshot(path)
-  if (snapshot === null) return { message: `${path} is damaged`, help: "run the recipe again: finished stages are reused" }
-  const sources = new Map(Object.entries(snapshot.sources).map(([id, text]) => [id, { id, text }]))
+  const sources = new Map(Object.entries(snapshot?.sources ?? {}).map(([id, text]) => [id, { id, text }]))
+  const entry = sources.get(snapshot?.entry ?? "")
+  if (snapshot === null || entry === undefined) return { message: `${shownPath(path)} is damaged`, help: runAgain }
   const facts = new Map(Object.entries(snapshot.facts).map(([name, value]) => [name, Number(value)]))
-  const entry = sources.get(snapshot.entry)
-  if (entry === undefined) return { message: `${path} is damaged`, help: "run the recipe again: finished stages are reused" }
   const checked = check(entry, { modules: (id, from) => sources.get(id) ?? sources.get(join(from, "..", id)) ?? null, params: new Map(Object.entries(snapshot.params)), facts })
-  if (checked.recipe === null) return { message: `the recipe of ${folder} does not fit this version of slm`, help: "run the recipe again" }
-  const models = checked.recipe.stages.flatMap((stage): Model[] => (stage.type.is === "weights" && artifactFolder(folder, stage) !== null ? [{ stage, type: stage.type }] : []))
-  return { folder, session: checked.session, models }
+  if (checked.recipe === null) return { message: `the recipe of ${shownPath(folder)} does not fit this version of slm`, help: "run the recipe again" }
+  const folders = new Map(Object.entries(snapshot.artifacts).flatMap(([key, { folder: own }]) => (own === null ? [] : [[key, join(folder, own)] as const])))
+  const models = checked.recipe.stages.filter((stage) => folders.has(stage.key)).flatMap((stage) => modelsOf(stage, stage.type, ""))
+  return { folder, session: checked.session, folders, models }
+}
+
+function modelsOf(stage: Stage, type: ArtifactType, member: string): readonly Model[] {
+  if (type.is === "weights") return [{ name: member === "" ? stage.name : `${stage.name}.${member}`, stage, member, spec: type.spec, tokenizer: type.tokenizer }]
+  return type.is === "roles" ? [...type.roles].flatMap(([role, value]) => modelsOf(stage, value.type, role)) : []
+}
+
+/** Continues prompts with a model of the run; or says why it cannot. */
+export async function writeText(run: PastRun, model: Model, device: Device, prompts: readonly string[], options: WriteOptions): Promise<readonly Sample[] | PastRunError | Diagnostic> {
+  const tokenizer = tokenizerOfModel(run, model)
+  const weights = readArtifact(run, model.stage)
+  const states = weights?.is === "weights" ? weights.members.get(model.member) : undefined
+  if (tokenizer === null || states === undefined) return { message: `the model ${model.name} cannot be read from ${shownPath(run.folder)}`, help: runAgain }
+  const writer = createWriter(run.session, { spec: model.spec, tokenizer, frame: chatFrameOf(model.stage) }, model.stage.span)
+  if ("code" in writer) return writer
+  return writer.write(yielding(device), statesOf(states, weightsOfSpec(run.session, model.spec)), prompts, options)
 }
 
 /** The stored result of a stage; null where it is not in the folder or does not read. */
-export function readArtifact(run: PastRun, stage: Stage): ArtifactData | null {
-  const folder = artifactFolder(run.folder, stage)
-  if (folder === null) return null
+function readArtifact(run: PastRun, stage: Stage): ArtifactData | null {
+  const folder = run.folders.get(stage.key)
+  if (folder === undefined || !existsSync(folder)) return null
   const files: Files = new Map(readdirSync(folder).map((name) => [name, new Uint8Array(readFileSync(join(folder, name)))]))
   return fromFiles(stage, files, run.session)
 }
 
-/** The tokenizer a model reads and writes with. */
-export function tokenizerOfModel(run: PastRun, model: Model): Tokenizer | null {
-  if (model.type.tokenizer === null) {
-    const weights = readArtifact(run, model.stage)
-    return weights?.is === "weights" ? weights.tokenizer : null
-  }
-  const data = readArtifact(run, model.type.tokenizer.stage)
-  return data?.is === "tokenizer" ? data.tokenizer : null
-}
-
-function artifactFolder(run: string, stage: Stage): string | null {
-  const folder = join(run, "artifacts", stage.name.replace(/[^A-Za-z0-9._-]+/g, "-"))
-  return existsSync(folder) ? folder : null
+/** The tokenizer a model reads and writes with: of its data, or what came with its weights. */
+function tokenizerOfModel(run: PastRun, model: Model): Tokenizer | null {
+  const data = readArtifact(run, model.tokenizer?.stage ?? model.stage)
+  return data?.is === "tokenizer" || data?.is === "weights" ? data.tokenizer : null
 }
 
 function readSnapshot(path: string): Snapshot | null {
@@ -71,7 +103,13 @@ function readSnapshot(path: string): Snapshot | null {
 
 function isSnapshot(x: unknown): x is Snapshot {
   if (typeof x !== "object" || x === null || !("version" in x) || x.version !== 1) return false
+  if (!("artifacts" in x) || typeof x.artifacts !== "object" || x.artifacts === null || !Object.values(x.artifacts).every(isArtifact)) return false
   return "entry" in x && typeof x.entry === "string" && ["sources", "params", "facts"].every((name) => isPlain(Object.entries(x).find(([key]) => key === name)?.[1]))
+}
+
+/** A folder is below the run's: the text of a run may come from anywhere. */
+function isArtifact(x: unknown): boolean {
+  return typeof x === "object" && x !== null && "folder" in x && (x.folder === null || (typeof x.folder === "string" && /^artifacts[\\/][A-Za-z0-9._-]+$/.test(x.folder)))
 }
 
 function isPlain(x: unknown): boolean {

@@ -1,30 +1,55 @@
 import { appendFileSync, closeSync, mkdirSync, openSync } from "node:fs"
 import { join } from "node:path"
 import { stringify } from "yaml"
+import type { Failure } from "./data/result.ts"
 import { writeAtomic } from "./files.ts"
-import type { Emit, Event } from "./stages/events.ts"
+import { reportPage } from "./report.ts"
+import type { Event } from "./stages/events.ts"
+import { systemFailure } from "./system-error.ts"
 
-/** The folder of one run: `events.jsonl` grows as things happen, `run.yaml` says how it ended. */
+/** The folder of one run: `events.jsonl` grows as things happen, `run.yaml` says how it ended, `report.html` shows it. */
 export interface RunRecord {
-  readonly folder: string
-  readonly emit: Emit
-  /** Writes `run.yaml`; to be called once, however the run ended. */
-  close(summary: Readonly<Record<string, unknown>>): Promise<void>
+  emit(event: Event): void
+  /** Writes `run.yaml` and `report.html`; to be called once, however the run ended. What could not be written is returned. */
+  close(recipe: string, summary: Readonly<Record<string, unknown>>): readonly Failure[]
 }
 
-export function openRecord(folder: string): RunRecord {
-  mkdirSync(folder, { recursive: true })
-  const log = openSync(join(folder, "events.jsonl"), "w")
+/** Opens the record, or says why nothing can be written there. */
+export function openRecord(folder: string): RunRecord | Failure {
+  try {
+    mkdirSync(folder, { recursive: true })
+    return createRecord(folder, openSync(join(folder, "events.jsonl"), "w"))
+  } catch (error) {
+    const refused = systemFailure(error)
+    if (refused === null) throw error
+    return { ...refused, code: "SLM3105", message: refused.message.replace("cannot be read", "cannot be written") }
+  }
+}
+
+function createRecord(folder: string, log: number): RunRecord {
   const start = performance.now()
+  const events: Event[] = []
+  // A log that cannot be written must not end the run: what it said is told at the end.
+  let refused: Failure | null = null
   return {
-    folder,
-    emit(event: Event) {
+    emit(event) {
+      events.push(event)
+      if (refused !== null) return
       const seconds = Math.round(performance.now() - start) / 1000
-      appendFileSync(log, `${JSON.stringify({ seconds, ...event })}\n`)
+      try {
+        appendFileSync(log, `${JSON.stringify({ seconds, ...event })}\n`)
+      } catch (error) {
+        refused = systemFailure(error)
+        if (refused === null) throw error
+      }
     },
-    async close(summary) {
+    close(recipe, summary) {
       closeSync(log)
-      await writeAtomic(join(folder, "run.yaml"), new TextEncoder().encode(stringify(summary, { lineWidth: 0 })))
+      const written = [
+        writeAtomic(join(folder, "run.yaml"), stringify(summary, { lineWidth: 0 })),
+        writeAtomic(join(folder, "report.html"), reportPage(recipe, events)),
+      ]
+      return [...(refused === null ? [] : [refused]), ...written.flatMap((result) => (result.ok ? [] : result.failures))]
     },
   }
 }

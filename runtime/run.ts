@@ -8,6 +8,7 @@ import type { Checked, CheckedExpect } from "../compiler/check/check.ts"
 import { check } from "../compiler/check/check.ts"
 import { known } from "../compiler/check/poly.ts"
 import type { Value } from "../compiler/check/value.ts"
+import { LoweringMistake } from "../compiler/graph/lower/context.ts"
 import type { Stage } from "../compiler/plan/stage.ts"
 import { diagnostic } from "../grammar/diagnostic.ts"
 import type { Diagnostic, Source } from "../grammar/diagnostic.ts"
@@ -164,11 +165,15 @@ function report(state: RunState, diagnostics: readonly Diagnostic[]): void {
 
 // ---------------------------------------------------------------- one stage
 
-/** What the operating system refuses, to the stage or to the store of its result, is a mistake at the stage's place. */
+/**
+ * What the operating system refuses, to the stage or to the store of its result, is a mistake at the stage's place; and what
+ * does not fit the data is one at the place that says so.
+ */
 async function guarded(stage: Stage, work: () => Promise<Outcome>): Promise<Outcome> {
   try {
     return await work()
   } catch (error) {
+    if (error instanceof LoweringMistake) return failed(error.diagnostic)
     const refused = systemFailure(error)
     if (refused === null) throw error
     return failed(fromFailure(refused, stage))
@@ -257,10 +262,19 @@ interface Finished { readonly cached: boolean; readonly seconds: number; readonl
 
 /** Keeps a copy of the result in the run's folder; what went wrong, or null. */
 function finish(state: RunState, stage: Stage, { files, ...rest }: Finished): Outcome | null {
-  const folder = files === null || files.size === 0 ? null : path.join("artifacts", stage.name.replace(/[^A-Za-z0-9._-]+/g, "-"))
+  const folder = files === null || files.size === 0 ? null : freeFolder(state, stage)
   const refused = folder === null || files === null ? null : copyFiles(stage, path.join(state.options.out, folder), files)
   if (refused === null) state.finished.set(stage.key, { stage: refOf(stage), ...rest, folder })
   return refused
+}
+
+/** `artifacts/NAME`; stages that have no name of their own may share one: `evaluate-npc`, `evaluate-npc-2`. */
+function freeFolder(state: RunState, stage: Stage): string {
+  const wanted = path.join("artifacts", stage.name.replace(/[^A-Za-z0-9._-]+/g, "-"))
+  const used = new Set([...state.finished.values()].map(({ folder }) => folder))
+  let folder = wanted
+  for (let n = 2; used.has(folder); n++) folder = `${wanted}-${n}`
+  return folder
 }
 
 /** The folder holds these files and no others, each whole. */

@@ -7,6 +7,8 @@ export interface OptionSpec {
   /** `FILE` in `--out FILE`. */
   readonly placeholder?: string
   readonly help: string
+  /** An empty value has a meaning. */
+  readonly empty?: boolean
 }
 
 /** What a command is called with: its description is its help page and its grammar. */
@@ -54,14 +56,14 @@ export function readArguments(spec: CommandSpec, argv: readonly string[]): Argum
       positionals.push(token.value)
       continue
     }
-    const option = options[token.name]
+    const option = options[token.rawName === "-h" ? "help" : token.name]
     if (option === undefined) return unknownOption(token.rawName, Object.keys(options))
     if (option.type === "flag") {
       if (token.value !== undefined) return { message: `${token.rawName} takes no value`, help: null }
-      flags.add(token.name)
+      flags.add(token.rawName === "-h" ? "help" : token.name)
       continue
     }
-    if (token.value === undefined || token.value === "") return { message: `${token.rawName} needs ${option.placeholder ?? "a value"}`, help: null }
+    if (token.value === undefined || (token.value === "" && option.empty !== true)) return { message: `${token.rawName} needs ${option.placeholder ?? "a value"}`, help: null }
     if (option.type === "value" && values.has(token.name)) return { message: `${token.rawName} is given twice`, help: null }
     values.set(token.name, [...(values.get(token.name) ?? []), token.value])
   }

@@ -13,6 +13,7 @@ interface Entry {
 }
 
 const setOption = { type: "values", placeholder: "NAME=VALUE", help: "set a `param` of the recipe (may be repeated)" } as const
+const readOption = { type: "values", placeholder: "FOLDER", help: "a folder outside of the recipe's that it may read (may be repeated)" } as const
 const deviceOption = { type: "value", placeholder: "NAME", help: "reference, tfjs, …; default: the best one usable here" } as const
 
 export const commands: readonly Entry[] = [
@@ -49,14 +50,14 @@ export const commands: readonly Entry[] = [
   {
     spec: {
       name: "data", summary: "Shows what the recipe reads: counts, what was dropped and why, lengths, rendered examples.", positionals: ["RECIPE"],
-      options: { set: setOption }, examples: ["slm data npc.slm"],
+      options: { set: setOption, "allow-read": readOption }, examples: ["slm data npc.slm"],
     },
     load: async () => (await import("./commands/data.ts")).data,
   },
   {
     spec: {
       name: "plan", summary: "Shows what a run would do, with parameters, FLOPs, memory and time. Starts nothing.", positionals: ["RECIPE"],
-      options: { set: setOption, device: deviceOption, args: { type: "flag", help: "show every argument, defaults included" } }, examples: ["slm plan npc.slm"],
+      options: { set: setOption, "allow-read": readOption, device: deviceOption, args: { type: "flag", help: "show every argument, defaults included" } }, examples: ["slm plan npc.slm"],
     },
     load: async () => (await import("./commands/plan.ts")).plan,
   },
@@ -64,7 +65,7 @@ export const commands: readonly Entry[] = [
     spec: {
       name: "run", summary: "Runs a recipe; stages that are already done are reused.", positionals: ["RECIPE"],
       options: {
-        set: setOption, device: deviceOption,
+        set: setOption, "allow-read": readOption, device: deviceOption,
         out: { type: "value", placeholder: "FOLDER", help: "where results go (default: runs/NAME beside the recipe)" },
         fresh: { type: "flag", help: "do not reuse finished stages" },
       },
@@ -76,11 +77,12 @@ export const commands: readonly Entry[] = [
     spec: {
       name: "generate", summary: "Writes text with a model of a finished run.", positionals: ["RUN", "[MODEL]"],
       options: {
-        prompt: { type: "values", placeholder: "TEXT", help: "what to continue (may be repeated); default: standard input" },
+        prompt: { type: "values", placeholder: "TEXT", empty: true, help: "what to continue (may be repeated); default: standard input" },
         tokens: { type: "value", placeholder: "N", help: "at most so many tokens (default 200)" },
         temperature: { type: "value", placeholder: "T", help: "0 takes the most likely token (default 0.8)" },
         "top-k": { type: "value", placeholder: "K", help: "choose among the K most likely" },
         "top-p": { type: "value", placeholder: "P", help: "choose among the smallest set of probability P" },
+        stop: { type: "values", placeholder: "TEXT", help: "ends the answer, and is not part of it (may be repeated)" },
         seed: { type: "value", placeholder: "N", help: "same seed, same text (default 0)" },
         device: deviceOption,
       },
@@ -92,9 +94,9 @@ export const commands: readonly Entry[] = [
     spec: {
       name: "compile", summary: "Prints what the compiler made of a recipe, after any phase.", positionals: ["RECIPE"],
       options: {
-        after: { type: "value", placeholder: "PHASE", help: "parse, check, plan, graph, transform (default graph)" },
+        after: { type: "value", placeholder: "PHASE", help: "parse, check, graph, transform (default transform)" },
         stage: { type: "value", placeholder: "NAME", help: "only the stage of this name" },
-        set: setOption,
+        set: setOption, "allow-read": readOption,
       },
       examples: ["slm compile npc.slm --after graph --stage student"],
     },

@@ -1,13 +1,19 @@
 #!/usr/bin/env node
+import { reasonOf, systemFailure } from "../system-error.ts"
+import { version } from "../version.ts"
 import { helpPage, isUsageError, readArguments, usageLine } from "./args.ts"
 import { commands, type ExitCode } from "./commands.ts"
 import { nearest } from "./nearest.ts"
+import { showProblem, usage } from "./problem.ts"
 import { openTerminal, type Terminal } from "./terminal.ts"
-import { version } from "./version.ts"
 
 const terminal = openTerminal()
 // A reader that closes early (`slm explain | head`) is no mistake.
-process.stdout.on("error", (error: NodeJS.ErrnoException) => process.exit(error.code === "EPIPE" ? 0 : 70))
+process.stdout.on("error", (error: NodeJS.ErrnoException) => {
+  if (error.code === "EPIPE") process.exit(0)
+  terminal.error(`${terminal.style("red", "error")}: standard output cannot be written: ${reasonOf(error)}`)
+  process.exit(1)
+})
 process.exitCode = await main(process.argv.slice(2), terminal)
 
 async function main(argv: readonly string[], terminal: Terminal): Promise<ExitCode> {
@@ -19,11 +25,12 @@ async function main(argv: readonly string[], terminal: Terminal): Promise<ExitCo
   const name = given === "--help" || given === "-h" ? "help" : given
   const entry = commands.find(({ spec }) => spec.name === name)
   if (entry === undefined) {
+    if (name.endsWith(".slm")) return usage(terminal, { message: `there is no command ${JSON.stringify(name)}`, help: `did you mean \`slm run ${name}\`?` })
     const close = nearest(name, commands.map(({ spec }) => spec.name))
-    return misuse(terminal, `there is no command ${JSON.stringify(name)}`, close === null ? "`slm help` lists the commands" : `did you mean \`slm ${close}\`?`)
+    return usage(terminal, { message: `there is no command ${JSON.stringify(name)}`, help: close === null ? "`slm help` lists the commands" : `did you mean \`slm ${close}\`?` })
   }
   const args = readArguments(entry.spec, rest)
-  if (isUsageError(args)) return misuse(terminal, args.message, args.help ?? `usage: ${usageLine(entry.spec)}`)
+  if (isUsageError(args)) return usage(terminal, { message: args.message, help: args.help ?? `usage: ${usageLine(entry.spec)}` })
   if (args.flag("help")) {
     terminal.line(helpPage(entry.spec))
     return 0
@@ -31,13 +38,9 @@ async function main(argv: readonly string[], terminal: Terminal): Promise<ExitCo
   try {
     return await (await entry.load())(args, terminal)
   } catch (error) {
-    return bug(terminal, error)
+    const refused = systemFailure(error)
+    return refused === null ? bug(terminal, error) : showProblem(refused, args, terminal)
   }
-}
-
-function misuse(terminal: Terminal, message: string, help: string): ExitCode {
-  terminal.error(`${terminal.style("red", "error")}: ${message}\n${terminal.style("cyan", "help")}: ${help}`)
-  return 2
 }
 
 /** A throw that reached the top is a mistake of ours; say so, with all that a report needs. */

@@ -1,39 +1,13 @@
-import { readFileSync } from "node:fs"
-import { basename, dirname, extname, relative, resolve } from "node:path"
 import { check, type Checked } from "../../compiler/check/check.ts"
 import type { Facts } from "../../compiler/plan/stage.ts"
 import type { Diagnostic, Source } from "../../grammar/diagnostic.ts"
 import { diagnosticToJson, renderDiagnostics } from "../../grammar/render.ts"
 import { moduleReader } from "../library.ts"
+import { readRecipe, type RecipeFile } from "../recipe.ts"
 import type { Arguments, UsageError } from "./args.ts"
 import type { ExitCode } from "./commands.ts"
+import { usage } from "./problem.ts"
 import type { Terminal } from "./terminal.ts"
-
-/** A recipe as the user named it. */
-export interface RecipeFile {
-  readonly source: Source // id: the path as shown, relative to where the user stands
-  readonly folder: string
-  /** `01-quickstart` of `examples/01-quickstart.slm`. */
-  readonly name: string
-}
-
-export function readRecipe(path: string): RecipeFile | UsageError {
-  try {
-    const absolute = resolve(path)
-    const shown = relative(process.cwd(), absolute) || path
-    return { source: { id: shown, text: readFileSync(absolute, "utf8") }, folder: dirname(absolute), name: basename(absolute, extname(absolute)) }
-  } catch (error) {
-    return { message: `cannot read ${path}: ${reason(error)}`, help: "a recipe is a text file that ends in .slm" }
-  }
-}
-
-function reason(error: unknown): string {
-  const code = error instanceof Error && "code" in error ? error.code : null
-  if (code === "ENOENT") return "there is no such file"
-  if (code === "EISDIR") return "it is a folder"
-  if (code === "EACCES") return "access is denied"
-  return error instanceof Error ? error.message : String(error)
-}
 
 /** The values of `--set name=value`. */
 export function readSettings(args: Arguments): ReadonlyMap<string, string> | UsageError {
@@ -61,12 +35,6 @@ export function openRecipe(args: Arguments, terminal: Terminal): { readonly reci
   const checked = checkRecipe(recipe, params)
   showDiagnostics(checked.diagnostics, checked.sources, args, terminal)
   return checked.recipe === null || hasErrors(checked.diagnostics) ? 1 : { recipe, params, checked }
-}
-
-export function usage(terminal: Terminal, error: UsageError): ExitCode {
-  terminal.error(`${terminal.style("red", "error")}: ${error.message}`)
-  if (error.help !== null) terminal.error(`${terminal.style("cyan", "help")}: ${error.help}`)
-  return 2
 }
 
 export function hasErrors(diagnostics: readonly Diagnostic[]): boolean {

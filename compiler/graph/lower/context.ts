@@ -53,8 +53,8 @@ export interface RowShape {
   /** Predictions per row; a row has one token more. */
   readonly length: number
   readonly vocab: Dim
-  /** The field with the number of the class, and how many classes there are. */
-  readonly label: { readonly classes: Dim } | null
+  /** The field with the number of the class, and how many classes there are; null where only the data will tell. */
+  readonly label: { readonly classes: Dim | null } | null
   /** Leave programs as lowered, before any pass. */
   readonly raw?: boolean
 }
@@ -139,14 +139,23 @@ export function mistakeIn(value: Value | null, m: Machine): Diagnostic | null {
   return last
 }
 
+/** A mistake of the recipe that shows only with the data: three classes in its rows, and a model with logits for four. */
+export class LoweringMistake extends Error {
+  readonly diagnostic: Diagnostic
+  constructor(diagnostic: Diagnostic) {
+    super(`lower: ${diagnostic.code} ${diagnostic.message}`)
+    this.diagnostic = diagnostic
+  }
+}
+
 /**
- * A result of the checker's functions while lowering. They have seen the same code with symbols, so a mistake here is one of ours,
- * unless the recipe was not checked.
+ * A result of the checker's functions while lowering. They have seen the same code with symbols, so what is wrong now is what
+ * only the data could tell.
  */
 export function lowered<T>(value: T | null, m: Machine): T {
   if (value === null || (typeof value === "object" && "kind" in value && value.kind === "error")) {
     const last = m.session.diagnostics.at(-1)
-    throw new Error(`lower: ${last === undefined ? "an error value without a diagnostic" : `${last.code} ${last.message}`}`)
+    throw last === undefined ? new Error("lower: an error value without a diagnostic") : new LoweringMistake(last)
   }
   return value
 }

@@ -6,10 +6,11 @@ import { renderReport, reportPacked, reportTokens, type DataReport, type PartRep
 import type { StepReport } from "../../data/steps.ts"
 import { createReference } from "../../devices/reference.ts"
 import { moduleReader } from "../../library.ts"
+import { storeOf } from "../../run-folder.ts"
 import { run, type RunResult } from "../../run.ts"
 import type { ArtifactData } from "../../stages/artifact.ts"
 import type { Command } from "../commands.ts"
-import { storeOf } from "../planned.ts"
+import { warnOn } from "../planned.ts"
 import { openRecipe, showDiagnostics } from "../recipe.ts"
 
 /** Stages that read and prepare; none of them needs a device. */
@@ -22,7 +23,7 @@ export const data: Command = async (args, terminal) => {
   const out = mkdtempSync(join(tmpdir(), "slm-data-"))
   try {
     const result = await run({
-      recipe: recipe.source, folder: recipe.folder, modules: moduleReader(recipe.folder), params, device: createReference(), out, store: storeOf(recipe, terminal),
+      recipe: recipe.source, folder: recipe.folder, modules: moduleReader(recipe.folder), params, device: createReference(), out, store: storeOf(recipe.folder, warnOn(terminal)), allowRead: args.values("allow-read"),
       only: (stage) => dataKinds.has(stage.kind),
       emit(event) {
         if (event.event === "stage-started") terminal.status(`  ${event.stage.kind} ${event.stage.name} …`)

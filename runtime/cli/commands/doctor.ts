@@ -2,7 +2,7 @@ import { availableParallelism, totalmem } from "node:os"
 import { probeDevices } from "../../devices/open.ts"
 import type { Command } from "../commands.ts"
 import { bytes } from "../show.ts"
-import { version } from "../version.ts"
+import { version } from "../../version.ts"
 
 export const doctor: Command = async (args, terminal) => {
   const devices = await probeDevices()

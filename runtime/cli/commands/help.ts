@@ -1,22 +1,22 @@
 import { helpPage } from "../args.ts"
 import { commands, type Command } from "../commands.ts"
 import { nearest } from "../nearest.ts"
+import { usage } from "../problem.ts"
 import { table } from "../show.ts"
 
 export const help: Command = async (args, terminal) => {
   const [name] = args.positionals
-  if (name !== undefined) {
-    const entry = commands.find(({ spec }) => spec.name === name)
-    if (entry === undefined) {
-      const close = nearest(name, commands.map(({ spec }) => spec.name))
-      terminal.error(`there is no command ${JSON.stringify(name)}${close === null ? "" : `; did you mean ${close}?`}`)
-      return 2
-    }
-    terminal.line(helpPage(entry.spec))
-    return 0
+  const shown = name === undefined ? commands : commands.filter(({ spec }) => spec.name === name)
+  if (shown.length === 0) {
+    const close = nearest(name ?? "", commands.map(({ spec }) => spec.name))
+    return usage(terminal, { message: `there is no command ${JSON.stringify(name)}`, help: close === null ? "`slm help` lists the commands" : `did you mean \`slm help ${close}\`?` })
   }
   if (args.flag("json")) {
-    terminal.line(JSON.stringify(commands.map(({ spec }) => spec)))
+    for (const { spec } of shown) terminal.line(JSON.stringify({ event: "command", ...spec }))
+    return 0
+  }
+  if (name !== undefined) {
+    for (const { spec } of shown) terminal.line(helpPage(spec))
     return 0
   }
   terminal.line("slm: small language models from one text.")

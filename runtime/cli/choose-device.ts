@@ -1,0 +1,25 @@
+import type { Device } from "../device.ts"
+import { deviceNames, openDevice } from "../devices/open.ts"
+import type { Arguments, UsageError } from "./args.ts"
+import type { ExitCode } from "./commands.ts"
+import { nearest } from "./nearest.ts"
+import { usage } from "./problem.ts"
+import type { Terminal } from "./terminal.ts"
+
+/** What is wrong with the name after `--device`, or null. */
+export function wrongDevice(args: Arguments): UsageError | null {
+  const name = args.value("device")
+  if (name === null || deviceNames.includes(name)) return null
+  const close = nearest(name, deviceNames)
+  return { message: `there is no device ${JSON.stringify(name)}`, help: close === null ? `devices: ${deviceNames.join(", ")}` : `did you mean ${close}?` }
+}
+
+/** The device asked for, or the best usable one; where there is none, why. */
+export async function chooseDevice(args: Arguments, terminal: Terminal): Promise<Device | ExitCode> {
+  const wrong = wrongDevice(args)
+  if (wrong !== null) return usage(terminal, wrong)
+  const device = await openDevice(args.value("device"))
+  if ("load" in device) return device
+  for (const { name, reason, help } of device) terminal.error(`${terminal.style("red", "error")}: ${name} cannot be used: ${reason}\n${terminal.style("cyan", "help")}: ${help}`)
+  return 1
+}

@@ -1,0 +1,203 @@
+/** What one stage would take: its programs are made and counted, nothing is run. */
+import { matches } from "../compiler/check/address.ts"
+import type { Checked } from "../compiler/check/check.ts"
+import { createMachine } from "../compiler/check/machine.ts"
+import { constant } from "../compiler/check/poly.ts"
+import type { AddressValue, ArtifactValue } from "../compiler/check/value.ts"
+import { LoweringMistake } from "../compiler/graph/lower/context.ts"
+import { storeOf } from "../compiler/graph/lower/encoding.ts"
+import { lowerEvaluation } from "../compiler/graph/lower/evaluate.ts"
+import { intArgument, lowerGeneration, weightsOfSpec } from "../compiler/graph/lower/forward.ts"
+import { lowerTraining, type TrainShape } from "../compiler/graph/lower/train.ts"
+import type { LoweredTraining } from "../compiler/graph/lower/programs.ts"
+import { size, type Program, type Shape } from "../compiler/graph/node.ts"
+import { cost } from "../compiler/plan/cost.ts"
+import type { Stage } from "../compiler/plan/stage.ts"
+import type { Diagnostic } from "../grammar/diagnostic.ts"
+import { fits, layoutOf } from "./export/layouts.ts"
+import type { Count, Sizes } from "./plan-sizes.ts"
+
+/** `null`: not known, or nothing worth counting. */
+export interface Measures {
+  readonly parameters: number | null
+  /** Tokens that pass through the model. */
+  readonly tokens: Count | null
+  /** Floating-point operations, as exact as the tokens. */
+  readonly flops: number | null
+  /** Bytes a device needs at once, without fusion. */
+  readonly memory: number | null
+  /** Bytes of the result. */
+  readonly disk: number | null
+}
+
+export const nothingMeasured: Measures = { parameters: null, tokens: null, flops: null, memory: null, disk: null }
+
+/** Counts a stage; or the mistake that its programs cannot be made with. */
+export function measureStage(stage: Stage, known: Checked, sizes: Sizes): Measures | Diagnostic {
+  try {
+    return measured(stage, known, sizes)
+  } catch (error) {
+    if (error instanceof LoweringMistake) return error.diagnostic
+    throw error
+  }
+}
+
+function measured(stage: Stage, known: Checked, sizes: Sizes): Measures {
+  switch (stage.kind) {
+    case "train": return measureTraining(stage, known, sizes)
+    case "evaluate": case "loss_of": return measureEvaluation(stage, known, sizes)
+    case "generate": return measureGeneration(stage, known)
+    case "load": case "quantize": return { ...nothingMeasured, ...weightsOf(stage, known) }
+    default: return nothingMeasured
+  }
+}
+
+// ---------------------------------------------------------------- arguments
+
+function number(stage: Stage, name: string, known: Checked): number | null {
+  const value = stage.args.get(name)
+  if (value?.kind === "int") return createMachine(known.session).known(value.poly)
+  return value?.kind === "quantity" || value?.kind === "float" ? value.value : null
+}
+
+function artifact(stage: Stage, name: string): ArtifactValue | null {
+  const value = stage.args.get(name)
+  return value?.kind === "artifact" ? value : null
+}
+
+interface DataShape { readonly length: number; readonly vocab: number; readonly labelled: boolean }
+
+/** Row length and vocabulary of packed data. */
+function dataShape(data: ArtifactValue | null, stage: Stage, known: Checked): DataShape | null {
+  const type = data?.type.is === "tokens" ? data.type : null
+  const machine = createMachine(known.session)
+  const length = type?.length?.kind === "int" ? machine.known(type.length.poly) : null
+  const vocab = type === null ? null : machine.known(machine.unknownInt(type.tokenizer.stage, "size", stage.span).poly)
+  return length === null || vocab === null ? null : { length, vocab, labelled: type?.labels != null }
+}
+
+const rowShape = (rows: number, { length, vocab, labelled }: DataShape) => ({ rows, length, vocab: { size: constant(vocab), origin: null }, label: labelled ? { classes: null } : null })
+
+// ---------------------------------------------------------------- training
+
+/** Steps that schedules are given where the data alone decides how many there are. */
+const someSteps = 1000
+
+function measureTraining(stage: Stage, known: Checked, sizes: Sizes): Measures {
+  const found = trainingShape(stage, known, sizes)
+  if (found === null) return nothingMeasured
+  const { shape, steps } = found
+  const lowered = lowerTraining(known.session, stage, shape)
+  const costs = stepCosts(lowered, shape.accumulate)
+  const parameters = lowered.weights.filter((slot) => slot.kept).reduce((sum, slot) => sum + size(slot.shape), 0)
+  const validation = validationCost(stage, lowered, shape, steps, sizes)
+  return {
+    parameters, disk: parameters * 4, memory: costs.memory,
+    tokens: steps === null ? null : { ...steps, value: steps.value * shape.rows * shape.accumulate * shape.length },
+    flops: steps === null ? null : costs.flops * steps.value + validation,
+  }
+}
+
+function stepCosts({ step, accumulation }: LoweredTraining, times: number): { readonly flops: number; readonly memory: number } {
+  const parts = step !== null ? [{ program: step, times: 1 }] : accumulation === null ? []
+    : [{ program: accumulation.count, times }, { program: accumulation.gradient, times }, { program: accumulation.apply, times: 1 }]
+  const costs = parts.map(({ program, times: n }) => ({ flops: cost(program).flops * n, memory: cost(program).peakBytes }))
+  return { flops: costs.reduce((sum, c) => sum + c.flops, 0), memory: Math.max(0, ...costs.map((c) => c.memory)) }
+}
+
+/** About 20 validations, each on at most a fiftieth as many batches as there are steps (spec 10). */
+function validationCost(stage: Stage, { measure }: LoweredTraining, { rows, length, total }: TrainShape, steps: Count | null, sizes: Sizes): number {
+  const valid = artifact(stage, "valid")
+  if (valid === null || steps === null) return 0
+  const all = sizes.packed(valid.stage, valid.member)
+  const most = Math.max(4, Math.ceil(total / 50))
+  const batches = all === null ? most : Math.min(most, Math.ceil(all.value / (rows * length)))
+  return cost(measure).flops * batches * Math.min(20, steps.value)
+}
+
+/** The shape of a training as far as the recipe tells it; `steps` is null where the number of steps depends on unknown data. */
+export function trainingShape(stage: Stage, known: Checked, sizes: Sizes | null): { readonly shape: TrainShape; readonly steps: Count | null } | null {
+  const data = artifact(stage, "data")
+  const packed = dataShape(data, stage, known)
+  const rows = number(stage, "batch", known)
+  if (data === null || packed === null || rows === null) return null
+  const accumulate = number(stage, "accumulate", known) ?? 1
+  const perStep = rows * accumulate * packed.length
+  const steps = stepsOf(stage, known, perStep, sizes?.packed(data.stage, data.member) ?? null)
+  return { steps, shape: { ...rowShape(rows, packed), accumulate, total: steps?.value ?? someSteps } }
+}
+
+function stepsOf(stage: Stage, known: Checked, perStep: number, data: Count | null): Count | null {
+  const steps = number(stage, "steps", known)
+  if (steps !== null) return { value: steps, is: "exact" }
+  const tokens = number(stage, "tokens", known)
+  if (tokens !== null) return { value: Math.max(1, Math.ceil(tokens / perStep)), is: "exact" }
+  const epochs = number(stage, "epochs", known)
+  return epochs === null || data === null ? null : { value: Math.max(1, Math.ceil((epochs * data.value) / perStep)), is: data.is }
+}
+
+// ---------------------------------------------------------------- evaluation and generation
+
+function measureEvaluation(stage: Stage, known: Checked, sizes: Sizes): Measures {
+  const [model, data] = [stage.args.get("model"), artifact(stage, "data")]
+  const objective = stage.args.get("objective") ?? known.session.modules.get("std.objectives")?.entries.get("next_token")?.value
+  const packed = dataShape(data, stage, known)
+  if (model === undefined || objective === null || objective === undefined || data === null || packed === null) return nothingMeasured
+  const rows = number(stage, "batch", known) ?? 16
+  const loss = stage.args.get("loss")
+  const request = { model, objective, loss: loss === undefined || loss.kind === "none" ? null : loss, span: stage.span, byRow: stage.kind === "loss_of" }
+  const { program, weights } = lowerEvaluation(known.session, stage.name, request, rowShape(rows, packed))
+  const tokens = sizes.packed(data.stage, data.member)
+  const once = cost(program)
+  return {
+    parameters: weights.reduce((sum, w) => sum + size(w.shape), 0), tokens, memory: once.peakBytes, disk: null,
+    flops: tokens === null ? null : once.flops * Math.ceil(tokens.value / (rows * packed.length)),
+  }
+}
+
+/** All prompts at once, token by token; what a prompt itself takes is a few tokens more. */
+function measureGeneration(stage: Stage, known: Checked): Measures {
+  const model = artifact(stage, "model")
+  const prompts = stage.args.get("prompts")
+  const wanted = number(stage, "tokens", known)
+  if (model?.type.is !== "weights" || prompts?.kind !== "list" || wanted === null) return nothingMeasured
+  const { spec, tokenizer } = model.type
+  const machine = createMachine(known.session)
+  const vocab = tokenizer === null ? null : machine.known(machine.unknownInt(tokenizer.stage, "size", stage.span).poly)
+  const programs = vocab === null ? null : lowerGeneration(known.session, spec, vocab, stage.span)
+  if (typeof programs !== "function") return nothingMeasured
+  const rows = prompts.items.length
+  const context = intArgument(known.session, spec, "context") ?? wanted
+  const once = cost(programs(rows, 1, context).program)
+  const each = Math.min(wanted, context)
+  return { ...nothingMeasured, tokens: { value: rows * each, is: "at most" }, flops: once.flops * each, memory: once.peakBytes, parameters: countOf(stage, known) }
+}
+
+function countOf(stage: Stage, known: Checked): number | null {
+  const model = artifact(stage, "model")
+  return model?.type.is === "weights" ? weightsOfSpec(known.session, model.type.spec).reduce((sum, w) => sum + size(w.shape), 0) : null
+}
+
+// ---------------------------------------------------------------- weights
+
+function weightsOf(stage: Stage, known: Checked): Pick<Measures, "parameters" | "disk"> {
+  if (stage.type.is !== "weights") return { parameters: null, disk: null }
+  const list = weightsOfSpec(known.session, stage.type.spec)
+  const { encoding } = stage.type
+  const layout = encoding === null ? null : layoutOf(storeOf(known.session, encoding))
+  const keep = stage.args.get("keep")
+  const kept = keep?.kind === "list" ? keep.items.filter((item): item is AddressValue => item.kind === "address") : []
+  const bytes = (path: string, shape: Shape): number => {
+    const encoded = layout !== null && shape.length >= 2 && fits(layout, path, shape) === null && !kept.some((address) => matches(address, path, "below"))
+    return encoded ? layout.bytes(shape) : size(shape) * 4
+  }
+  return { parameters: list.reduce((sum, w) => sum + size(w.shape), 0), disk: list.reduce((sum, w) => sum + bytes(w.path, w.shape), 0) }
+}
+
+/** The programs of a stage, before (`raw`) or after the passes. Stages that run no graph have none. */
+export function programsOf(stage: Stage, known: Checked, raw: boolean): readonly Program[] {
+  const found = stage.kind === "train" ? trainingShape(stage, known, null) : null
+  if (found === null) return []
+  const { step, accumulation, measure } = lowerTraining(known.session, stage, { ...found.shape, raw })
+  return [step, accumulation?.count, accumulation?.gradient, accumulation?.apply, measure].filter((p): p is Program => p !== null && p !== undefined)
+}

@@ -1,0 +1,68 @@
+import { join } from "node:path"
+import { diagnostic, type Diagnostic } from "../grammar/diagnostic.ts"
+import type { Failure } from "./data/result.ts"
+import type { Device } from "./device.ts"
+import { moduleReader } from "./library.ts"
+import type { RecipeFile } from "./recipe.ts"
+import { openRecord } from "./record.ts"
+import { run, type RunResult } from "./run.ts"
+import type { Emit } from "./stages/events.ts"
+import { openStore, type Store } from "./store/store.ts"
+import { version } from "./version.ts"
+
+export interface RunFolderOptions {
+  readonly params: ReadonlyMap<string, string>
+  readonly device: Device
+  /** Default: `runs/NAME` beside the recipe. */
+  readonly out?: string | null
+  /** Nothing is reused. */
+  readonly fresh?: boolean
+  readonly allowRead?: readonly string[]
+  readonly signal?: AbortSignal | null
+  readonly emit?: Emit
+  /** Hears of damaged entries of the store. */
+  readonly warn?: (message: string) => void
+}
+
+export interface RecordedRun extends RunResult {
+  /** The run's folder: `run.yaml`, `events.jsonl`, `report.html`, `recipe.json`, `artifacts/` and what the recipe exports. */
+  readonly out: string
+}
+
+/** Results of stages, kept beside the recipe, for all of its runs. */
+export function storeOf(folder: string, warn: (message: string) => void): Store {
+  return openStore(join(folder, ".slm", "store"), warn)
+}
+
+/** Runs a recipe and keeps its record in the run's folder. */
+export async function runInFolder(recipe: RecipeFile, options: RunFolderOptions): Promise<RecordedRun | Failure> {
+  const out = options.out ?? join(recipe.folder, "runs", recipe.name)
+  const record = openRecord(out)
+  if ("code" in record) return record
+  const result = await run({
+    recipe: recipe.source, folder: recipe.folder, modules: moduleReader(recipe.folder), params: options.params, device: options.device, out, fresh: options.fresh ?? false,
+    allowRead: options.allowRead ?? [], signal: options.signal ?? null, store: storeOf(recipe.folder, options.warn ?? (() => {})),
+    emit(event) {
+      record.emit(event)
+      options.emit?.(event)
+    },
+  })
+  const refused = record.close(recipe.name, summary(recipe, options, result)).map((failure) => atStart(recipe, failure))
+  return { ...result, out, diagnostics: [...result.diagnostics, ...refused], status: refused.length > 0 && result.status === "done" ? "failed" : result.status }
+}
+
+/** A mistake that belongs to no line of the recipe. */
+export function atStart(recipe: RecipeFile, { code, message, help }: Failure): Diagnostic {
+  return diagnostic(code, { source: recipe.source.id, start: 0, end: 0 }, message, help === null ? {} : { help })
+}
+
+function summary(recipe: RecipeFile, { params, device }: RunFolderOptions, result: RunResult): Readonly<Record<string, unknown>> {
+  return {
+    recipe: `${recipe.name}.slm`, slm: version, numerics_class: device.info.numericsClass, status: result.status, seconds: Math.round(result.seconds * 10) / 10, set: Object.fromEntries(params),
+    stages: result.stages.map(({ stage, cached, seconds, facts, folder, artifactKey }) => ({
+      name: stage.name, kind: stage.kind, key: stage.key, artifact: artifactKey, cached, seconds: Math.round(seconds * 100) / 100, ...(folder === null ? {} : { folder }),
+      ...(Object.keys(facts).length === 0 ? {} : { facts }),
+    })),
+    expects: result.expects,
+  }
+}
