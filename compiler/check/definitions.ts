@@ -1,5 +1,5 @@
 /** Definitions by themselves: evaluated with symbols for their parameters, so that a mistake is found before anyone uses them. */
-import type { Curriculum, Definition, Encoding, Fn, Format, Item, Optimizer, Parameter } from "../../grammar/ast.ts"
+import type { Curriculum, Definition, Encoding, Example, Fn, Format, Item, Optimizer, Parameter } from "../../grammar/ast.ts"
 import { diagnostic } from "../../grammar/diagnostic.ts"
 import { addressOf, matches, pathsOf, reportUnmatched } from "./address.ts"
 import type { Bound, Given } from "./arguments.ts"
@@ -35,7 +35,21 @@ function checkItem(item: Item, scope: Scope, m: Machine): void {
     case "format": return checkFormat(item, scope, m)
     case "encoding": return checkEncoding(item, scope, m)
     case "param": return checkTypeNames(item.type, m)
-    case "use": case "bind": case "expect": case "export": case "example": return undefined
+    case "example": return checkExample(item, scope, m)
+    case "use": case "bind": case "expect": case "export": return undefined
+  }
+}
+
+/** Without a device, an example shows only whether its shapes fit, and what does not depend on tensors. */
+function checkExample(item: Example, outer: Scope, m: Machine): void {
+  if (lookup(item.name.name, outer, m) === null) reportUnknownName(item.name.name, item.name.span, outer, m)
+  let scope = outer
+  for (const l of item.lets) scope = inner(scope, [[l.name.name, evaluate(l.value, scope, m)]])
+  for (const { condition } of item.expects) {
+    const value = evaluate(condition, scope, m)
+    if (value.kind === "error" || value.kind === "unknown" || value.kind === "tensor") continue
+    if (value.kind !== "bool") m.report(diagnostic("SLM2110", condition.span, `\`expect\` takes a condition, not ${kindOf(value, m)}`))
+    else if (value.value === false) m.report(diagnostic("SLM2212", condition.span, `this example of \`${item.name.name}\` does not hold`))
   }
 }
 

@@ -1,7 +1,7 @@
 /**
  * The evaluator: what an expression means, in one place for three uses (spec 5.1). A definition is checked by evaluating
  * it with symbols for its parameters, a recipe by evaluating it with stage results as named unknowns, a stage is lowered
- * by evaluating its functions with graph nodes behind the tensors (`lowerWith` in check.ts).
+ * by evaluating its functions with graph nodes behind the tensors (`createMachine(session, lowering)`).
  *
  * Concerns: names `scopes.ts`, calls `calls.ts`, operators `operators.ts`, members `members.ts`, types `types.ts`,
  * templates and instances `instance.ts`, addresses `address.ts`, words for people `describe.ts`. The meaning of

@@ -38,7 +38,7 @@ function edited(text: string, { at, length, what, word }: Edit): string {
 const mutated = fc.tuple(fc.constantFrom(...recipes), fc.array(edit, { minLength: 1, maxLength: 3 })).map(([text, edits]) => edits.reduce(edited, text))
 const runs = Number(process.env["FUZZ_RUNS"] ?? 700)
 
-test("mutated recipes are checked without throwing, twice alike, and their mistakes can be shown", () => {
+test("mutated recipes are checked without throwing, and their mistakes can be shown", () => {
   fc.assert(fc.property(mutated, (text) => {
     const checked = run(text)
     assert.ok(checked.recipe !== null || checked.diagnostics.some((d) => d.severity === "error"), "a recipe that is not accepted has a mistake")
