@@ -1,12 +1,12 @@
 /** The graph on TensorFlow.js kernels: runs anywhere, on the WebAssembly backend or on TensorFlow's library where it is installed. */
-import type { NodeOf, Program } from "../../compiler/graph/node.ts"
+import type { Node, NodeOf, Program } from "../../compiler/graph/node.ts"
 import { size } from "../../compiler/graph/node.ts"
 import type { Device, HostTensor, Runner, Unusable } from "../device.ts"
 import type { BackendName, HostData, Kernels, Opened, Tensor } from "./tfjs-backend.ts"
 import { openBackend } from "./tfjs-backend.ts"
 import { lower } from "./tfjs-lower.ts"
 import { repeated, rules } from "./tfjs-ops.ts"
-import type { Dialect, Step } from "./tfjs-plan.ts"
+import type { Dialect, Memory, Step } from "./tfjs-plan.ts"
 import { compile, createMemory } from "./tfjs-plan.ts"
 import type { Loading } from "./tfjs-rule.ts"
 import { wasmDialect } from "./tfjs-wasm.ts"
@@ -32,17 +32,41 @@ export function createDevice({ kernels, detail, numericsClass }: Opened, watch?:
 
 const engineDialect: Dialect = { rules, repeated }
 
-/** Checks what comes from outside against its declaration. */
-function checked(node: NodeOf<"input">, { shape, dtype, data }: HostTensor): HostData {
-  const { name } = node.args
-  if (dtype !== node.dtype || shape.join() !== node.shape.join()) {
-    throw new Error(`tfjs: ${name} is ${dtype}[${shape.join(", ")}] instead of ${node.dtype}[${node.shape.join(", ")}]`)
-  }
-  if (data.length !== size(shape)) throw new Error(`tfjs: ${name} has ${data.length} elements for [${shape.join(", ")}]`)
-  return data
+/** A loaded program. */
+interface Session {
+  readonly kernels: Kernels
+  readonly program: Program
+  readonly memory: Memory
+  /** States that the program replaces; the others are constant inputs of `memory`. */
+  readonly replaced: ReadonlySet<string>
+  readonly states: Map<string, Tensor>
+  readonly releases: (() => void)[]
 }
 
 function createRunner(kernels: Kernels, given: Program, watch: Watch | undefined): Runner {
+  const s = openSession(kernels, given, watch)
+  return {
+    async write(name, value) {
+      const { node, index } = declared(s, name, "state")
+      const x = kernels.upload(checked(node, value), node.shape, node.dtype)
+      if (isConstant(s.replaced, node)) s.memory.set(index, x)
+      else setState(s, name, x)
+    },
+    async read(name) {
+      const { node, index } = declared(s, name, "state")
+      return { shape: node.shape, dtype: node.dtype, data: await kernels.read(stateOf(s, node, index)) }
+    },
+    step: (batch) => step(s, batch),
+    dispose() {
+      s.memory.dispose()
+      for (const x of s.states.values()) kernels.drop(x)
+      s.states.clear()
+      for (const release of s.releases.splice(0)) release()
+    },
+  }
+}
+
+function openSession(kernels: Kernels, given: Program, watch: Watch | undefined): Session {
   const program = lower(given, { plainDots: kernels.heap !== null })
   const releases: (() => void)[] = []
   const k: Loading = {
@@ -54,71 +78,74 @@ function createRunner(kernels: Kernels, given: Program, watch: Watch | undefined
       return x
     },
   }
-  const replaced = new Set(program.outputs.map((output) => output.name))
-  // A state that the program does not replace is a constant of many steps.
-  const isConstant = (node: NodeOf<"input">): boolean => node.args.role === "state" && !replaced.has(node.args.name)
-  const plan = compile(k, kernels.heap === null ? engineDialect : wasmDialect, program.inputs.map((node) => ({ node, constant: isConstant(node) })), program.outputs.map((output) => output.node))
-  const memory = createMemory(k, plan, watch)
-  const states = new Map<string, Tensor>()
+  const outputs = new Set(program.outputs.map((output) => output.name))
+  const states = program.inputs.filter((node) => node.args.role === "state").map((node) => node.args.name)
+  const replaced = new Set(states.filter((name) => outputs.has(name)))
+  const inputs = program.inputs.map((node) => ({ node, constant: isConstant(replaced, node) }))
+  const plan = compile(k, kernels.heap === null ? engineDialect : wasmDialect, inputs, program.outputs.map((output) => output.node))
+  return { kernels, program, memory: createMemory(k, plan, watch), replaced, states: new Map(), releases }
+}
 
-  function declared(name: string, role: "state" | "batch"): { readonly node: NodeOf<"input">; readonly index: number } {
-    const index = program.inputs.findIndex((node) => node.args.name === name && node.args.role === role)
-    const node = program.inputs[index]
-    if (node === undefined) throw new Error(`tfjs: ${program.name} has no ${role} input ${name}`)
-    return { node, index }
-  }
+function isConstant(replaced: ReadonlySet<string>, node: NodeOf<"input">): boolean {
+  return node.args.role === "state" && !replaced.has(node.args.name)
+}
 
-  function setState(name: string, x: Tensor): void {
-    const old = states.get(name)
-    if (old !== undefined) kernels.drop(old)
-    states.set(name, x)
-  }
+function declared(s: Session, name: string, role: "state" | "batch"): { readonly node: NodeOf<"input">; readonly index: number } {
+  const index = s.program.inputs.findIndex((node) => node.args.name === name && node.args.role === role)
+  const node = s.program.inputs[index]
+  if (node === undefined) throw new Error(`tfjs: ${s.program.name} has no ${role} input ${name}`)
+  return { node, index }
+}
 
-  function input(node: NodeOf<"input">, index: number, batch: Readonly<Record<string, HostTensor>>): Tensor | null {
-    const { name, role } = node.args
-    if (role === "batch") {
-      const value = batch[name]
-      if (value === undefined) throw new Error(`tfjs: the batch lacks ${name}`)
-      return kernels.upload(checked(node, value), node.shape, node.dtype)
-    }
-    const x = isConstant(node) ? memory.get(index) : states.get(name)
-    if (!x) throw new Error(`tfjs: state ${name} was never set`)
-    return isConstant(node) ? null : kernels.view(x, x.shape)
+/** Checks what comes from outside against its declaration. */
+function checked(node: NodeOf<"input">, { shape, dtype, data }: HostTensor): HostData {
+  const { name } = node.args
+  if (dtype !== node.dtype || shape.join() !== node.shape.join()) {
+    throw new Error(`tfjs: ${name} is ${dtype}[${shape.join(", ")}] instead of ${node.dtype}[${node.shape.join(", ")}]`)
   }
+  if (data.length !== size(shape)) throw new Error(`tfjs: ${name} has ${data.length} elements for [${shape.join(", ")}]`)
+  return data
+}
 
-  return {
-    async write(name, value) {
-      const { node, index } = declared(name, "state")
-      const x = kernels.upload(checked(node, value), node.shape, node.dtype)
-      if (isConstant(node)) memory.set(index, x)
-      else setState(name, x)
-    },
-    async read(name) {
-      const { node, index } = declared(name, "state")
-      const x = isConstant(node) ? memory.get(index) : states.get(name)
-      if (!x) throw new Error(`tfjs: state ${name} was never set`)
-      return { shape: node.shape, dtype: node.dtype, data: await kernels.read(x) }
-    },
-    async step(batch) {
-      for (const name of Object.keys(batch)) declared(name, "batch")
-      const results = memory.run(program.inputs.map((node, i) => input(node, i, batch)))
-      const returned: Record<string, HostTensor> = {}
-      for (const [i, { name, node }] of program.outputs.entries()) {
-        const x = results[i]
-        if (x === undefined) throw new Error(`tfjs: output ${name} has no value`)
-        if (program.inputs.some((given) => given.args.name === name && given.args.role === "state")) setState(name, x)
-        else {
-          returned[name] = { shape: node.shape, dtype: node.dtype, data: await kernels.read(x) }
-          kernels.drop(x)
-        }
-      }
-      return returned
-    },
-    dispose() {
-      memory.dispose()
-      for (const x of states.values()) kernels.drop(x)
-      states.clear()
-      for (const release of releases.splice(0)) release()
-    },
+function stateOf(s: Session, node: NodeOf<"input">, index: number): Tensor {
+  const x = isConstant(s.replaced, node) ? s.memory.get(index) : s.states.get(node.args.name)
+  if (!x) throw new Error(`tfjs: state ${node.args.name} was never set`)
+  return x
+}
+
+function setState(s: Session, name: string, x: Tensor): void {
+  const old = s.states.get(name)
+  if (old !== undefined) s.kernels.drop(old)
+  s.states.set(name, x)
+}
+
+/** The tensor of an input for one step; null for a constant one, which is there already. */
+function feed(s: Session, node: NodeOf<"input">, index: number, batch: Readonly<Record<string, HostTensor>>): Tensor | null {
+  const { name, role } = node.args
+  if (role === "batch") {
+    const value = batch[name]
+    if (value === undefined) throw new Error(`tfjs: the batch lacks ${name}`)
+    return s.kernels.upload(checked(node, value), node.shape, node.dtype)
   }
+  const x = stateOf(s, node, index)
+  return isConstant(s.replaced, node) ? null : s.kernels.view(x, x.shape)
+}
+
+async function step(s: Session, batch: Readonly<Record<string, HostTensor>>): Promise<Record<string, HostTensor>> {
+  for (const name of Object.keys(batch)) declared(s, name, "batch")
+  const results = s.memory.run(s.program.inputs.map((node, i) => feed(s, node, i, batch)))
+  // All states first: reading waits, and the next step may begin meanwhile.
+  const reads: { readonly name: string; readonly node: Node; readonly x: Tensor }[] = []
+  for (const [i, { name, node }] of s.program.outputs.entries()) {
+    const x = results[i]
+    if (x === undefined) throw new Error(`tfjs: output ${name} has no value`)
+    if (s.replaced.has(name)) setState(s, name, x)
+    else reads.push({ name, node, x })
+  }
+  const returned: Record<string, HostTensor> = {}
+  for (const { name, node, x } of reads) {
+    returned[name] = { shape: node.shape, dtype: node.dtype, data: await s.kernels.read(x) }
+    s.kernels.drop(x)
+  }
+  return returned
 }
