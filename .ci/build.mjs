@@ -1,18 +1,20 @@
-// Bundles the command line and the library into dist/: small entries, and chunks that are loaded where they are used.
+// Bundles the command line and the library: small entries, and chunks that are loaded where they are used.
+// `node .ci/build.mjs [FOLDER]`; the folder is dist if not given. Packages are found upward from it.
 import { build } from "esbuild"
 import { cpSync, existsSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs"
-import { basename, join } from "node:path"
+import { basename, join, resolve } from "node:path"
 import { fileURLToPath, pathToFileURL } from "node:url"
 
+const out = resolve(process.argv[2] ?? fileURLToPath(new URL("../dist", import.meta.url)))
 process.chdir(fileURLToPath(new URL("..", import.meta.url)))
 const pkg = JSON.parse(readFileSync("package.json", "utf8"))
 const common = { bundle: true, format: "esm", platform: "node", target: "node20", logLevel: "warning", legalComments: "none" }
 
-rmSync("dist", { recursive: true, force: true })
+rmSync(out, { recursive: true, force: true })
 const { metafile } = await build({
   ...common,
   entryPoints: { slm: "runtime/cli/main.ts", index: "runtime/index.ts" },
-  outdir: "dist",
+  outdir: out,
   splitting: true,
   metafile: true,
   // Native and large packages stay outside. What is bundled is a development dependency: users need not install it.
@@ -20,15 +22,15 @@ const { metafile } = await build({
   banner: { js: "import { createRequire as __createRequire } from 'node:module'; const require = __createRequire(import.meta.url);" },
   define: { "process.env.SLM_VERSION": JSON.stringify(pkg.version) },
 })
-writeFileSync("dist/LICENSES.txt", licences(metafile))
-cpSync("stdlib", "dist/stdlib", { recursive: true, filter: (path) => !path.endsWith(".ts") })
-await parseLibrary("dist/stdlib")
+writeFileSync(join(out, "LICENSES.txt"), licences(metafile))
+cpSync("stdlib", join(out, "stdlib"), { recursive: true, filter: (path) => !path.endsWith(".ts") })
+await parseLibrary(join(out, "stdlib"))
 // A recipe that was tried out in its folder has left results there.
-cpSync("examples/new", "dist/new", { recursive: true, filter: (path) => !basename(path).startsWith(".") && basename(path) !== "runs" })
+cpSync("examples/new", join(out, "new"), { recursive: true, filter: (path) => !basename(path).startsWith(".") && basename(path) !== "runs" })
 
 // The trees of the library lie beside its texts, so that a command need not parse it each time.
 async function parseLibrary(folder) {
-  const parser = "dist/parse.mjs"
+  const parser = join(out, "parse.mjs")
   await build({ ...common, entryPoints: ["grammar/parse.ts"], outfile: parser })
   const { parse } = await import(pathToFileURL(parser).href)
   for (const file of readdirSync(folder).filter((name) => name.endsWith(".slm"))) {

@@ -1,102 +1,161 @@
 import type { Emit, Event, StageRef } from "../stages/events.ts"
-import { count, duration, sparkline } from "./show.ts"
+import { bytes, count, duration, sparkline } from "./show.ts"
 import type { Terminal } from "./terminal.ts"
+import { columns, cut, oneLine, wrap } from "./text.ts"
 
-interface Curve { readonly loss: number[]; valid: number | null; lastPlain: number }
+/** What is remembered of a stage while it runs. */
+interface Curve {
+  readonly loss: number[]
+  /** Steps of the last reports and the rate over them. */
+  readonly rates: { readonly steps: number; readonly rate: number }[]
+  step: number
+  valid: number | null
+  /** The tenth that was shown last where lines cannot be redrawn. */
+  tenth: number
+}
+
+interface Display {
+  readonly terminal: Terminal
+  readonly curves: Map<string, Curve>
+  /** Columns of names and kinds. */
+  names: number
+  kinds: number
+  /** `[7/10]`: the place of the present stage. */
+  place: string
+}
+
+type Of<E extends Event["event"]> = Extract<Event, { event: E }>
 
 /** Shows a run to a person: a live line where the terminal can redraw, otherwise a plain line at every tenth. */
 export function showRun(terminal: Terminal): Emit {
-  const curves = new Map<string, Curve>()
-  return (event) => {
-    const curve = "stage" in event && event.stage !== null ? curveOf(curves, event.stage) : null
-    if (event.event === "progress" && curve !== null) showProgress(terminal, event, curve)
-    else if (event.event === "stage-finished" && curve !== null) terminal.line(finishedLine(terminal, event, curve))
-    else showOther(terminal, event)
+  const display: Display = { terminal, curves: new Map(), names: 0, kinds: 0, place: "" }
+  return (event) => show(display, event)
+}
+
+function show(d: Display, event: Event): void {
+  const { terminal } = d
+  switch (event.event) {
+    case "run-started": return begin(d, event)
+    case "stage-started":
+      d.place = `[${event.index + 1}/${event.count}]`
+      return terminal.status(`  ${d.place} ${event.stage.name} …`)
+    case "stage-cached": return facts(d, terminal.style("dim", "="), event.stage, terminal.style("dim", "done before"), event.facts)
+    case "stage-finished": return finished(d, event)
+    case "progress": return progress(d, event)
+    case "work": return terminal.status(`  ${d.place} ${event.stage.name}  ${event.done}/${event.total} ${event.unit}`)
+    case "sample": return sample(d, event)
+    case "warning": return warning(terminal, event)
+    case "expect": return expectation(terminal, event)
+    case "exported": return terminal.line(`${terminal.style("green", "→")} ${event.file}  ${terminal.style("dim", bytes(event.bytes))}`)
+    case "diagnostic": case "run-finished": return
   }
 }
 
-function curveOf(curves: Map<string, Curve>, stage: StageRef): Curve {
-  const found = curves.get(stage.key)
-  if (found !== undefined) return found
-  const made: Curve = { loss: [], valid: null, lastPlain: -1 }
-  curves.set(stage.key, made)
-  return made
+function begin(d: Display, event: Of<"run-started">): void {
+  const longest = (texts: readonly string[], most: number): number => Math.min(most, Math.max(0, ...texts.map(columns)))
+  d.names = longest(event.stages.map(({ name }) => name), 20)
+  d.kinds = longest(event.stages.map(({ kind }) => kind), 10)
+  d.terminal.line(`${d.terminal.style("bold", event.recipe)} on ${event.device}, ${event.stages.length} ${event.stages.length === 1 ? "stage" : "stages"}`)
 }
 
-type Progress = Extract<Event, { event: "progress" }>
+// ---------------------------------------------------------------- training
 
-function showProgress(terminal: Terminal, event: Progress, curve: Curve): void {
+function curveOf(d: Display, stage: StageRef): Curve {
+  const found = d.curves.get(stage.key) ?? { loss: [], rates: [], step: 0, valid: null, tenth: -1 }
+  d.curves.set(stage.key, found)
+  return found
+}
+
+const window = 30 // reports
+
+function progress(d: Display, event: Of<"progress">): void {
+  const curve = curveOf(d, event.stage)
   curve.loss.push(event.loss)
   if (event.valid !== null) curve.valid = event.valid
-  const text = progressLine(event, curve)
+  curve.rates.push({ steps: event.step - curve.step, rate: event.tokensPerSecond })
+  if (curve.rates.length > window) curve.rates.shift()
+  curve.step = event.step
   const tenth = Math.floor((event.step / event.total) * 10)
-  if (terminal.live) terminal.status(`  ${text}`)
-  else if (tenth > curve.lastPlain) terminal.line(`  ${text}`)
-  curve.lastPlain = tenth
+  const text = `  ${d.terminal.live ? `${d.place} ` : ""}${progressLine(event, curve)}`
+  if (d.terminal.live) d.terminal.status(text)
+  else if (tenth > curve.tenth) d.terminal.line(text)
+  curve.tenth = tenth
 }
 
-function progressLine(event: Progress, curve: Curve): string {
-  const parts = [`${event.stage.name} step ${event.step}/${event.total}`, `loss ${event.loss.toFixed(3)}`]
+function progressLine(event: Of<"progress">, curve: Curve): string {
+  const parts = [`${event.stage.name}  step ${event.step}/${event.total}`, `loss ${event.loss.toFixed(3)}`]
   if (curve.valid !== null) parts.push(`valid ${curve.valid.toFixed(3)}`)
-  parts.push(`${count(event.tokensPerSecond)} tokens/s`, `${duration(event.secondsLeft)} left`)
+  parts.push(`${count(meanRate(curve))} tokens/s`, `${duration(event.secondsLeft)} left`)
   return parts.join("  ")
 }
 
-function finishedLine(terminal: Terminal, event: Extract<Event, { event: "stage-finished" }>, curve: Curve): string {
-  const facts = factsText(event.facts)
-  const picture = curve.loss.length > 1 ? `  ${terminal.style("cyan", sparkline(curve.loss, 24))}` : ""
-  return `${terminal.style("green", "✓")} ${label(event.stage)}  ${terminal.style("dim", duration(event.seconds))}${picture}${facts === "" ? "" : `  ${facts}`}`
+/** Tokens over time of the last reports. A report's time is its steps over its rate, whatever a step is worth. */
+function meanRate({ rates }: Curve): number {
+  const usable = rates.filter(({ steps, rate }) => steps > 0 && rate > 0)
+  const time = usable.reduce((sum, { steps, rate }) => sum + steps / rate, 0)
+  return time === 0 ? 0 : usable.reduce((sum, { steps }) => sum + steps, 0) / time
 }
 
-function showOther(terminal: Terminal, event: Event): void {
-  switch (event.event) {
-    case "run-started":
-      terminal.line(`${terminal.style("bold", event.recipe)} on ${event.device}, ${event.stages.length} stages`)
-      return
-    case "stage-started":
-      terminal.status(`  ${label(event.stage)} … (${event.index + 1} of ${event.count})`)
-      return
-    case "stage-cached":
-      terminal.line(`${terminal.style("dim", "=")} ${label(event.stage)}  ${terminal.style("dim", "done before")}  ${factsText(event.facts)}`.trimEnd())
-      return
-    case "work":
-      terminal.status(`  ${label(event.stage)}  ${event.done}/${event.total} ${event.unit}`)
-      return
-    case "sample":
-      terminal.line(`  ${terminal.style("dim", event.at === null ? event.stage.name : `${event.stage.name} at ${Math.round(event.at * 100)}%`)}  ${terminal.style("bold", oneLine(event.prompt))}${oneLine(event.text)}`)
-      return
-    case "warning":
-      terminal.line(`${terminal.style("yellow", "warning")}: ${event.message}${event.help === null ? "" : `\n  ${terminal.style("cyan", "help")}: ${event.help}`}`)
-      return
-    case "expect":
-      terminal.line(expectLine(terminal, event))
-      return
-    case "exported":
-      terminal.line(`${terminal.style("green", "→")} ${event.file}  ${terminal.style("dim", `${count(event.bytes)}B`)}`)
-      return
-    case "progress": case "stage-finished": case "diagnostic": case "run-finished":
-      return
-  }
+// ---------------------------------------------------------------- ends of stages
+
+function finished(d: Display, event: Of<"stage-finished">): void {
+  const { terminal } = d
+  const losses = d.curves.get(event.stage.key)?.loss ?? []
+  const picture = losses.length > 1 ? `${terminal.style("cyan", sparkline(losses, 16))}  ` : ""
+  facts(d, terminal.style("green", "✓"), event.stage, `${terminal.style("dim", duration(event.seconds).padStart(6))}  ${picture}`.trimEnd(), event.facts)
 }
 
-function expectLine(terminal: Terminal, event: Extract<Event, { event: "expect" }>): string {
-  const mark = event.holds ? terminal.style("green", "✓ expect") : terminal.style("red", "✗ expect")
-  const values = event.left === null || event.right === null ? "" : `  (${number(event.left)} ${event.operator} ${number(event.right)})`
-  return `${mark} ${event.text}${values}`
+/** One line for a stage: mark, name, kind, how it went, what it taught; wrapped under its facts where it is too long. */
+function facts(d: Display, mark: string, stage: StageRef, how: string, values: Readonly<Record<string, number>>): void {
+  const { terminal } = d
+  const name = stage.name + " ".repeat(Math.max(0, d.names - columns(stage.name)))
+  const head = `${mark} ${name}  ${terminal.style("dim", stage.kind.padEnd(d.kinds))}  ${how}`
+  const text = factsText(values)
+  if (text === "") return terminal.line(head.trimEnd())
+  const room = terminal.width - columns(head) - 2
+  if (columns(text) <= room || !terminal.live) return terminal.line(`${head}  ${text}`)
+  terminal.line(head.trimEnd())
+  for (const line of wrap(text, terminal.width - 6)) terminal.line(`    ${line}`)
 }
 
-function label(stage: StageRef): string {
-  return stage.name === stage.kind ? stage.name : `${stage.kind} ${stage.name}`
+/** `rows 54 (train 51, valid 3), tokens 3538`: parts stand behind the whole. */
+function factsText(values: Readonly<Record<string, number>>): string {
+  const names = Object.keys(values)
+  const parts = (field: string): string[] => names.filter((name) => name.endsWith(`.${field}`)).map((name) => `${name.slice(0, -field.length - 1)} ${fact(field, values[name] ?? 0)}`)
+  return names.filter((name) => !name.includes(".") || values[name.slice(name.indexOf(".") + 1)] === undefined).map((name) => {
+    const own = parts(name)
+    return `${name.replaceAll("_", " ")} ${fact(name, values[name] ?? 0)}${own.length === 0 ? "" : ` (${own.join(", ")})`}`
+  }).join(", ")
 }
 
-function factsText(facts: Readonly<Record<string, number>>): string {
-  return Object.entries(facts).map(([name, value]) => `${name.replaceAll("_", " ")} ${number(value)}`).join(", ")
-}
-
-function number(value: number): string {
+function fact(name: string, value: number): string {
+  if (name.startsWith("bytes")) return bytes(value)
   return Number.isInteger(value) ? count(value) : value.toPrecision(4)
 }
 
-function oneLine(text: string): string {
-  return text.replace(/\s*\n\s*/g, " ⏎ ")
+// ---------------------------------------------------------------- what is said on the way
+
+/** While a model trains one line is enough; what `generate` was asked for is shown whole. */
+function sample({ terminal }: Display, event: Of<"sample">): void {
+  const who = event.at === null ? event.stage.name : `${event.stage.name} at ${Math.round(event.at * 100)}%`
+  const text = `  ${terminal.style("dim", who)}  ${terminal.style("bold", oneLine(event.prompt))}${oneLine(event.text)}`
+  if (terminal.live && event.at !== null) terminal.line(cut(text, terminal.width - 1))
+  else paragraph(terminal, text, "    ")
+}
+
+/** Lines that fit where a person reads; one line for a file. */
+function paragraph(terminal: Terminal, text: string, indent: string): void {
+  for (const line of terminal.live ? wrap(text, terminal.width - 1, indent) : [text]) terminal.line(line)
+}
+
+function warning(terminal: Terminal, event: Of<"warning">): void {
+  paragraph(terminal, `${terminal.style("yellow", "warning")}: ${event.message}`, "  ")
+  if (event.help !== null) paragraph(terminal, `${terminal.style("cyan", "help")}: ${event.help}`, "  ")
+}
+
+function expectation(terminal: Terminal, event: Of<"expect">): void {
+  const mark = event.holds ? terminal.style("green", "✓ expect") : terminal.style("red", "✗ expect")
+  const shown = (value: number): string => (Number.isInteger(value) && Math.abs(value) < 1e6 ? String(value) : value.toPrecision(4))
+  const values = event.left === null || event.right === null ? "" : `  (${shown(event.left)} ${event.operator} ${shown(event.right)})`
+  paragraph(terminal, `${mark} ${event.text}${values}`, "    ")
 }

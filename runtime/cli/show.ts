@@ -1,3 +1,5 @@
+import { columns } from "./text.ts"
+
 /** Numbers as people read them. */
 
 export function bytes(n: number): string {
@@ -41,11 +43,11 @@ function short(n: number): string {
 /** Columns padded to a common width; numbers (by `right`) to the right. */
 export function table(rows: readonly (readonly string[])[], right: readonly boolean[] = []): string[] {
   const widths: number[] = []
-  for (const row of rows) row.forEach((cell, i) => (widths[i] = Math.max(widths[i] ?? 0, [...cell].length)))
+  for (const row of rows) row.forEach((cell, i) => (widths[i] = Math.max(widths[i] ?? 0, columns(cell))))
   return rows.map((row) =>
     row
       .map((cell, i) => {
-        const gap = " ".repeat((widths[i] ?? 0) - [...cell].length)
+        const gap = " ".repeat((widths[i] ?? 0) - columns(cell))
         return right[i] === true ? gap + cell : cell + gap
       })
       .join("  ")

@@ -1,3 +1,5 @@
+import { cut } from "./text.ts"
+
 /** Everything the command line writes goes through here: colour and live lines on a terminal, plain lines elsewhere. */
 export interface Terminal {
   readonly color: boolean
@@ -19,33 +21,38 @@ const codes: Readonly<Record<Style, readonly [number, number]>> = {
   bold: [1, 22], dim: [2, 22], red: [31, 39], green: [32, 39], yellow: [33, 39], blue: [34, 39], cyan: [36, 39],
 }
 
+/** Redrawn at most so often; a line that changes faster only flickers. */
+const redraw = 80 // milliseconds
+
 export function openTerminal(): Terminal {
   const out = process.stdout
   const color = wantsColor(out.isTTY)
   const live = out.isTTY && process.env["TERM"] !== "dumb"
-  const width = out.columns ?? 100
-  let shown = false
-  const clear = (): void => {
-    if (shown) out.write("\r\u001b[2K")
+  let [shown, drawn] = [false, -Infinity]
+  const clear = (): string => {
+    const before = shown ? "\r\u001b[2K" : ""
     shown = false
+    return before
   }
   return {
     color,
     live,
-    width,
+    get width() {
+      return out.columns ?? 100
+    },
     line(text = "") {
-      clear()
-      out.write(text + "\n")
+      out.write(`${clear()}${text}\n`)
+      drawn = -Infinity
     },
     error(text) {
-      clear()
-      process.stderr.write(text + "\n")
+      if (shown) out.write(clear())
+      process.stderr.write(`${text}\n`)
     },
     status(text) {
-      if (!live) return
-      clear()
-      out.write(clip(text, (out.columns ?? 100) - 1))
-      shown = true
+      if (!live || performance.now() - drawn < redraw) return
+      // The line is written over and its rest erased in one piece: nothing blinks.
+      out.write(`\r${cut(text, (out.columns ?? 100) - 1)}\u001b[K`)
+      ;[shown, drawn] = [true, performance.now()]
     },
     style(name, text) {
       return color ? `\u001b[${codes[name][0]}m${text}\u001b[${codes[name][1]}m` : text
@@ -58,20 +65,4 @@ function wantsColor(tty: boolean): boolean {
   const force = process.env["FORCE_COLOR"]
   if (force !== undefined) return force !== "0"
   return tty && process.env["TERM"] !== "dumb"
-}
-
-/** The first `width` visible characters; colour codes take no room. */
-function clip(text: string, width: number): string {
-  let visible = 0
-  let result = ""
-  for (const part of text.split(/(\u001b\[\d+m)/)) {
-    if (part.startsWith("\u001b[")) {
-      result += part
-      continue
-    }
-    const kept = [...part].slice(0, Math.max(0, width - visible)).join("")
-    visible += [...kept].length
-    result += kept
-  }
-  return result
 }
