@@ -156,4 +156,25 @@ test("mistakes of a mixture", () => {
   assert.is(why([{ until: null, items: [item] }], { sources: [prose, data("other text", 5)] }), "rows of 5 and of 4 predictions cannot be mixed")
 })
 
+test("random windows begin anywhere in the stream, and evaluation reads the rows all the same", () => {
+  const text = "abcdefghijklmnopqrstuvwxyz"
+  const options = { length: 4, documents: "joined" } as const
+  const set = expectGood(encode(rowsOf([text]), bytes), "test")
+  const [fixed, random] = [expectGood(pack(set, options), "test"), expectGood(pack(set, { ...options, windows: "random" }), "test")]
+  const loader = createLoader({ source: random, seed: 3, batch: 1 })
+  const starts = new Set<number>()
+  for (let n = 0; n < 400; n++) {
+    const { place } = loader.pick(n)
+    starts.add(place ?? -1)
+    const { tokens, counts, positions } = loader.batch(n)
+    assert.equal([...tokens.data], [...set.tokens.slice(place, (place ?? 0) + 5)])
+    assert.equal([...counts.data], [0, 1, 1, 1, 1])
+    assert.equal([...positions.data], [0, 1, 2, 3, 4])
+  }
+  assert.equal([...starts].sort((a, b) => a - b), Array.from({ length: set.tokens.length - 4 }, (_, i) => i), "every place, and none beyond")
+  const evaluated = (source: PackedRows) => samples(createLoader({ source, seed: 3, batch: 2, order: "sequential" }), 2, 0, source.rows)
+  assert.equal(evaluated(random), evaluated(fixed))
+  assert.is(told(planMixture({ sources: [random], stages: [{ until: null, items: [{ source: 0, share: 1 }] }], steps: 1, samplesPerStep: 1, seed: 0 })), "SLM3142 `windows: random` has no effect in a mixture, which deals whole rows")
+})
+
 test.run()

@@ -1,3 +1,4 @@
+import { bits, hash32 } from "../../compiler/graph/random.ts"
 import type { HostTensor } from "../device.ts"
 import { orderCache, type Mixture, type Pick } from "./mixture.ts"
 import { rowArrays, type PackedRows } from "./pack.ts"
@@ -41,7 +42,9 @@ export function createLoader(options: LoaderOptions): Loader {
       const label = new Int32Array(batch)
       for (let i = 0; i < batch; i++) {
         const from = pick(firstSample + i)
-        sources[from.source]?.fill(from.row, arrays, i * width)
+        const packed = sources[from.source]
+        if (from.place === undefined) packed?.fill(from.row, arrays, i * width)
+        else packed?.fillWindow(from.place, arrays, i * width)
         row[i] = firstSample + i
         label[i] = sources[from.source]?.label(from.row) ?? -1
       }
@@ -60,6 +63,18 @@ export function createLoader(options: LoaderOptions): Loader {
 
 function pickFrom(source: PackedRows, options: LoaderOptions): (sample: number) => Pick {
   if (options.order === "sequential") return (sample) => ({ source: 0, row: sample < source.rows ? sample : -1 })
+  if (source.windows !== null) return windowsOf(source.windows, options.seed)
   const order = orderCache(options.seed, "order")
   return (sample) => ({ source: 0, row: order(source.rows, sample) })
+}
+
+const windowStream = hash32("window")
+
+/** Each sample begins at a place of its own: 52 random bits of the seed and the sample's number, scaled. */
+function windowsOf(places: number, seed: number): (sample: number) => Pick {
+  return (sample) => {
+    const key = { seed, stream: windowStream, step: 0, row: sample }
+    const share = (bits(key, 0) * 2 ** 20 + (bits(key, 1) >>> 12)) * 2 ** -52
+    return { source: 0, row: 0, place: Math.floor(share * places) }
+  }
 }

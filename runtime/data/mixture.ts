@@ -35,7 +35,12 @@ export interface MixturePlan {
   readonly seed: number
 }
 
-export interface Pick { readonly source: number; readonly row: number }
+export interface Pick {
+  readonly source: number
+  readonly row: number
+  /** The window that begins at this place of the stream, instead of a row. */
+  readonly place?: number
+}
 
 /** A mixture ready to be drawn from. */
 export interface Mixture {
@@ -92,6 +97,7 @@ function checkPlan(plan: MixturePlan): readonly Failure[] {
   for (const source of plan.sources) {
     if (source.length !== first?.length) found.push(wrong(`rows of ${source.length} and of ${first?.length ?? 0} predictions cannot be mixed`, "pack all parts of a mixture with one `length`"))
     if ((source.set.labels === null) !== (first?.set.labels === null)) found.push(wrong("data with and without classes cannot be mixed"))
+    if (source.windows !== null) found.push(wrong("`windows: random` has no effect in a mixture, which deals whole rows", "leave it out of `pack`"))
     if (source.rows === 0) found.push(wrong("a part of the mixture has no rows"))
   }
   if (plan.stages.length === 0) found.push(wrong("the mixture has no stage"))

@@ -20,11 +20,15 @@ export interface PackedRows {
   readonly length: number
   readonly set: TokenSet
   readonly layout: "apart" | "joined" | "one per row"
+  /** Number of places of the stream at which a training may begin a window; null: it reads the rows as they are. */
+  readonly windows: number | null
   /** Targets of each row. */
   readonly targetsOf: Int32Array
   readonly stats: PackStats
   /** Writes a row at element `at` of the arrays. A row outside 0 … rows - 1 is padding. */
   fill(row: number, into: RowArrays, at: number): void
+  /** Writes the window that begins at a place of the stream, 0 … windows - 1. */
+  fillWindow(place: number, into: RowArrays, at: number): void
   get(row: number): RowArrays
   /** The class of the row's document; -1 where there is none. */
   label(row: number): number
@@ -48,6 +52,8 @@ export interface PackOptions {
   readonly length: number
   /** `joined`: the whole stream is one document. */
   readonly documents?: "apart" | "joined"
+  /** `random`: a training begins each window at a place of its own; evaluation reads the rows all the same. */
+  readonly windows?: "fixed" | "random"
 }
 
 /**
@@ -61,17 +67,16 @@ export function pack(set: TokenSet, options: PackOptions): Result<PackedRows> {
   if (set.tokens.length < 2) return bad(failure("SLM3141", "the data has no token to predict"))
   if (set.labels !== null) {
     if (options.documents === "joined") return bad(failure("SLM3141", "documents with a class cannot be joined", "leave `documents: joined` out: each has a row of its own"))
+    if (options.windows === "random") return bad(failure("SLM3141", "documents with a class have no windows", "leave `windows: random` out: each has a row of its own"))
     return good(packSingles(set, length))
   }
-  return good(packStream(set, length, options.documents ?? "apart"))
+  return good(packStream(set, length, options.documents ?? "apart", options.windows ?? "fixed"))
 }
 
-function packStream(set: TokenSet, length: number, layout: "apart" | "joined"): PackedRows {
+function packStream(set: TokenSet, length: number, layout: "apart" | "joined", windows: "fixed" | "random"): PackedRows {
   const total = set.tokens.length
   const rows = Math.max(0, Math.ceil((total - 1) / length))
-  const fill = (row: number, into: RowArrays, at: number): void => {
-    const start = row * length
-    const end = row < 0 || row >= rows ? start : Math.min(start + length + 1, total)
+  const fillFrom = (start: number, end: number, into: RowArrays, at: number): void => {
     let document = layout === "joined" ? 0 : documentAt(set.offsets, start)
     let begin = layout === "joined" ? 0 : (set.offsets[document] ?? 0)
     let next = layout === "joined" ? total : (set.offsets[document + 1] ?? total)
@@ -89,8 +94,14 @@ function packStream(set: TokenSet, length: number, layout: "apart" | "joined"): 
     }
     fillPadding(set, into, at + end - start, at + length + 1)
   }
+  const fill = (row: number, into: RowArrays, at: number): void => {
+    const start = row * length
+    fillFrom(start, row < 0 || row >= rows ? start : Math.min(start + length + 1, total), into, at)
+  }
+  const fillWindow = (place: number, into: RowArrays, at: number): void => fillFrom(place, Math.min(place + length + 1, total), into, at)
+  const places = windows === "random" ? Math.max(1, total - length) : null
   const cut = layout === "joined" ? 0 : countCut(set.offsets, length)
-  return finish(set, length, rows, layout, fill, { padding: rows === 0 ? 0 : rows * length + 1 - total, cutDocuments: cut, truncatedDocuments: 0, truncatedTokens: 0 })
+  return finish({ set, length, rows, layout, windows: places, fill, fillWindow }, { padding: rows === 0 ? 0 : rows * length + 1 - total, cutDocuments: cut, truncatedDocuments: 0, truncatedTokens: 0 })
 }
 
 /** The document that holds a token: the last that begins at or before it. */
@@ -140,7 +151,7 @@ function packSingles(set: TokenSet, length: number): PackedRows {
     }
     fillPadding(set, into, at + tokens, at + length + 1)
   }
-  return finish(set, length, rows, "one per row", fill, { padding, cutDocuments: 0, truncatedDocuments, truncatedTokens })
+  return finish({ set, length, rows, layout: "one per row", windows: null, fill, fillWindow: fill }, { padding, cutDocuments: 0, truncatedDocuments, truncatedTokens })
 }
 
 function fillPadding(set: TokenSet, into: RowArrays, from: number, to: number): void {
@@ -150,7 +161,8 @@ function fillPadding(set: TokenSet, into: RowArrays, from: number, to: number): 
   into.counts.fill(0, from, to)
 }
 
-function finish(set: TokenSet, length: number, rows: number, layout: PackedRows["layout"], fill: PackedRows["fill"], known: Omit<PackStats, "rows" | "targets" | "withoutTargets">): PackedRows {
+function finish(packed: Omit<PackedRows, "targetsOf" | "stats" | "get" | "label">, known: Omit<PackStats, "rows" | "targets" | "withoutTargets">): PackedRows {
+  const { set, length, rows, fill } = packed
   const get = (row: number): RowArrays => {
     const arrays = rowArrays(length + 1)
     fill(row, arrays, 0)
@@ -169,7 +181,7 @@ function finish(set: TokenSet, length: number, rows: number, layout: PackedRows[
     if (n === 0) withoutTargets++
   }
   const label = (row: number): number => set.labels?.[row] ?? -1
-  return { rows, length, set, layout, targetsOf, stats: { rows, targets, withoutTargets, ...known }, fill, get, label }
+  return { ...packed, targetsOf, stats: { rows, targets, withoutTargets, ...known }, get, label }
 }
 
 export function rowArrays(elements: number): RowArrays {
@@ -178,10 +190,10 @@ export function rowArrays(elements: number): RowArrays {
 
 /** The first `count` rows. */
 export function takePacked(packed: PackedRows, count: number): PackedRows {
-  const { set, length, layout } = packed
+  const { set, length, layout, windows } = packed
   const rows = Math.max(0, Math.min(count, packed.rows))
   if (layout === "one per row") return packSingles(takeDocuments(set, rows), length)
-  return packStream(cutTokens(set, rows === 0 ? 0 : rows * length + 1), length, layout)
+  return packStream(cutTokens(set, rows === 0 ? 0 : rows * length + 1), length, layout, windows === null ? "fixed" : "random")
 }
 
 function cutTokens(set: TokenSet, count: number): TokenSet {

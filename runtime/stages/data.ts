@@ -176,7 +176,10 @@ export const packStage: Executor = async (stage, env) => {
   const value = required(artifactArg(stage, "data"), stage, "data")
   const { members } = expectData(await env.input(value.stage), "tokens")
   const chosen = value.member === null ? members : whole(memberOf(members, value.member))
-  const options = { length: required(numberArg(stage, "length", env), stage, "length"), documents: wordArg(stage, "documents") === "joined" ? "joined" : "apart" } as const
+  const options = {
+    length: required(numberArg(stage, "length", env), stage, "length"), documents: wordArg(stage, "documents") === "joined" ? "joined" : "apart",
+    windows: wordArg(stage, "windows") === "random" ? "random" : "fixed",
+  } as const
   return fromResult(allMembers(chosen, (set) => pack(set, options)), stage, packedOutcome)
 }
 
