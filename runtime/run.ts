@@ -22,6 +22,7 @@ import { kinds } from "./stages/execute.ts"
 import type { ArtifactKeys } from "./stages/keys.ts"
 import { createArtifactKeys } from "./stages/keys.ts"
 import { fromFiles, toFiles } from "./stages/persist.ts"
+import type { Checkpoints } from "./store/checkpoints.ts"
 import type { Files, Store } from "./store/store.ts"
 import { systemFailure } from "./system-error.ts"
 import { yielding } from "./yielding.ts"
@@ -42,6 +43,8 @@ export interface RunOptions {
   /** Leaves out every other stage, and the expectations: `slm data` stops before the first training. */
   readonly only?: (stage: Stage) => boolean
   readonly signal?: AbortSignal | null
+  /** Seconds between checkpoints of a training, at least (default 30); 0: one after every step. */
+  readonly checkpointSeconds?: number
   readonly emit: Emit
   /** Seconds; default the process's clock. */
   readonly clock?: () => number
@@ -181,25 +184,51 @@ async function guarded(stage: Stage, work: () => Promise<Outcome>): Promise<Outc
 }
 
 async function runStage(state: RunState, stage: Stage, index: number, count: number): Promise<Outcome> {
-  const { options } = state
-  const kind = kinds[stage.kind]
   const artifactKey = state.keys.of(stage)
-  const entry = artifactKey === null || kind.result === "always" || options.fresh === true ? null : options.store.get(artifactKey)
-  const cached = entry === null ? null : fromEntry(state, stage, entry.files)
-  if (entry !== null && cached !== null) {
-    const { facts } = entry.about
-    options.emit({ event: "stage-cached", stage: refOf(stage), index, count, facts })
-    state.made.set(stage.key, cached)
-    if (stage.kind === "generate") repeatSamples(options.emit, stage, await cached)
-    return finish(state, stage, { cached: true, seconds: 0, facts, artifactKey, files: entry.files }) ?? { is: "done", data: emptyData, facts }
+  const place: Place = { stage, index, count, artifactKey }
+  if (artifactKey === null || kinds[stage.kind].result !== "kept") return (await reuse(state, place)) ?? make(state, place)
+  const before = await reuse(state, place)
+  if (before !== null) return before
+  const { options } = state
+  const hold = await options.store.hold(artifactKey, options.signal ?? null, (holder) => {
+    options.emit({ event: "warning", stage: refOf(stage), message: `${holder} is at work on \`${stage.name}\`: this run waits for its result`, help: null })
+  })
+  if (hold === null) return { is: "interrupted" }
+  try {
+    return (await reuse(state, place)) ?? (await make(state, place))
+  } finally {
+    hold.release()
   }
+}
+
+interface Place { readonly stage: Stage; readonly index: number; readonly count: number; readonly artifactKey: string | null }
+
+/** Takes the result from the store; null: it is not there. */
+async function reuse(state: RunState, { stage, index, count, artifactKey }: Place): Promise<Outcome | null> {
+  const { options } = state
+  const entry = artifactKey === null || kinds[stage.kind].result === "always" || options.fresh === true ? null : options.store.get(artifactKey)
+  const cached = entry === null ? null : fromEntry(state, stage, entry.files)
+  if (entry === null || cached === null) return null
+  const { facts } = entry.about
+  options.emit({ event: "stage-cached", stage: refOf(stage), index, count, facts })
+  state.made.set(stage.key, cached)
+  if (stage.kind === "generate") repeatSamples(options.emit, stage, await cached)
+  return finish(state, stage, { cached: true, seconds: 0, facts, artifactKey, files: entry.files }) ?? { is: "done", data: emptyData, facts }
+}
+
+async function make(state: RunState, { stage, index, count, artifactKey }: Place): Promise<Outcome> {
+  const { options } = state
+  const { result } = kinds[stage.kind]
+  const checkpoints = artifactKey === null || result !== "kept" ? null : options.store.checkpoints(artifactKey)
+  if (options.fresh === true) checkpoints?.clear()
   options.emit({ event: "stage-started", stage: refOf(stage), index, count })
   const start = state.clock()
-  const outcome = await executed(state, stage)
+  const outcome = await executed(state, stage, checkpoints)
   if (outcome.is !== "done") return outcome
   const seconds = state.clock() - start
-  const files = kind.result === "kept" ? toFiles(outcome.data) : null
-  if (artifactKey !== null && kind.result !== "always") options.store.put(artifactKey, { kind: stage.kind, name: stage.name, facts: outcome.facts }, files ?? new Map())
+  const files = result === "kept" ? toFiles(outcome.data) : null
+  if (artifactKey !== null && result !== "always") options.store.put(artifactKey, { kind: stage.kind, name: stage.name, facts: outcome.facts }, files ?? new Map())
+  checkpoints?.clear()
   state.made.set(stage.key, Promise.resolve(outcome.data))
   const refused = finish(state, stage, { cached: false, seconds, facts: outcome.facts, artifactKey, files })
   if (refused !== null) return refused
@@ -226,7 +255,7 @@ function fromEntry(state: RunState, stage: Stage, files: Files): Promise<Artifac
 function remakeLater(state: RunState, stage: Stage): Promise<ArtifactData> {
   let made: Promise<ArtifactData> | null = null
   const remake = async (): Promise<ArtifactData> => {
-    const outcome = await executed(state, stage)
+    const outcome = await executed(state, stage, null)
     if (outcome.is !== "done") throw new InputStopped(outcome)
     return outcome.data
   }
@@ -236,20 +265,20 @@ function remakeLater(state: RunState, stage: Stage): Promise<ArtifactData> {
   }
 }
 
-async function executed(state: RunState, stage: Stage): Promise<Outcome> {
+async function executed(state: RunState, stage: Stage, checkpoints: Checkpoints | null): Promise<Outcome> {
   try {
-    return await kinds[stage.kind].execute(stage, envOf(state))
+    return await kinds[stage.kind].execute(stage, envOf(state, checkpoints))
   } catch (error) {
     if (error instanceof InputStopped) return error.outcome
     throw error
   }
 }
 
-function envOf(state: RunState): StageEnv {
+function envOf(state: RunState, checkpoints: Checkpoints | null): StageEnv {
   const { options, clock } = state
   return {
     device: state.device, session: state.checked.session, folder: options.folder, out: options.out, allowRead: options.allowRead ?? [],
-    signal: options.signal ?? null, emit: options.emit, clock,
+    signal: options.signal ?? null, emit: options.emit, clock, checkpoints, checkpointSeconds: options.checkpointSeconds ?? 30,
     async input(stage) {
       const made = state.made.get(stage.key)
       if (made === undefined) throw new Error(`run: ${stage.name} is needed before it was made`)

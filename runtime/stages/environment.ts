@@ -10,6 +10,7 @@ import type { Failure, Result } from "../data/result.ts"
 import type { Device } from "../device.ts"
 import type { Problem } from "../export/problem.ts"
 import { placed } from "../export/problem.ts"
+import type { Checkpoints } from "../store/checkpoints.ts"
 import type { ArtifactData } from "./artifact.ts"
 import type { Emit, StageRef } from "./events.ts"
 
@@ -25,6 +26,10 @@ export interface StageEnv {
   readonly allowRead: readonly string[]
   readonly signal: AbortSignal | null
   readonly emit: Emit
+  /** Of this stage, where a run that was stopped left some and this one leaves its own; null: it is not to be gone on with. */
+  readonly checkpoints: Checkpoints | null
+  /** Seconds between checkpoints at least; 0: one after every step. */
+  readonly checkpointSeconds: number
   /** The result of another stage. */
   input(stage: Stage): Promise<ArtifactData>
   /** Seconds since some moment, for reports alone. */

@@ -1,6 +1,5 @@
 /** `train`: lowers the stage, runs the loop, reports, and keeps the weights. */
 import { constant } from "../../compiler/check/poly.ts"
-import type { SpecValue } from "../../compiler/check/value.ts"
 import { lowerTraining } from "../../compiler/graph/lower/train.ts"
 import type { TrainShape } from "../../compiler/graph/lower/train.ts"
 import type { LoweredTraining } from "../../compiler/graph/lower/programs.ts"
@@ -15,18 +14,22 @@ import type { Result } from "../data/result.ts"
 import type { Tokenizer } from "../data/tokenizer.ts"
 import type { HostTensor } from "../device.ts"
 import { createReference } from "../devices/reference.ts"
+import { littleEndian } from "../export/safetensors.ts"
+import { sha256 } from "../files.ts"
 import { expectData } from "./artifact.ts"
-import { chatFrameOf } from "./chat-frame.ts"
+import type { Unfinished } from "./checkpoint.ts"
+import { createSaver, unfinished } from "./checkpoint.ts"
 import { ids, scalar, taken, writeStates } from "./feeds.ts"
 import { packedInput } from "./data.ts"
 import type { Executor, Outcome, StageEnv } from "./environment.ts"
-import { artifactArg, done, failed, fromResult, given, numberArg, refOf, required, textsArg, wordArg } from "./environment.ts"
+import { artifactArg, done, failed, fromResult, given, numberArg, refOf, required, wordArg } from "./environment.ts"
+import type { Emit, Event } from "./events.ts"
 import type { Batch, States } from "./stepper.ts"
 import { combine, createStepper } from "./stepper.ts"
-import { runTraining } from "./training.ts"
-import type { LoopResult, Progress } from "./training.ts"
+import { createSampler } from "./train-samples.ts"
+import { runTraining, untrained } from "./training.ts"
+import type { LoopOptions, LoopResult, TrainingState } from "./training.ts"
 import { startStates, weightsOfRole } from "./weights-io.ts"
-import { createWriter } from "./writer.ts"
 
 interface Plan {
   readonly source: PackedRows | Mixture
@@ -42,25 +45,46 @@ export const trainStage: Executor = async (stage, env) => {
   if (!planned.ok) return fromResult(planned, stage, () => failed())
   const found = planned.value
   const lowered = lowerTraining(env.session, stage, found.shape)
-  const sample = sampler(stage, lowered, found, env)
+  const before = unfinished(env.checkpoints, lowered)
+  const said = [...(before?.events ?? [])]
+  const say = (event: Event): void => {
+    said.push(event)
+    env.emit(event)
+  }
+  const sample = createSampler(stage, lowered, found, env, say)
   if (sample !== null && "code" in sample) return failed(sample)
-  const states = await startStates(lowered.weights, found.seed, env)
-  for (const [name, value] of await interpretStates(lowered, states)) states.set(name, value)
-  const stepper = await createStepper(env.device, lowered, found.seed, states)
-  const validator = await createValidator(stage, lowered, states, found, env)
-  const reporter = createReporter(stage, found, env)
+  const from = await startOf(lowered, found.seed, before, env)
+  const stepper = await createStepper(env.device, lowered, found.seed, from.states)
+  const validator = await createValidator(stage, lowered, from.states, found, env)
+  if (before !== null) env.emit({ event: "resumed", stage: refOf(stage), step: from.step, total: found.shape.total })
+  for (const event of before?.events ?? []) env.emit(event)
   try {
     const loader = createLoader({ source: found.source, batch: found.shape.rows, seed: found.seed })
-    const result = await runTraining({ step: 0, states, best: null }, {
+    const result = await runTraining(from, {
       lowered, stepper, total: found.shape.total, batches: (step) => batchesOf(loader, found.shape, step), validate: validator?.validate ?? null,
-      keepBest: wordArg(stage, "keep") === "best", sample, report: reporter.report, signal: env.signal, clock: env.clock,
-      warn: (message, help) => env.emit({ event: "warning", stage: refOf(stage), message, help }),
+      keepBest: wordArg(stage, "keep") === "best", sample, report: createReporter(stage, from.step, found, env, say), signal: env.signal, clock: env.clock,
+      trace: (step, steps, states) => say({ event: "trace", stage: refOf(stage), step, steps, states: states === null ? null : hashesOf(states) }),
+      warn: (message, help) => say({ event: "warning", stage: refOf(stage), message, help }),
+      saver: createSaver(stage, lowered, env, () => said),
     })
-    return finish(stage, lowered, found, result, reporter.last())
+    return finish(stage, lowered, found, result)
   } finally {
     stepper.dispose()
     validator?.dispose()
   }
+}
+
+/** The first state of the training, or that of an earlier run which was stopped: what does not change is made again. */
+async function startOf(lowered: LoweredTraining, seed: number, before: Unfinished | null, env: StageEnv): Promise<TrainingState> {
+  const states = await startStates(lowered.weights, seed, env)
+  if (before !== null) return { ...before.state, states: new Map([...states, ...before.state.states]) }
+  for (const [name, value] of await interpretStates(lowered, states)) states.set(name, value)
+  return untrained(states)
+}
+
+/** A short hash of each weight and state, to say where two trainings part. */
+function hashesOf(states: States): Readonly<Record<string, string>> {
+  return Object.fromEntries([...states].map(([name, { data }]) => [name, sha256(littleEndian(data)).slice(0, 16)]))
 }
 
 // ---------------------------------------------------------------- what there is to do
@@ -146,61 +170,25 @@ async function createValidator(stage: Stage, lowered: LoweredTraining, states: S
   }
 }
 
-// ---------------------------------------------------------------- reports and samples
+// ---------------------------------------------------------------- reports
 
-function createReporter(stage: Stage, { shape }: Plan, env: StageEnv) {
+function createReporter(stage: Stage, from: number, { shape }: Plan, env: StageEnv, say: Emit): LoopOptions["report"] {
   const start = env.clock()
   const tokensPerStep = shape.rows * shape.accumulate * shape.length
-  let [before, at] = [0, start]
-  let last: Progress | null = null
-  return {
-    last: () => last,
-    report(progress: Progress): void {
-      const now = env.clock()
-      const rate = (progress.step - before) / Math.max(now - at, 1e-6)
-      ;[before, at, last] = [progress.step, now, progress]
-      const { step, loss, valid, gradNorm, lr } = progress
-      const secondsLeft = ((now - start) / step) * (shape.total - step)
-      env.emit({ event: "progress", stage: refOf(stage), step, total: shape.total, loss, valid, gradNorm, lr, tokensPerSecond: rate * tokensPerStep, secondsLeft })
-    },
+  let [before, at] = [from, start]
+  return ({ step, loss, valid, gradNorm, lr }, fixed) => {
+    const now = env.clock()
+    const tokensPerSecond = ((step - before) / Math.max(now - at, 1e-6)) * tokensPerStep
+    const secondsLeft = ((now - start) / (step - from)) * (shape.total - step)
+    ;[before, at] = [step, now]
+    const tell = fixed ? say : env.emit
+    tell({ event: "progress", stage: refOf(stage), step, total: shape.total, loss, valid, gradNorm, lr, tokensPerSecond, secondsLeft })
   }
-}
-
-const sampleTokens = 48
-
-/** Writes the prompts of `samples` with the weights of the moment, with every role that can; a diagnostic where none can. */
-function sampler(stage: Stage, lowered: LoweredTraining, { seed, tokenizer }: Plan, env: StageEnv) {
-  const prompts = textsArg(stage, "samples")
-  if (prompts.length === 0) return null
-  const models = writingModels(stage).map(({ role, spec, name }) => ({
-    slots: lowered.weights.filter((slot) => slot.role === role), name, writer: createWriter(env.session, { spec, tokenizer, frame: chatFrameOf(stage) }, stage.span),
-  }))
-  const able = models.flatMap(({ writer, ...model }) => ("code" in writer ? [] : [{ ...model, writer }]))
-  const [refused] = models.flatMap(({ writer }) => ("code" in writer ? [writer] : []))
-  if (able.length === 0 && refused !== undefined) return refused
-  return async (share: number, weights: States): Promise<void> => {
-    for (const { slots, name, writer } of able) {
-      const own = new Map(slots.flatMap((slot) => {
-        const value = weights.get(slot.name)
-        return value === undefined ? [] : [[`model.${slot.path}`, value] as const]
-      }))
-      // No signal: a sample that was cut off would be missing where the training goes on.
-      const samples = await writer.write(env.device, own, prompts, { temperature: 0.8, topK: null, topP: null, seed, tokens: sampleTokens, stop: [], signal: null })
-      for (const { prompt, text } of samples) env.emit({ event: "sample", stage: { ...refOf(stage), name }, at: share, prompt, text })
-    }
-  }
-}
-
-/** The models in training, under the names that people know: `pair.large` is a role of `pair`. */
-function writingModels({ type, name }: Stage): readonly { readonly role: string; readonly spec: SpecValue; readonly name: string }[] {
-  if (type.is === "weights") return [{ role: "model", spec: type.spec, name }]
-  if (type.is !== "roles") return []
-  return [...type.roles].flatMap(([role, { type: of }]) => (of.is === "weights" ? [{ role, spec: of.spec, name: `${name}.${role}` }] : []))
 }
 
 // ---------------------------------------------------------------- the end
 
-function finish(stage: Stage, lowered: LoweredTraining, found: Plan, result: LoopResult, last: Progress | null): Outcome {
+function finish(stage: Stage, lowered: LoweredTraining, found: Plan, result: LoopResult): Outcome {
   if (result.is === "interrupted") return { is: "interrupted" }
   if (result.is === "diverged") return failed(diverged(stage, found, result))
   const best = wordArg(stage, "keep") === "best" ? result.state.best : null
@@ -209,7 +197,7 @@ function finish(stage: Stage, lowered: LoweredTraining, found: Plan, result: Loo
   const members = new Map(roles.map((role) => [stage.type.is === "roles" ? role : "", weightsOfRole(lowered.weights, role, states)] as const))
   const valid = best?.valid ?? result.valid
   return done({ is: "weights", members, tokenizer: null }, {
-    steps: found.shape.total, loss: last?.loss ?? result.loss,
+    steps: found.shape.total, loss: result.loss,
     ...(valid === null ? {} : { valid }), ...(best === null ? {} : { best_step: best.step }),
   })
 }

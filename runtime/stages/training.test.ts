@@ -3,11 +3,11 @@ import * as assert from "uvu/assert"
 import type { LoweredTraining } from "../../compiler/graph/lower/programs.ts"
 import type { HostTensor } from "../device.ts"
 import type { Stepper } from "./stepper.ts"
-import type { LoopOptions, Progress, TrainingState } from "./training.ts"
-import { runTraining, validationEvery } from "./training.ts"
+import type { LoopOptions, Progress } from "./training.ts"
+import { runTraining, untrained, validationEvery } from "./training.ts"
 
 const value = (x: number): HostTensor => ({ shape: [], dtype: "f32", data: Float32Array.of(x) })
-const lowered = { weights: [{ name: "model.w", kept: true, trained: true }] } as unknown as LoweredTraining
+const lowered = { weights: [{ name: "model.w", kept: true, trained: true }], optimizer: [] } as unknown as LoweredTraining
 
 /** A training whose weight counts the steps and whose losses are given. */
 function fixture(losses: (step: number) => number): { options: LoopOptions; progress: Progress[]; warnings: string[]; samples: string[] } {
@@ -28,11 +28,12 @@ function fixture(losses: (step: number) => number): { options: LoopOptions; prog
     lowered, stepper, total: 100, batches: () => [], validate: null, keepBest: false,
     sample: async (share, weights) => { samples.push(`${share}: ${weights.get("model.w")?.data[0]}`) },
     report: (p) => { progress.push(p) }, warn: (message) => { warnings.push(message) }, signal: null, clock: () => 0,
+    trace: () => {}, saver: null,
   }
   return { options, progress, warnings, samples }
 }
 
-const start: TrainingState = { step: 0, states: new Map(), best: null }
+const start = untrained(new Map())
 
 test("every step is made, and the model is sampled at 0, 25, 50 and 100%", async () => {
   const { options, samples, progress } = fixture((step) => 1 / step)

@@ -1,6 +1,6 @@
-/** The loop of a training: steps, validations, samples and the best weights. All of its state is in a `Training`. */
+/** The loop of a training: steps, validations, samples and the best weights. All of its state is in a `TrainingState`. */
+import { createHash } from "node:crypto"
 import type { LoweredTraining } from "../../compiler/graph/lower/programs.ts"
-import type { HostTensor } from "../device.ts"
 import type { Batch, States, StepMetrics, Stepper } from "./stepper.ts"
 
 /** What an interrupted training needs to go on as if nothing had happened. */
@@ -10,6 +10,29 @@ export interface TrainingState {
   /** Weights and optimiser states. */
   readonly states: States
   readonly best: Best | null
+  readonly tally: Tally
+}
+
+/** What the loop has counted. No number in it depends on the clock. */
+export interface Tally {
+  /** Of the losses since the last report that has its fixed place. */
+  readonly sum: number
+  readonly count: number
+  /** The losses of the last steps, about a twentieth of all. */
+  readonly recent: readonly number[]
+  /** The last validation. */
+  readonly valid: number | null
+  readonly history: readonly Validation[]
+  readonly warned: boolean
+  /** A hash over the losses and gradient norms of all steps: two trainings agree as long as theirs do. */
+  readonly trace: string
+}
+
+export interface Validation { readonly step: number; readonly valid: number; readonly train: number }
+
+/** A training before its first step. */
+export function untrained(states: States): TrainingState {
+  return { step: 0, states, best: null, tally: { sum: 0, count: 0, recent: [], valid: null, history: [], warned: false, trace: "" } }
 }
 
 export interface Best {
@@ -36,14 +59,25 @@ export interface LoopOptions {
   readonly keepBest: boolean
   /** Called at 0, 25, 50 and 100% of the steps. */
   readonly sample: ((share: number, weights: States) => Promise<void>) | null
-  readonly report: (progress: Progress) => void
+  /** `fixed`: its place does not depend on the clock. */
+  readonly report: (progress: Progress, fixed: boolean) => void
+  /** The hash over all steps so far, where a validation would be; at each quarter with the states as they are then. */
+  readonly trace: (step: number, steps: string, states: States | null) => void
   readonly warn: (message: string, help: string) => void
+  /** Keeps the state of the moment now and then. */
+  readonly saver: Saver | null
   readonly signal: AbortSignal | null
   /** Seconds, for reports alone. */
   readonly clock: () => number
 }
 
+export interface Saver {
+  due(): boolean
+  save(state: () => Promise<TrainingState>): Promise<void>
+}
+
 export type LoopResult =
+  /** `loss`: the mean of the last steps, about a twentieth of all. */
   | { readonly is: "done"; readonly state: TrainingState; readonly valid: number | null; readonly loss: number }
   | { readonly is: "interrupted"; readonly state: TrainingState }
   /** The loss or a gradient is not a number any more. */
@@ -60,50 +94,70 @@ export function validationEvery(total: number): number {
 
 /** Runs from `from` to the end, or to the signal. */
 export async function runTraining(from: TrainingState, options: LoopOptions): Promise<LoopResult> {
-  const { stepper, total } = options
-  const keptNames = new Set(options.lowered.weights.filter((slot) => slot.kept || slot.trained).map((slot) => slot.name))
-  const kept = (): Promise<Map<string, HostTensor>> => stepper.read(keptNames)
-  const history: { readonly step: number; readonly valid: number; readonly train: number }[] = []
-  let { step, best } = from
-  let [sum, count, reportedAt, lastLoss, lastValid] = [0, 0, options.clock(), null as number | null, null as number | null]
-  let warned = false
-  if (step === 0) await options.sample?.(0, await kept())
+  const { stepper, total, lowered, saver } = options
+  const keptNames = new Set(lowered.weights.filter((slot) => slot.kept || slot.trained).map((slot) => slot.name))
+  const changing = new Set([...lowered.weights.filter((slot) => slot.trained), ...lowered.optimizer].map((slot) => slot.name))
+  let { step, best, tally } = from
+  let reportedAt = options.clock()
+  const state = async (): Promise<TrainingState> => ({ step, states: await stepper.read(changing), best, tally })
+  if (step === 0) await options.sample?.(0, await stepper.read(keptNames))
   while (step < total) {
-    if (options.signal?.aborted) return { is: "interrupted", state: { step, states: await stepper.read(), best } }
+    if (options.signal?.aborted) {
+      if (step > from.step) await saver?.save(state)
+      return { is: "interrupted", state: await state() }
+    }
+    if (step > from.step && saver?.due()) await saver.save(state)
     const batches = options.batches(step + 1)
     const metrics = await stepper.step(batches, step + 1)
-    if (!Number.isFinite(metrics.loss) || !Number.isFinite(metrics.gradNorm)) return { is: "diverged", step: step + 1, metrics, lastLoss, batches }
+    if (!Number.isFinite(metrics.loss) || !Number.isFinite(metrics.gradNorm)) return { is: "diverged", step: step + 1, metrics, lastLoss: tally.recent.at(-1) ?? null, batches }
     step++
-    sum += metrics.loss
-    count++
-    lastLoss = metrics.loss
-    const checks = options.validate !== null && (step % validationEvery(total) === 0 || step === total)
-    if (checks && options.validate !== null) {
-      const weights = await kept()
-      lastValid = await options.validate(weights)
-      if (options.keepBest && (best === null || lastValid < best.valid)) best = { step, valid: lastValid, weights }
-      history.push({ step, valid: lastValid, train: sum / count })
-      warned = warned || warnOfOverfitting(history, options)
+    tally = counted(tally, metrics, total)
+    const marked = step % validationEvery(total) === 0 || step === total
+    let valid: number | null = null
+    if (marked && options.validate !== null) {
+      const weights = await stepper.read(keptNames)
+      valid = await options.validate(weights)
+      if (options.keepBest && (best === null || valid < best.valid)) best = { step, valid, weights }
+      tally = judged(tally, { step, valid, train: tally.sum / tally.count }, options)
     }
-    if (checks || step === 1 || step === total || step % Math.ceil(total / reports) === 0 || options.clock() - reportedAt >= reportSeconds) {
-      options.report({ ...metrics, step, loss: sum / count, valid: checks ? lastValid : null })
-      ;[sum, count, reportedAt] = [0, 0, options.clock()]
+    const fixed = marked || step === 1 || step % Math.ceil(total / reports) === 0
+    if (fixed || options.clock() - reportedAt >= reportSeconds) {
+      options.report({ ...metrics, step, loss: tally.sum / tally.count, valid }, fixed)
+      reportedAt = options.clock()
     }
+    if (fixed) tally = { ...tally, sum: 0, count: 0 }
     const share = [0.25, 0.5, 1].find((s) => step === Math.round(s * total))
-    if (share !== undefined && options.sample !== null) await options.sample(share, await kept())
+    if (share !== undefined) await options.sample?.(share, await stepper.read(keptNames))
+    if (marked || isQuarter(step, total)) options.trace(step, tally.trace, isQuarter(step, total) ? await stepper.read(changing) : null)
   }
-  return { is: "done", state: { step, states: await stepper.read(), best }, valid: lastValid, loss: lastLoss ?? NaN }
+  return { is: "done", state: { step, states: await stepper.read(), best, tally }, valid: tally.valid, loss: mean(tally.recent) }
 }
 
-/** Three validations in a row above the best by more than 2% while the training loss still falls. Says so once. */
-function warnOfOverfitting(history: readonly { readonly step: number; readonly valid: number; readonly train: number }[], options: LoopOptions): boolean {
+function isQuarter(step: number, total: number): boolean {
+  return [0.25, 0.5, 0.75, 1].some((share) => step === Math.round(share * total))
+}
+
+function counted(tally: Tally, { loss, gradNorm }: StepMetrics, total: number): Tally {
+  const recent = [...tally.recent.slice(tally.recent.length < validationEvery(total) ? 0 : 1), loss]
+  const trace = createHash("sha256").update(tally.trace).update(new Uint8Array(Float64Array.of(loss, gradNorm).buffer)).digest("hex")
+  return { ...tally, sum: tally.sum + loss, count: tally.count + 1, recent, trace }
+}
+
+function mean(values: readonly number[]): number {
+  return values.reduce((sum, x) => sum + x, 0) / values.length
+}
+
+/** Takes a validation down; warns once, when three in a row are above the best by more than 2% while the training loss still falls. */
+function judged(tally: Tally, now: Validation, options: LoopOptions): Tally {
+  const history = [...tally.history, now]
   const best = history.reduce((low, point) => (point.valid < low.valid ? point : low))
   const since = history.filter((point) => point.step > best.step)
-  const [last] = since.slice(-1)
-  if (last === undefined || since.length < 3 || since.slice(-3).some((point) => point.valid < best.valid * 1.02) || last.train >= best.train) return false
-  options.warn(
-    `validation loss rises (${best.valid.toFixed(3)} at step ${best.step}, ${last.valid.toFixed(3)} at step ${last.step}) while training loss falls: the model learns its data by heart`,
-    `${options.keepBest ? "the best weights are kept; to go further, train on" : "write `keep: best`, or train on"} more data, fewer steps, a smaller model or with dropout`,
-  )
-  return true
+  const rises = since.length >= 3 && since.slice(-3).every((point) => point.valid >= best.valid * 1.02) && now.train < best.train
+  if (rises && !tally.warned) {
+    options.warn(
+      `validation loss rises (${best.valid.toFixed(3)} at step ${best.step}, ${now.valid.toFixed(3)} at step ${now.step}) while training loss falls: the model learns its data by heart`,
+      `${options.keepBest ? "the best weights are kept; to go further, train on" : "write `keep: best`, or train on"} more data, fewer steps, a smaller model or with dropout`,
+    )
+  }
+  return { ...tally, history, valid: now.valid, warned: tally.warned || rises }
 }

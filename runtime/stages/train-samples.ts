@@ -1,0 +1,47 @@
+/** What a model in training writes. */
+import type { SpecValue } from "../../compiler/check/value.ts"
+import type { LoweredTraining } from "../../compiler/graph/lower/programs.ts"
+import type { Stage } from "../../compiler/plan/stage.ts"
+import type { Diagnostic } from "../../grammar/diagnostic.ts"
+import type { Tokenizer } from "../data/tokenizer.ts"
+import { chatFrameOf } from "./chat-frame.ts"
+import type { StageEnv } from "./environment.ts"
+import { refOf, textsArg } from "./environment.ts"
+import type { Emit } from "./events.ts"
+import type { States } from "./stepper.ts"
+import type { LoopOptions } from "./training.ts"
+import { createWriter } from "./writer.ts"
+
+const sampleTokens = 48
+
+/** Writes the prompts of `samples` with the weights of the moment, with every role that can; a diagnostic where none can. */
+export function createSampler(
+  stage: Stage, lowered: LoweredTraining, { seed, tokenizer }: { readonly seed: number; readonly tokenizer: Tokenizer }, env: StageEnv, say: Emit,
+): LoopOptions["sample"] | Diagnostic {
+  const prompts = textsArg(stage, "samples")
+  if (prompts.length === 0) return null
+  const models = writingModels(stage).map(({ role, spec, name }) => ({
+    slots: lowered.weights.filter((slot) => slot.role === role), name, writer: createWriter(env.session, { spec, tokenizer, frame: chatFrameOf(stage) }, stage.span),
+  }))
+  const able = models.flatMap(({ writer, ...model }) => ("code" in writer ? [] : [{ ...model, writer }]))
+  const [refused] = models.flatMap(({ writer }) => ("code" in writer ? [writer] : []))
+  if (able.length === 0 && refused !== undefined) return refused
+  return async (share: number, weights: States): Promise<void> => {
+    for (const { slots, name, writer } of able) {
+      const own = new Map(slots.flatMap((slot) => {
+        const value = weights.get(slot.name)
+        return value === undefined ? [] : [[`model.${slot.path}`, value] as const]
+      }))
+      // No signal: a sample that was cut off would be missing where the training goes on.
+      const samples = await writer.write(env.device, own, prompts, { temperature: 0.8, topK: null, topP: null, seed, tokens: sampleTokens, stop: [], signal: null })
+      for (const { prompt, text } of samples) say({ event: "sample", stage: { ...refOf(stage), name }, at: share, prompt, text })
+    }
+  }
+}
+
+/** The models in training, under the names that people know: `pair.large` is a role of `pair`. */
+function writingModels({ type, name }: Stage): readonly { readonly role: string; readonly spec: SpecValue; readonly name: string }[] {
+  if (type.is === "weights") return [{ role: "model", spec: type.spec, name }]
+  if (type.is !== "roles") return []
+  return [...type.roles].flatMap(([role, { type: of }]) => (of.is === "weights" ? [{ role, spec: of.spec, name: `${name}.${role}` }] : []))
+}

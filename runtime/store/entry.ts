@@ -1,0 +1,140 @@
+/** A folder that holds the files of one artifact, or of one checkpoint, and `entry.json`, which names them with their checksums. */
+import { randomBytes } from "node:crypto"
+import * as fs from "node:fs"
+import * as path from "node:path"
+import { sha256 } from "../files.ts"
+import { isSystemError } from "../system-error.ts"
+
+export type Files = ReadonlyMap<string, Uint8Array>
+
+export interface EntryAbout {
+  readonly kind: string
+  readonly name: string
+  /** What the stage taught: `size`, `rows`, `loss`, … */
+  readonly facts: Readonly<Record<string, number>>
+}
+
+export interface Entry {
+  readonly about: EntryAbout
+  readonly files: Files
+}
+
+export interface Manifest {
+  readonly version: 1
+  readonly key: string
+  readonly about: EntryAbout
+  readonly files: Readonly<Record<string, { readonly sha256: string; readonly bytes: number }>>
+}
+
+const manifestName = "entry.json"
+const safeName = /^[A-Za-z0-9][A-Za-z0-9._-]*$/
+
+/** What the entry says of itself; null where there is none, or it is damaged. */
+export function readManifest(folder: string): Manifest | null {
+  try {
+    const manifest: unknown = JSON.parse(fs.readFileSync(path.join(folder, manifestName), "utf8"))
+    if (!isManifest(manifest)) return null
+    const facts = Object.fromEntries(Object.entries(manifest.about.facts).map(([name, value]) => [name, Number(value)]))
+    return { ...manifest, about: { ...manifest.about, facts } }
+  } catch {
+    return null
+  }
+}
+
+/** The entry of this key, every file checked against its checksum; null where there is none, or it is damaged. */
+export function readEntry(folder: string, key: string): Entry | null {
+  const manifest = readManifest(folder)
+  const files = manifest === null || manifest.key !== key ? null : readFiles(folder, manifest)
+  return manifest === null || files === null ? null : { about: manifest.about, files }
+}
+
+/** Makes the entry whole or not at all, in place of one that is there: temporary folder, fsync, rename. */
+export function writeEntry(folder: string, key: string, about: EntryAbout, files: Files): void {
+  const parent = path.dirname(folder)
+  fs.mkdirSync(parent, { recursive: true })
+  const temporary = path.join(parent, `.${path.basename(folder)}.${randomBytes(6).toString("hex")}.tmp`)
+  try {
+    fs.mkdirSync(temporary)
+    fill(temporary, key, about, files)
+    replace(temporary, folder)
+    sync(parent)
+  } finally {
+    fs.rmSync(temporary, { recursive: true, force: true })
+  }
+}
+
+/** A folder cannot be renamed over another one: the old one steps aside first. Where another run was faster, its entry stays. */
+function replace(temporary: string, folder: string): void {
+  const old = temporary.replace(/[0-9a-f]{12}\.tmp$/, `${randomBytes(6).toString("hex")}.tmp`)
+  try {
+    fs.renameSync(folder, old)
+  } catch (error) {
+    if (!isSystemError(error) || error.code !== "ENOENT") throw error
+  }
+  try {
+    fs.renameSync(temporary, folder)
+  } catch (error) {
+    const taken = isSystemError(error) && (error.code === "ENOTEMPTY" || error.code === "EEXIST")
+    if (!taken || readManifest(folder) === null) throw error
+  } finally {
+    fs.rmSync(old, { recursive: true, force: true })
+  }
+}
+
+function fill(target: string, key: string, about: EntryAbout, files: Files): void {
+  const listed: Record<string, { sha256: string; bytes: number }> = {}
+  for (const [name, data] of files) {
+    if (!safeName.test(name) || name === manifestName) throw new Error(`store: ${name} is not a name for a file of an entry`)
+    listed[name] = { sha256: sha256(data), bytes: data.length }
+    writeSynced(path.join(target, name), data)
+  }
+  // JSON has no infinity; a perplexity may be one.
+  const facts = Object.fromEntries(Object.entries(about.facts).map(([name, value]) => [name, Number.isFinite(value) ? value : String(value)]))
+  const manifest = { version: 1, key, about: { ...about, facts }, files: listed }
+  writeSynced(path.join(target, manifestName), Buffer.from(`${JSON.stringify(manifest, null, 2)}\n`))
+  sync(target)
+}
+
+function readFiles(folder: string, manifest: Manifest): Files | null {
+  const files = new Map<string, Uint8Array>()
+  for (const [name, { sha256: expected }] of Object.entries(manifest.files)) {
+    if (!safeName.test(name)) return null
+    try {
+      const data = fs.readFileSync(path.join(folder, name))
+      if (sha256(data) !== expected) return null
+      files.set(name, data)
+    } catch {
+      return null
+    }
+  }
+  return files
+}
+
+function isManifest(x: unknown): x is Manifest {
+  if (typeof x !== "object" || x === null) return false
+  const m = x as Partial<Record<keyof Manifest, unknown>>
+  const about = m.about
+  if (typeof about !== "object" || about === null || !("facts" in about) || typeof about.facts !== "object" || about.facts === null) return false
+  return m.version === 1 && typeof m.key === "string" && typeof m.files === "object" && m.files !== null
+}
+
+function writeSynced(file: string, data: Uint8Array): void {
+  const handle = fs.openSync(file, "wx")
+  try {
+    for (let done = 0; done < data.length; ) done += fs.writeSync(handle, data, done)
+    fs.fsyncSync(handle)
+  } finally {
+    fs.closeSync(handle)
+  }
+}
+
+/** A rename is durable only once the folder is; Windows has no such call and needs none. */
+function sync(folder: string): void {
+  if (process.platform === "win32") return
+  const handle = fs.openSync(folder, "r")
+  try {
+    fs.fsyncSync(handle)
+  } finally {
+    fs.closeSync(handle)
+  }
+}
