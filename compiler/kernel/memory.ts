@@ -1,0 +1,38 @@
+/** One arena: places for buffers that live at different times may overlap. */
+import type { Buffer } from "./ir.ts"
+
+export interface Life {
+  readonly buffer: Buffer
+  readonly bytes: number
+  /** First and last moment in which it is in use, both included. */
+  readonly first: number
+  readonly last: number
+}
+
+export interface Arena {
+  readonly offsets: Map<Buffer, number>
+  readonly bytes: number
+}
+
+/** Cache lines, and vectors of any width. */
+export const alignment = 64
+
+/** The largest first, each at the lowest place that is free for as long as it lives (Pisarchyk, Lee 2020: "greedy by size"). */
+export function planArena(lives: readonly Life[]): Arena {
+  const offsets = new Map<Buffer, number>()
+  const placed: { readonly from: number; readonly to: number; readonly life: Life }[] = []
+  let bytes = 0
+  for (const life of [...lives].sort((x, y) => y.bytes - x.bytes || x.buffer.id - y.buffer.id)) {
+    const need = Math.max(alignment, Math.ceil(life.bytes / alignment) * alignment)
+    const taken = placed.filter((other) => other.life.first <= life.last && life.first <= other.life.last).sort((x, y) => x.from - y.from)
+    let from = 0
+    for (const other of taken) {
+      if (other.from - from >= need) break
+      from = Math.max(from, other.to)
+    }
+    offsets.set(life.buffer, from)
+    placed.push({ from, to: from + need, life })
+    bytes = Math.max(bytes, from + need)
+  }
+  return { offsets, bytes }
+}

@@ -1,0 +1,160 @@
+/** Products as C: shares of rows, packed panels of b, tiles in registers, and the kernel that follows on rows just finished. */
+import type { ContractKernel } from "../kernel/ir.ts"
+import { bandOf, padded } from "../schedule/cpu.ts"
+import type { ContractPlan, CpuTarget, Tile } from "../schedule/cpu.ts"
+import { cIndex } from "./c-index.ts"
+import type { Parameters } from "./c-rows.ts"
+import { tileName } from "./c-tile.ts"
+import type { Storage } from "./c-tile.ts"
+
+export interface TileUse { readonly tile: Tile; readonly storage: Storage }
+
+/** Tiles that a product needs: the full one, and one for the rows that are left. */
+export function tilesOf(kernel: ContractKernel, plan: ContractPlan): readonly TileUse[] {
+  if (plan.way === "vector") return []
+  const storage: Storage = plan.way === "stream" ? "row" : "col"
+  const left = leftRows(kernel, plan).map((rows): TileUse => ({ tile: { rows, vectors: plan.tile.vectors }, storage }))
+  return [{ tile: plan.tile, storage }, ...left]
+}
+
+/** Rows left over in a share: shares but the last are multiples of the tile or all alike. */
+function leftRows({ m }: ContractKernel, plan: ContractPlan): number[] {
+  const lefts = plan.way === "outer" ? [m % plan.tile.rows, plan.rows % plan.tile.rows, ((m % plan.rows) + plan.rows) % plan.tile.rows, ...Array.from({ length: Math.ceil(m / plan.rows) }, (_, i) => (m - i * plan.rows) % plan.tile.rows)] : [plan.rows % plan.tile.rows, (m % plan.rows) % plan.tile.rows]
+  return [...new Set(lefts)].filter((rows) => rows > 0)
+}
+
+/** Rows of c in tiles: the full ones, then what is left. */
+function tileLoop(kernel: ContractKernel, plan: ContractPlan, rows: string, call: (name: string, row: string) => string, indent: string): string[] {
+  const [full, ...left] = tilesOf(kernel, plan)
+  if (full === undefined) return []
+  const lines = [`${indent}long i = 0;`, `${indent}for (; i + ${full.tile.rows} <= ${rows}; i += ${full.tile.rows}) ${call(tileName(full.tile, full.storage), "i")};`]
+  if (left.length === 0) return lines
+  const cases = left.map(({ tile, storage }) => `${indent}  case ${tile.rows}: ${call(tileName(tile, storage), "i")}; break;`)
+  return [...lines, `${indent}switch (${rows} - i) {`, ...cases, `${indent}}`]
+}
+
+interface Names { readonly a: string; readonly b: string; readonly c: string; readonly offsetA: string; readonly offsetB: string }
+
+/** Statements of a product between shares `first` and `last`; `then(from, to)` is the call of what follows on rows. */
+export function renderContract(kernel: ContractKernel, plan: ContractPlan, target: CpuTarget, p: Parameters, then: ((from: string, to: string) => string) | null): string[] {
+  const variables = { variables: {}, value: (): string => { throw new Error("render: the place of a matrix depends on a value") } }
+  const names: Names = {
+    a: p.name(kernel.a.buffer, false), b: p.name(kernel.b.buffer, false), c: p.name(kernel.out, true),
+    offsetA: cIndex(kernel.a.offset, variables), offsetB: cIndex(kernel.b.offset, variables),
+  }
+  if (plan.way === "vector") return renderVector(kernel, plan, names)
+  const blocks = Math.ceil(kernel.m / plan.rows)
+  const inner = plan.way === "stream" ? streamLines(kernel, plan, target, then) : outerLines(kernel, plan, target, then)
+  return [
+    `  for (long share = first; share < last;) {`,
+    `    const long b = share / ${blocks}, from = share % ${blocks} * ${plan.rows}, here = MIN(last - share, ${blocks} - share % ${blocks});`,
+    `    const long to = MIN(${kernel.m}, from + here * ${plan.rows});`,
+    `    const float *left = ${names.a} + ${names.offsetA}, *right = ${names.b} + ${names.offsetB};`,
+    `    float *out = ${names.c} + b * ${kernel.m * kernel.n}L;`,
+    ...inner,
+    "    share += here;",
+    "  }",
+  ]
+}
+
+/** All of b (or a band of its columns) is packed once per thread; rows of a stream past it. */
+function streamLines(kernel: ContractKernel, plan: ContractPlan, target: CpuTarget, then: ((from: string, to: string) => string) | null): string[] {
+  const width = plan.tile.vectors * target.lanes
+  const band = Math.min(padded(kernel.n, width), bandOf(kernel.k, width))
+  const single = band >= kernel.n
+  const tile = (name: string, row: string): string =>
+    `${name}(slice, left + (block + ${row}) * ${kernel.a.rowStride}L + k, ${kernel.a.rowStride}, panel + k * ${width}, out + (block + ${row}) * ${kernel.n}L + column, ${kernel.n}, columns - (column - start), k > 0)`
+  return [
+    `    for (long start = 0; start < ${kernel.n}; start += ${band}) {`,
+    `      const long columns = MIN(${band}, ${kernel.n} - start);`,
+    `      pack_any(scratch, right + start * ${kernel.b.colStride}L, ${kernel.b.rowStride}, ${kernel.b.colStride}, ${kernel.k}, columns, ${width});`,
+    `      for (long block = from; block < to; block += ${plan.rows}) {`,
+    `        const long rows = MIN(${plan.rows}, to - block);`,
+    `        for (long k = 0; k < ${kernel.k}; k += ${plan.slice}) {`,
+    `          const long slice = MIN(${plan.slice}, ${kernel.k} - k);`,
+    `          const float *panel = scratch;`,
+    `          for (long column = start; column < start + columns; column += ${width}, panel += ${kernel.k * width}L) {`,
+    ...tileLoop(kernel, plan, "rows", tile, "            "),
+    "          }",
+    "        }",
+    ...(then !== null && single ? [`        ${then("block", "block + rows")}`] : []),
+    "      }",
+    "    }",
+    ...(then !== null && !single ? [`    ${then("from", "to")}`] : []),
+  ]
+}
+
+/** Slices of k: both sides are packed, the sums wait in memory. */
+function outerLines(kernel: ContractKernel, plan: ContractPlan, target: CpuTarget, then: ((from: string, to: string) => string) | null): string[] {
+  const width = plan.tile.vectors * target.lanes
+  const { rows } = plan.tile
+  const tile = (name: string, row: string): string =>
+    `${name}(slice, scratch + ${row} * slice, ${name.startsWith(`tile_${rows}x`) ? rows : "to - from - i"}, panel, out + (from + ${row}) * ${kernel.n}L + column, ${kernel.n}, ${kernel.n} - column, k > 0)`
+  return [
+    `    float *packed = scratch + (to - from + ${rows}) * ${plan.slice};`,
+    `    for (long k = 0; k < ${kernel.k}; k += ${plan.slice}) {`,
+    `      const long slice = MIN(${plan.slice}, ${kernel.k} - k);`,
+    `      pack_left(scratch, left + from * ${kernel.a.rowStride}L + k * ${kernel.a.colStride}L, ${kernel.a.rowStride}, ${kernel.a.colStride}, slice, to - from, ${rows});`,
+    `      pack_any(packed, right + k * ${kernel.b.rowStride}L, ${kernel.b.rowStride}, ${kernel.b.colStride}, slice, ${kernel.n}, ${width});`,
+    `      const float *panel = packed;`,
+    `      for (long column = 0; column < ${kernel.n}; column += ${width}, panel += slice * ${width}) {`,
+    ...tileLoop(kernel, plan, "to - from", tile, "        "),
+    "      }",
+    "    }",
+    ...(then !== null ? [`    ${then("from", "to")}`] : []),
+  ]
+}
+
+/** Few rows: products along k in lanes, or rows of b added up, whichever lies in memory. */
+function renderVector(kernel: ContractKernel, plan: ContractPlan, n: Names): string[] {
+  const blocks = Math.ceil(kernel.n / plan.cols)
+  const along = kernel.b.rowStride === 1 && kernel.a.colStride === 1
+  const head = [
+    "  for (long share = first; share < last; share++) {",
+    `    const long b = share / ${blocks}, from = share % ${blocks} * ${plan.cols}, to = MIN(${kernel.n}, from + ${plan.cols});`,
+    `    const float *left = ${n.a} + ${n.offsetA}, *right = ${n.b} + ${n.offsetB};`,
+    `    float *out = ${n.c} + b * ${kernel.m * kernel.n}L;`,
+    `    for (long i = 0; i < ${kernel.m}; i++) {`,
+  ]
+  const body = along
+    ? [`      for (long j = from; j < to; j++) out[i * ${kernel.n}L + j] = product(left + i * ${kernel.a.rowStride}L, right + j * ${kernel.b.colStride}L, ${kernel.k});`]
+    : [`      combine(out + i * ${kernel.n}L + from, left + i * ${kernel.a.rowStride}L, ${kernel.a.colStride}, right + from * ${kernel.b.colStride}L, ${kernel.b.rowStride}, ${kernel.b.colStride}, ${kernel.k}, to - from);`]
+  return [...head, ...body, "    }", "  }"]
+}
+
+/** Shared functions of products. */
+export const contractHelpers = `/* out[panel][k][rows] = a(i, k); a(i, k) at a[i * row + k * col]; a panel that is not full is narrower */
+static __attribute__((noinline, unused)) void pack_left(float *out, const float *a, long row, long col, long count, long rows, long height) {
+  for (long from = 0; from < rows; from += height) {
+    const long n = MIN(height, rows - from);
+    if (row == 1) for (long k = 0; k < count; k++, out += n) { long i = 0; for (; i + 4 <= n; i += 4) memcpy(out + i, a + from + i + k * col, 16); for (; i < n; i++) out[i] = a[from + i + k * col]; }
+    else for (long k = 0; k < count; k++, out += n) for (long i = 0; i < n; i++) out[i] = a[(from + i) * row + k * col];
+  }
+}
+/* The product of two vectors, in four sums of lanes. */
+static __attribute__((noinline, unused)) float product(const float *x, const float *y, long count) {
+  f32v s0 = {0}, s1 = {0}, s2 = {0}, s3 = {0};
+  long k = 0;
+  for (; k + 4 * LANES <= count; k += 4 * LANES) {
+    s0 = fma_f32(load_f32(x + k), load_f32(y + k), s0);
+    s1 = fma_f32(load_f32(x + k + LANES), load_f32(y + k + LANES), s1);
+    s2 = fma_f32(load_f32(x + k + 2 * LANES), load_f32(y + k + 2 * LANES), s2);
+    s3 = fma_f32(load_f32(x + k + 3 * LANES), load_f32(y + k + 3 * LANES), s3);
+  }
+  for (; k + LANES <= count; k += LANES) s0 = fma_f32(load_f32(x + k), load_f32(y + k), s0);
+  if (k < count) s1 = fma_f32(load_part_f32(x + k, count - k), load_part_f32(y + k, count - k), s1);
+  return sum_f32((s0 + s1) + (s2 + s3))[0];
+}
+/* out[j] = sum over k of x[k * step] * b[k * row + j * col] */
+static __attribute__((noinline, unused)) void combine(float *out, const float *x, long step, const float *b, long row, long col, long count, long n) {
+  if (col == 1) {
+    for (long j = 0; j < n; j += LANES) {
+      f32v s = {0};
+      for (long k = 0; k < count; k++) s = fma_f32(set_f32(x[k * step]), load_some(b + k * row, j, n), s);
+      store_some(out, j, s, n);
+    }
+    return;
+  }
+  for (long j = 0; j < n; j++) { float s = 0; for (long k = 0; k < count; k++) s += x[k * step] * b[k * row + j * col]; out[j] = s; }
+}
+`

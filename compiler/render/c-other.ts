@@ -1,0 +1,47 @@
+/** Scatters and what looks along one axis, as C. */
+import type { AxisKernel, ScatterKernel } from "../kernel/ir.ts"
+import { cTypes } from "./c-rows.ts"
+import type { Parameters } from "./c-rows.ts"
+
+/** Each thread owns columns (or leading rows) and takes the updates in order. */
+export function renderScatter(kernel: ScatterKernel, p: Parameters): string[] {
+  const { lead, rows, width, count } = kernel
+  const type = cTypes[kernel.out.dtype]
+  const [ids, updates, out] = [p.name(kernel.ids, false), p.name(kernel.updates, false), p.name(kernel.out, true)]
+  const range = lead > 1 ? [`    const long b = share, from = 0, to = ${width};`] : [`    const long b = 0, from = share * 64, to = MIN(${width}, from + 64);`]
+  return [
+    "  for (long share = first; share < last; share++) {", ...range,
+    `    ${type} *sums = ${out} + b * ${rows * width}L;`,
+    `    for (long row = 0; row < ${rows}; row++) for (long j = from; j < to; j++) sums[row * ${width} + j] = 0;`,
+    `    for (long i = 0; i < ${count}; i++) {`,
+    `      const long id = ${ids}[b * ${count}L + i];`,
+    `      if (id < 0 || id >= ${rows}) continue;`,
+    `      const ${type} *update = ${updates} + (b * ${count}L + i) * ${width};`,
+    `      for (long j = from; j < to; j++) sums[id * ${width} + j] += update[j];`,
+    "    }", "  }",
+  ]
+}
+
+export function renderAxis(kernel: AxisKernel, p: Parameters): string[] {
+  const { n, inner, op } = kernel
+  const type = cTypes[kernel.x.dtype]
+  const [x, out] = [p.name(kernel.x, false), p.name(kernel.out, true)]
+  const loops = (body: readonly string[]): string[] => [
+    `  for (long o = first; o < last; o++) for (long q = 0; q < ${inner}; q++) {`,
+    `    const ${type} *line = ${x} + o * ${n * inner}L + q;`, ...body, "  }",
+  ]
+  if (op.is === "argmax") return loops([
+    "    long best = 0;", `    for (long i = 1; i < ${n}; i++) if (line[i * ${inner}L] > line[best * ${inner}L]) best = i;`, `    ${out}[o * ${inner}L + q] = (int32_t)best;`,
+  ])
+  if (op.is === "cumsum") return loops([
+    `    ${type === "float" ? "double" : "int64_t"} sum = 0;`,
+    `    for (long i = 0; i < ${n}; i++) { const long at = ${op.reverse ? `${n - 1} - i` : "i"}; sum += line[at * ${inner}L]; ${out}[(o * ${n}L + at) * ${inner}L + q] = (${type})sum; }`,
+  ])
+  return loops([
+    `    for (long k = 0; k < ${op.k}; k++) {`, "      long best = -1;",
+    `      for (long i = 0; i < ${n}; i++) {`,
+    "        int taken = 0;", `        for (long t = 0; t < k; t++) taken |= ${out}[o * ${op.k}L + t] == i;`,
+    `        if (!taken && (best < 0 || line[i] > line[best])) best = i;`, "      }",
+    `      ${out}[o * ${op.k}L + k] = (int32_t)best;`, "    }",
+  ])
+}

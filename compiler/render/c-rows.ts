@@ -1,0 +1,370 @@
+/** Rows kernels as C: one loop over the columns for each level of reduction, in vectors. */
+import { isFlat } from "../schedule/cpu.ts"
+import type { CpuTarget } from "../schedule/cpu.ts"
+import { exprsIn, exprsOfPass } from "../kernel/expr.ts"
+import { factorOf } from "../kernel/index.ts"
+import type { Guard, Index } from "../kernel/index.ts"
+import type { Buffer, Combine, Expr, RowsKernel } from "../kernel/ir.ts"
+import { cFloat, cGuard, cIndex, isUniform } from "./c-index.ts"
+import type { IndexNames } from "./c-index.ts"
+
+/** Names of buffers in the function's text, in order of first use. */
+export interface Parameters {
+  name(buffer: Buffer, writes: boolean): string
+}
+
+/** A function's text without its head: (buffers…, long first, long last[, long trip]). */
+export interface Body {
+  readonly lines: readonly string[]
+}
+
+export const cTypes = { f32: "float", i32: "int32_t", bool: "uint8_t" } as const
+const vectors = { f32: "f32v", i32: "i32v", bool: "i32v" } as const
+
+/** Ops so slow that a value needed in two passes over a row is kept between them. */
+const slow: ReadonlySet<string> = new Set(["exp", "log", "sin", "cos", "tanh", "erf", "sigmoid", "pow"])
+/** The longest row for which values are kept. */
+const longestKept = 8192
+
+/** Lines of one scope and what has been computed there. */
+interface Scope {
+  readonly lines: string[]
+  readonly names: Map<Expr, string>
+  readonly indent: string
+  readonly outer: Scope | null
+  /** Variables that exist in this scope but not in the outer one. */
+  readonly own: "row" | "columns" | "fold"
+}
+
+interface Emitter {
+  readonly p: Parameters
+  readonly target: CpuTarget
+  readonly kernel: RowsKernel
+  /** Values kept between passes, by array name. */
+  readonly kept: Map<Expr, string>
+  readonly written: Set<Expr>
+  next: number
+  /** How many lanes count: all, or a number (C text). */
+  part: string | null
+}
+
+function scopeFor(x: Expr, scope: Scope): Scope {
+  let at = scope
+  while (at.outer !== null && !(at.own === "fold" ? x.depends.has("k") : x.depends.has("j"))) at = at.outer
+  return at
+}
+
+function emit(m: Emitter, x: Expr, scope: Scope): string {
+  const home = scopeFor(x, scope)
+  for (let at: Scope | null = scope; at !== null; at = at.outer) {
+    const known = at.names.get(x)
+    if (known !== undefined) return known
+  }
+  const array = m.kept.get(x)
+  if (array !== undefined && m.written.has(x) && home.own === "columns") return bind(m, x, home, m.part === null ? `load_f32(${array} + j)` : `load_part_f32(${array} + j, ${m.part})`)
+  if (x.is === "fold") return emitFold(m, x, home)
+  const name = x.is === "load" && isLanes(x.index, x.guards) ? emitLanes(m, x, home) : bind(m, x, home, text(m, x, home))
+  if (array !== undefined && home.own === "columns") {
+    m.written.add(x)
+    home.lines.push(`${home.indent}store_f32(${array} + j, ${name});`)
+  }
+  return name
+}
+
+function bind(m: Emitter, x: Expr, scope: Scope, value: string): string {
+  const name = `t${m.next++}`
+  scope.lines.push(`${scope.indent}const ${vectors[x.dtype]} ${name} = ${value};`)
+  scope.names.set(x, name)
+  return name
+}
+
+/** Whether lanes must be read one by one: places that are not neighbours, or conditions that differ between lanes. */
+function isLanes(index: Index, guards: readonly Guard[]): boolean {
+  const factor = factorOf(index, "j")
+  return (factor !== 0 && factor !== 1) || guards.some((guard) => !isUniform(guard.index))
+}
+
+function names(m: Emitter, scope: Scope, lane: string | null): IndexNames {
+  return {
+    variables: lane === null ? {} : { j: `(j + ${lane})` },
+    value: (x) => `(long)${emit(m, x, scope)}[${lane !== null && x.depends.has("j") ? lane : "0"}]`,
+  }
+}
+
+function conditions(m: Emitter, guards: readonly Guard[], scope: Scope, lane: string | null): string {
+  return guards.map((guard) => cGuard(guard, names(m, scope, lane))).join(" && ")
+}
+
+/** Values that places depend on must be computed before the loop over lanes. */
+function emitLanes(m: Emitter, x: Extract<Expr, { is: "load" }>, scope: Scope): string {
+  const place = cIndex(x.index, names(m, scope, "l"))
+  const when = conditions(m, x.guards, scope, "l")
+  const name = `t${m.next++}`
+  const read = `${m.p.name(x.buffer, false)}[${place}]`
+  const value = x.dtype === "bool" ? `-(${read} != 0)` : read
+  scope.lines.push(`${scope.indent}${vectors[x.dtype]} ${name} = {0};`)
+  scope.lines.push(`${scope.indent}for (long l = 0; l < ${m.part ?? "LANES"}; l++) ${when === "" ? "" : `if (${when}) `}${name}[l] = ${value};`)
+  scope.names.set(x, name)
+  return name
+}
+
+function emitFold(m: Emitter, x: Extract<Expr, { is: "fold" }>, scope: Scope): string {
+  const name = `t${m.next++}`
+  scope.lines.push(`${scope.indent}${vectors[x.dtype]} ${name} = ${identity(x.combine, x.dtype)};`)
+  const inner: Scope = { lines: [], names: new Map(), indent: `${scope.indent}  `, outer: scope, own: "fold" }
+  const body = emit(m, x.body, inner)
+  scope.lines.push(`${scope.indent}for (long k = 0; k < ${x.count}; k++) {`, ...inner.lines, `${scope.indent}  ${name} = ${combined(x.combine, x.dtype, name, body)};`, `${scope.indent}}`)
+  scope.names.set(x, name)
+  return name
+}
+
+function identity(combine: Combine, dtype: Expr["dtype"]): string {
+  if (dtype === "f32") return combine === "sum" ? "set_f32(0)" : "set_f32(-1e30f * 1e30f)"
+  return combine === "sum" ? "set_i32(0)" : "set_i32(-2147483647 - 1)"
+}
+
+function combined(combine: Combine, dtype: Expr["dtype"], x: string, y: string): string {
+  return combine === "sum" ? `${x} + ${y}` : `max_${dtype === "f32" ? "f32" : "i32"}(${x}, ${y})`
+}
+
+/** A value of which all parts are emitted first. */
+function text(m: Emitter, x: Expr, scope: Scope): string {
+  const of = (part: Expr): string => emit(m, part, scope)
+  switch (x.is) {
+    case "load": return loadText(m, x, scope)
+    case "constant": return x.dtype === "f32" ? `set_f32(${cFloat(x.value)})` : x.dtype === "i32" ? `set_i32(${x.value})` : `set_bool(${x.value === 0 ? 0 : 1})`
+    case "index": return indexText(m, x.index, scope)
+    case "unary": return unaryText(x, of(x.x))
+    case "binary": return fused(m, x, scope) ?? binaryText(x, of(x.x), of(x.y))
+    case "select": return `pick_${x.dtype}(${of(x.condition)}, ${of(x.yes)}, ${of(x.no)})`
+    case "cast": return castText(x.x.dtype, x.dtype, of(x.x))
+    case "guarded": return `pick_${x.dtype}(${maskText(m, x.guards, scope)}, ${of(x.yes)}, ${of(x.no)})`
+    case "random": return `random_f32(${of(x.seed)}, ${x.stream >>> 0}u, ${of(x.step)}, ${of(x.row)}, ${indexText(m, x.element, scope)})`
+    case "reduced": case "fold": throw new Error(`render: ${x.is} is out of place`)
+  }
+}
+
+/** x * y + z rounded once, where the product has no other reader in sight. */
+function fused(m: Emitter, x: Extract<Expr, { is: "binary" }>, scope: Scope): string | null {
+  if (x.dtype !== "f32" || (x.op !== "add" && x.op !== "sub")) return null
+  const isProduct = (y: Expr): y is Extract<Expr, { is: "binary" }> => y.is === "binary" && y.op === "mul" && readers(m, y) === 1 && !m.kept.has(y)
+  const of = (part: Expr): string => emit(m, part, scope)
+  if (isProduct(x.x)) return `fma_f32(${of(x.x.x)}, ${of(x.x.y)}, ${x.op === "add" ? "" : "-"}${of(x.y)})`
+  if (isProduct(x.y)) return `fma_f32(${x.op === "add" ? "" : "-"}${of(x.y.x)}, ${of(x.y.y)}, ${of(x.x)})`
+  return null
+}
+
+const readerCounts = new WeakMap<RowsKernel, ReadonlyMap<Expr, number>>()
+
+function readers(m: Emitter, x: Expr): number {
+  let counts = readerCounts.get(m.kernel)
+  if (counts === undefined) {
+    const made = new Map<Expr, number>()
+    const roots = [...m.kernel.stores, ...m.kernel.columns].map((s) => s.value)
+    const count = (part: Expr): void => void made.set(part, (made.get(part) ?? 0) + 1)
+    roots.forEach(count)
+    for (const whole of exprsIn(roots)) {
+      if (whole.is === "binary") { count(whole.x); count(whole.y) }
+      else if (whole.is === "unary" || whole.is === "cast") count(whole.x)
+      else if (whole.is === "select") [whole.condition, whole.yes, whole.no].forEach(count)
+      else if (whole.is === "guarded") [whole.yes, whole.no].forEach(count)
+      else if (whole.is === "reduced") count(whole.value)
+      else if (whole.is === "fold") count(whole.body)
+    }
+    counts = made
+    readerCounts.set(m.kernel, made)
+  }
+  return counts.get(x) ?? 0
+}
+
+function loadText(m: Emitter, x: Extract<Expr, { is: "load" }>, scope: Scope): string {
+  const place = cIndex(x.index, names(m, scope, null))
+  const buffer = m.p.name(x.buffer, false)
+  const value = isUniform(x.index) ? `set_${x.dtype}(${buffer}[${place}])` : m.part === null ? `load_${x.dtype}(${buffer} + ${place})` : `load_part_${x.dtype}(${buffer} + ${place}, ${m.part})`
+  return x.guards.length === 0 ? value : `(${conditions(m, x.guards, scope, null)}) ? ${value} : ${x.dtype === "f32" ? "set_f32(0)" : "set_i32(0)"}`
+}
+
+function indexText(m: Emitter, index: Index, scope: Scope): string {
+  const factor = factorOf(index, "j")
+  if (factor === 0) return `set_i32((int32_t)(${cIndex(index, names(m, scope, null))}))`
+  if (factor === 1) return `set_i32((int32_t)(${cIndex(index, names(m, scope, null))})) + lane_numbers()`
+  const name = `t${m.next++}`
+  const place = cIndex(index, names(m, scope, "l"))
+  scope.lines.push(`${scope.indent}i32v ${name} = {0};`, `${scope.indent}for (long l = 0; l < LANES; l++) ${name}[l] = (int32_t)(${place});`)
+  return name
+}
+
+function maskText(m: Emitter, guards: readonly Guard[], scope: Scope): string {
+  if (guards.every((guard) => isUniform(guard.index))) return `set_bool(${conditions(m, guards, scope, null)})`
+  const name = `t${m.next++}`
+  const when = conditions(m, guards, scope, "l")
+  scope.lines.push(`${scope.indent}i32v ${name} = {0};`, `${scope.indent}for (long l = 0; l < LANES; l++) ${name}[l] = -(${when});`)
+  return name
+}
+
+function unaryText(x: Extract<Expr, { is: "unary" }>, a: string): string {
+  if (x.op === "neg") return `-${a}`
+  if (x.op === "not") return `~${a}`
+  return `${x.op}_${x.dtype}(${a})`
+}
+
+const operators: Readonly<Record<string, string>> = { add: "+", sub: "-", mul: "*", lt: "<", le: "<=", eq: "==", and: "&", or: "|" }
+
+function binaryText(x: Extract<Expr, { is: "binary" }>, a: string, b: string): string {
+  const operator = operators[x.op]
+  if (operator !== undefined) return `${a} ${operator} ${b}`
+  return x.op === "div" && x.dtype === "f32" ? `${a} / ${b}` : `${x.op}_${x.dtype}(${a}, ${b})`
+}
+
+function castText(from: Expr["dtype"], to: Expr["dtype"], a: string): string {
+  if (to === "bool") return `${a} != 0`
+  if (from === "bool") return to === "i32" ? `${a} & 1` : `(f32v)(${a} & (i32v)set_f32(1))`
+  return to === "f32" ? `to_f32(${a})` : `trunc_i32(${a})`
+}
+
+// ---------------------------------------------------------------- loops
+
+interface Reduction { readonly expr: Extract<Expr, { is: "reduced" }>; readonly name: string }
+
+/** What one pass over the columns does. */
+interface Pass {
+  readonly reductions: readonly Reduction[]
+  readonly stores: readonly RowsKernel["stores"][number][]
+  readonly columns: readonly { readonly name: string; readonly column: RowsKernel["columns"][number] }[]
+}
+
+function isPerColumn(kernel: RowsKernel, column: RowsKernel["columns"][number]): boolean {
+  return kernel.cols > 1 && column.buffer.size === kernel.cols * Math.ceil(kernel.rows / kernel.chunk)
+}
+
+function passesOf(kernel: RowsKernel): Pass[] {
+  const roots = [...kernel.stores, ...kernel.columns].map((x) => x.value)
+  const reductions = exprsIn(roots).filter((x): x is Extract<Expr, { is: "reduced" }> => x.is === "reduced")
+  const last = Math.max(0, ...roots.map((x) => x.level), ...reductions.map((x) => x.level))
+  return Array.from({ length: last + 1 }, (_, level) => ({
+    reductions: reductions.filter((x) => x.value.level === level).map((expr) => ({ expr, name: `a${expr.id}` })),
+    stores: kernel.stores.filter((store) => store.value.level === level && !isUniform(store.index)),
+    columns: kernel.columns.map((column, i) => ({ name: `column${i}`, column })).filter(({ column }) => column.value.level === level && isPerColumn(kernel, column)),
+  }))
+}
+
+/** Values that are slow to compute and needed in several passes. */
+function keptBetween(kernel: RowsKernel, passes: readonly Pass[]): Map<Expr, string> {
+  const seen = new Map<Expr, number>()
+  for (const pass of passes) {
+    const roots = [...pass.reductions.map((r) => r.expr.value), ...pass.stores.map((s) => s.value), ...pass.columns.map((c) => c.column.value)]
+    for (const x of exprsOfPass(roots)) if (x.is === "unary" && slow.has(x.op) && x.depends.has("j") && !x.depends.has("k")) seen.set(x, (seen.get(x) ?? 0) + 1)
+  }
+  const kept = [...seen].filter(([, count]) => count > 1).map(([x]) => x)
+  return new Map(kernel.cols > longestKept ? [] : kept.map((x, i) => [x, `kept${i}`]))
+}
+
+function storeText(m: Emitter, store: RowsKernel["stores"][number], scope: Scope): string {
+  const value = emit(m, store.value, scope)
+  const place = `${m.p.name(store.buffer, true)} + ${cIndex(store.index, names(m, scope, null))}`
+  return m.part === null ? `store_${store.buffer.dtype}(${place}, ${value});` : `store_part_${store.buffer.dtype}(${place}, ${value}, ${m.part});`
+}
+
+/** The statements for one vector of columns: everything is computed before anything is stored. */
+function columnsBody(m: Emitter, pass: Pass, row: Scope, indent: string): string[] {
+  const scope: Scope = { lines: [], names: new Map(), indent, outer: row, own: "columns" }
+  const stores = pass.stores.map((store) => storeText(m, store, scope))
+  const columns = pass.columns.map(({ name, column }) => {
+    const value = emit(m, column.value, scope)
+    const dtype = column.buffer.dtype
+    const [load, store, end] = m.part === null ? [`load_${dtype}(${name} + j)`, `store_${dtype}`, ""] : [`load_part_${dtype}(${name} + j, ${m.part})`, `store_part_${dtype}`, `, ${m.part}`]
+    return `${store}(${name} + j, ${combined(column.combine, dtype, load, value)}${end});`
+  })
+  const reductions = pass.reductions.map(({ expr, name }) => {
+    const value = emit(m, expr.value, scope)
+    const own = m.part === null ? value : `first_${expr.dtype === "f32" ? "f32" : "i32"}(${value}, ${identity(expr.combine, expr.dtype)}, ${m.part})`
+    return `${name} = ${combined(expr.combine, expr.dtype, name, own)};`
+  })
+  return [...scope.lines, ...[...reductions, ...columns, ...stores].map((line) => `${indent}${line}`)]
+}
+
+/** One pass: its loop, and the columns that do not fill a vector. */
+function passLines(m: Emitter, pass: Pass, row: Scope): void {
+  const { indent } = row
+  const { cols } = m.kernel
+  if (pass.reductions.length + pass.stores.length + pass.columns.length === 0) return
+  const whole = cols - (cols % m.target.lanes)
+  for (const { expr, name } of pass.reductions) row.lines.push(`${indent}${vectors[expr.dtype]} ${name} = ${identity(expr.combine, expr.dtype)};`)
+  const before = new Set(m.written)
+  if (whole > 0) {
+    m.part = null
+    const body = columnsBody(m, pass, row, `${indent}  `)
+    row.lines.push(`${indent}for (long j = 0; j < ${whole}; j += LANES) {`, ...body, `${indent}}`)
+  }
+  if (whole < cols) {
+    m.part = String(cols - whole)
+    const after = new Set(m.written)
+    m.written.clear()
+    before.forEach((x) => m.written.add(x))
+    const body = columnsBody(m, pass, row, `${indent}  `)
+    after.forEach((x) => m.written.add(x))
+    row.lines.push(`${indent}{`, `${indent}  const long j = ${whole};`, ...body, `${indent}}`)
+    m.part = null
+  }
+  for (const { expr, name } of pass.reductions) {
+    const across = `${expr.combine === "sum" ? "sum" : "top"}_${expr.dtype === "f32" ? "f32" : "i32"}`
+    row.lines.push(`${indent}${name} = ${across}(${name});`)
+    row.names.set(expr, name)
+  }
+}
+
+function emitter(kernel: RowsKernel, p: Parameters, target: CpuTarget, kept: Map<Expr, string>): Emitter {
+  return { p, target, kernel, kept, written: new Set(), next: 0, part: null }
+}
+
+/** The statements of a kernel between `first` and `last`: rows (whole chunks), or columns of a flat kernel. */
+export function renderRows(kernel: RowsKernel, p: Parameters, target: CpuTarget): string[] {
+  return isFlat(kernel) ? renderFlat(kernel, p, target) : renderNested(kernel, p, target)
+}
+
+function renderFlat(kernel: RowsKernel, p: Parameters, target: CpuTarget): string[] {
+  const m = emitter(kernel, p, target, new Map())
+  const pass: Pass = { reductions: [], columns: [], stores: kernel.stores.filter((s) => !isUniform(s.index)) }
+  const call: Scope = { lines: [], names: new Map(), indent: "  ", outer: null, own: "row" }
+  const body = columnsBody(m, pass, call, "    ")
+  const lines = ["  long j = first;", `  for (; j + LANES <= last; j += LANES) {`, ...body, "  }"]
+  m.part = "(last - j)"
+  lines.push("  if (j < last) {", ...columnsBody(m, pass, call, "    "), "  }")
+  m.part = "1"
+  const single = kernel.stores.filter((s) => isUniform(s.index)).map((store) => `  ${storeText(m, store, call)}`)
+  return [...call.lines, ...lines, ...single]
+}
+
+function renderNested(kernel: RowsKernel, p: Parameters, target: CpuTarget): string[] {
+  const passes = passesOf(kernel)
+  const kept = keptBetween(kernel, passes)
+  const m = emitter(kernel, p, target, kept)
+  const chunked = kernel.columns.length > 0
+  const indent = chunked ? "      " : "    "
+  const row: Scope = { lines: [], names: new Map(), indent, outer: null, own: "row" }
+  for (const pass of passes) passLines(m, pass, row)
+  const singles: string[] = []
+  m.part = "1"
+  for (const store of kernel.stores) if (isUniform(store.index)) singles.push(`${indent}${storeText(m, store, row)}`)
+  const totals = kernel.columns.map((column, i) => ({ column, name: `column${i}` })).filter(({ column }) => !isPerColumn(kernel, column))
+  for (const { column, name } of totals) singles.push(`${indent}${name} = ${combined(column.combine, column.buffer.dtype, name, emit(m, column.value, row))};`)
+  const arrays = [...kept.values()].map((name) => `  float ${name}[${kernel.cols + target.lanes}] __attribute__((aligned(64)));`)
+  const inner = [...row.lines, ...singles]
+  if (!chunked) return [...arrays, "  for (long r = first; r < last; r++) {", ...inner, "  }"]
+  return [...arrays, ...chunkedLines(m, passes, totals, inner)]
+}
+
+/** Rows chunk by chunk, with the sums over rows of each. */
+function chunkedLines(m: Emitter, passes: readonly Pass[], totals: readonly { readonly column: RowsKernel["columns"][number]; readonly name: string }[], inner: readonly string[]): string[] {
+  const { cols, chunk, rows } = m.kernel
+  const lines = [`  for (long start = first; start < last; start += ${chunk}) {`, `    const long chunk = start / ${chunk}, stop = MIN(start + ${chunk}, ${rows});`]
+  for (const pass of passes) for (const { name, column } of pass.columns) {
+    const type = cTypes[column.buffer.dtype]
+    const start = column.combine === "sum" ? "0" : column.buffer.dtype === "f32" ? "-1e30f * 1e30f" : "-2147483647 - 1"
+    lines.push(`    ${type} *${name} = ${m.p.name(column.buffer, true)} + chunk * ${cols};`, `    for (long j = 0; j < ${cols}; j++) ${name}[j] = ${start};`)
+  }
+  for (const { name, column } of totals) lines.push(`    ${vectors[column.buffer.dtype]} ${name} = ${identity(column.combine, column.buffer.dtype)};`)
+  lines.push("    for (long r = start; r < stop; r++) {", ...inner, "    }")
+  for (const { name, column } of totals) lines.push(`    ${m.p.name(column.buffer, true)}[chunk] = ${name}[0];`)
+  return [...lines, "  }"]
+}

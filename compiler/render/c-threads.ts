@@ -1,0 +1,133 @@
+/** The pool of threads of a program: workers spin while a step runs and sleep between steps. */
+export const threads = `
+/* ---- threads: the caller is thread 0; workers spin for a while within a step, and sleep between steps */
+typedef struct program {
+  char *arena, *scratch;
+  long threads, started;
+  _Atomic long arrived, turn;   /* of the barrier */
+  long step;                    /* under the lock */
+  int quit;
+  _Atomic long finished;
+  pthread_mutex_t lock;
+  pthread_cond_t wake;
+  pthread_t ids[256];
+} program;
+
+#if defined(__x86_64__)
+#define PAUSE() _mm_pause()
+#else
+#define PAUSE() ((void)0)
+#endif
+
+/* All threads wait here for one another. A thread that waits long gives its core away. */
+static void barrier(program *p) {
+  if (p->threads == 1) return;
+  const long turn = atomic_load_explicit(&p->turn, memory_order_relaxed);
+  if (atomic_fetch_add(&p->arrived, 1) == p->threads - 1) {
+    atomic_store_explicit(&p->arrived, 0, memory_order_relaxed);
+    atomic_store_explicit(&p->turn, turn + 1, memory_order_release);
+    return;
+  }
+  for (long spins = 0; atomic_load_explicit(&p->turn, memory_order_acquire) == turn; spins++) {
+    if (spins < 4000) PAUSE(); else sched_yield();
+  }
+}
+
+static void run_step(program *p, long thread);
+
+/* Numbers too small to be normal count as 0: they are slow, and nothing here needs them. */
+static unsigned flush_small(void) {
+#if defined(__x86_64__)
+  const unsigned before = _mm_getcsr();
+  _mm_setcsr(before | 0x8040);
+  return before;
+#else
+  return 0;
+#endif
+}
+static void restore_small(unsigned before) {
+#if defined(__x86_64__)
+  _mm_setcsr(before);
+#else
+  (void)before;
+#endif
+}
+
+typedef struct { program *p; long thread; } worker;
+static void *work(void *given) {
+  worker w = *(worker *)given;
+  free(given);
+  flush_small();
+  for (long seen = 0;;) {
+    pthread_mutex_lock(&w.p->lock);
+    while (w.p->step == seen && !w.p->quit) pthread_cond_wait(&w.p->wake, &w.p->lock);
+    seen = w.p->step;
+    const int quit = w.p->quit;
+    pthread_mutex_unlock(&w.p->lock);
+    if (quit) return 0;
+    run_step(w.p, w.thread);
+    atomic_fetch_add(&w.p->finished, 1);
+  }
+}
+`
+
+export function entryPoints(arena: number, scratch: number): string {
+  return `
+/* ---- what the caller sees */
+void slm_close(program *p);
+
+/* A program with its arena, all zeros but for constants, and threads that sleep; 0 if there is no memory for it. */
+program *slm_open(long threads) {
+  program *p = calloc(1, sizeof *p);
+  if (!p) return 0;
+  p->threads = MAX(1, MIN(threads, 256));
+  pthread_mutex_init(&p->lock, 0);
+  pthread_cond_init(&p->wake, 0);
+  void *arena = 0, *scratch = 0;
+  if (posix_memalign(&arena, 4096, ${arena}L)) arena = 0;
+  if (posix_memalign(&scratch, 4096, ${scratch}L * p->threads)) scratch = 0;
+  p->arena = arena; p->scratch = scratch;
+  if (!arena || !scratch) { slm_close(p); return 0; }
+  memset(arena, 0, ${arena}L);
+  fill_constants(p->arena);
+  for (p->started = 1; p->started < p->threads; p->started++) {
+    worker *w = malloc(sizeof *w);
+    if (!w) { slm_close(p); return 0; }
+    *w = (worker){p, p->started};
+    if (pthread_create(&p->ids[p->started], 0, work, w)) { free(w); slm_close(p); return 0; }
+  }
+  return p;
+}
+
+void *slm_arena(program *p) { return p->arena; }
+
+/* One step. */
+int slm_step(program *p) {
+  const unsigned before = flush_small();
+  if (p->threads > 1) {
+    atomic_store(&p->finished, 0);
+    pthread_mutex_lock(&p->lock);
+    p->step++;
+    pthread_cond_broadcast(&p->wake);
+    pthread_mutex_unlock(&p->lock);
+  }
+  run_step(p, 0);
+  for (long spins = 0; atomic_load(&p->finished) < p->threads - 1; spins++) { if (p->threads == 1) break; if (spins < 4000) PAUSE(); else sched_yield(); }
+  restore_small(before);
+  return 0;
+}
+
+void slm_close(program *p) {
+  pthread_mutex_lock(&p->lock);
+  p->quit = 1;
+  pthread_cond_broadcast(&p->wake);
+  pthread_mutex_unlock(&p->lock);
+  for (long i = 1; i < p->started; i++) pthread_join(p->ids[i], 0);
+  pthread_mutex_destroy(&p->lock);
+  pthread_cond_destroy(&p->wake);
+  free(p->arena);
+  free(p->scratch);
+  free(p);
+}
+`
+}

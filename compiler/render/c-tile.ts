@@ -1,0 +1,102 @@
+/** The innermost loops of products: a block of c in registers, one column of a and one row of packed b at a time. */
+import type { CpuTarget, Tile } from "../schedule/cpu.ts"
+
+/** `row`: a(i, k) at a[i * lda + k]; `col`: a(i, k) at a[k * lda + i]. */
+export type Storage = "row" | "col"
+
+export function tileName(tile: Tile, storage: Storage): string {
+  return `tile_${tile.rows}x${tile.vectors}_${storage}`
+}
+
+/**
+ * c[rows][vectors * LANES] = (add ? c : 0) + sum over k of a(i, k) * b[k][..]; only the first n columns of c exist.
+ * The sum runs in order of k, with one rounding per step.
+ */
+export function renderTile(tile: Tile, storage: Storage): string {
+  const rows = Array.from({ length: tile.rows }, (_, i) => i)
+  const vectors = Array.from({ length: tile.vectors }, (_, v) => v)
+  const each = (line: (i: number, v: number) => string): string => rows.map((i) => `    ${vectors.map((v) => line(i, v)).join(" ")}`).join("\n")
+  const a = (i: number): string => (storage === "row" ? `a[${i === 0 ? "" : `${i} * lda + `}k]` : `a[k * lda + ${i}]`)
+  const width = `${tile.vectors} * LANES`
+  return `/* c[${tile.rows}][${width}] (+)= a[${tile.rows}][count] * b[count][${width}]; a is stored by ${storage}s */
+static __attribute__((noinline, unused)) void ${tileName(tile, storage)}(long count, const float *a, long lda, const float *b, float *c, long ldc, long n, int add) {
+  f32v ${rows.map((i) => vectors.map((v) => `c${i}_${v}`).join(", ")).join(",\n    ")};
+  if (!add) {
+${each((i, v) => `c${i}_${v} = set_f32(0);`)}
+  } else if (n >= ${width}) {
+${each((i, v) => `c${i}_${v} = load_f32(c + ${i} * ldc + ${v} * LANES);`)}
+  } else {
+${each((i, v) => `c${i}_${v} = load_some(c + ${i} * ldc, ${v} * LANES, n);`)}
+  }
+  for (long k = 0; k < count; k++, b += ${width}) {
+    const f32v ${vectors.map((v) => `b${v} = load_f32(b + ${v} * LANES)`).join(", ")};
+    f32v x;
+${rows.map((i) => `    x = set_f32(${a(i)}); ${vectors.map((v) => `c${i}_${v} = fma_f32(x, b${v}, c${i}_${v});`).join(" ")}`).join("\n")}
+  }
+  if (n >= ${width}) {
+${each((i, v) => `store_f32(c + ${i} * ldc + ${v} * LANES, c${i}_${v});`)}
+  } else {
+${each((i, v) => `store_some(c + ${i} * ldc, ${v} * LANES, c${i}_${v}, n);`)}
+  }
+}
+`
+}
+
+/** Packing of b into panels [panel][k][width], zeros beyond its edge, and parts of rows. */
+export const packing = `/* ---- parts of rows: columns from \`at\` on, of which n exist */
+INLINE f32v load_some(const float *p, long at, long n) { return n - at >= LANES ? load_f32(p + at) : n > at ? load_part_f32(p + at, n - at) : set_f32(0); }
+INLINE void store_some(float *p, long at, f32v x, long n) { if (n - at >= LANES) store_f32(p + at, x); else if (n > at) store_part_f32(p + at, x, n - at); }
+
+/* ---- packing: out[panel][k][width] = b(k, column), zeros beyond the last column */
+/* b(k, column) at b[k * ldb + column] */
+static __attribute__((noinline, unused)) void pack_rows(float *out, const float *b, long ldb, long count, long columns, long width) {
+  for (long from = 0; from < columns; from += width) {
+    const long n = MIN(width, columns - from);
+    for (long k = 0; k < count; k++, out += width) for (long v = 0; v < width; v += LANES) store_f32(out + v, load_some(b + k * ldb + from, v, n));
+  }
+}
+/* b(k, column) at b[column * ldb + k]: squares are turned in vectors */
+static __attribute__((noinline, unused)) void pack_columns(float *out, const float *b, long ldb, long count, long columns, long width) {
+  for (long from = 0; from < columns; from += width, out += count * width) {
+    for (long v = 0; v < width; v += LANES) {
+      const long n = MIN(LANES, MAX(0, columns - from - v));
+      const float *source = b + (from + v) * ldb;
+      long k = 0;
+      if (n == LANES) for (; k + LANES <= count; k += LANES) {
+        f32v square[LANES];
+        for (long l = 0; l < LANES; l++) square[l] = load_f32(source + l * ldb + k);
+        transpose(square);
+        for (long l = 0; l < LANES; l++) store_f32(out + (k + l) * width + v, square[l]);
+      }
+      for (; k < count; k++) { f32v x = {0}; for (long l = 0; l < n; l++) x[l] = source[l * ldb + k]; store_f32(out + k * width + v, x); }
+    }
+  }
+}
+/* b(k, column) at b[k * row + column * col] */
+static __attribute__((noinline, unused)) void pack_any(float *out, const float *b, long row, long col, long count, long columns, long width) {
+  if (col == 1) { pack_rows(out, b, row, count, columns, width); return; }
+  if (row == 1) { pack_columns(out, b, col, count, columns, width); return; }
+  for (long from = 0; from < columns; from += width)
+    for (long k = 0; k < count; k++, out += width)
+      for (long v = 0; v < width; v++) out[v] = from + v < columns ? b[k * row + (from + v) * col] : 0;
+}
+`
+
+/** Turns LANES vectors of LANES numbers, in steps that double. */
+export function transpose({ lanes }: CpuTarget): string {
+  const steps: string[] = []
+  for (let half = 1; half < lanes; half *= 2) {
+    const low = Array.from({ length: lanes }, (_, i) => ((i & half) === 0 ? i : lanes + i - half))
+    const high = Array.from({ length: lanes }, (_, i) => ((i & half) === 0 ? i + half : lanes + i))
+    steps.push(`  for (long i = 0; i < LANES; i++) if (!(i & ${half})) {
+    const f32v x = m[i], y = m[i + ${half}];
+    m[i] = __builtin_shufflevector(x, y, ${low.join(", ")});
+    m[i + ${half}] = __builtin_shufflevector(x, y, ${high.join(", ")});
+  }`)
+  }
+  return `/* m[i][j] becomes m[j][i] */
+INLINE void transpose(f32v m[LANES]) {
+${steps.join("\n")}
+}
+`
+}

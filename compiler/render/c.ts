@@ -1,0 +1,165 @@
+/** A scheduled program as one C program: functions for kernels (equal ones once), and the step that calls them in waves. */
+import type { Buffer, ContractKernel, Kernel, LoopKernel, RowsKernel } from "../kernel/ir.ts"
+import { flatShare, isFlat, rowShare } from "../schedule/cpu.ts"
+import type { ContractPlan, CpuProgram, Step, Wave } from "../schedule/cpu.ts"
+import { attendTiles, renderAttend, renderAttendGrad } from "./c-attend.ts"
+import { contractHelpers, renderContract, tilesOf } from "./c-contract.ts"
+import type { TileUse } from "./c-contract.ts"
+import { cFloat } from "./c-index.ts"
+import { renderAxis, renderScatter } from "./c-other.ts"
+import { prelude } from "./c-prelude.ts"
+import type { Parameters } from "./c-rows.ts"
+import { cTypes, renderRows } from "./c-rows.ts"
+import { entryPoints, threads } from "./c-threads.ts"
+import { packing, renderTile, tileName, transpose } from "./c-tile.ts"
+
+type Single = Exclude<Kernel, LoopKernel>
+
+/** A function's parameters as they are met. */
+interface Collected extends Parameters {
+  readonly buffers: Buffer[]
+  readonly written: Set<Buffer>
+}
+
+function collect(prefix: string): Collected {
+  const buffers: Buffer[] = []
+  const written = new Set<Buffer>()
+  return {
+    buffers, written,
+    name(buffer, writes) {
+      if (!buffers.includes(buffer)) buffers.push(buffer)
+      if (writes) written.add(buffer)
+      return `${prefix}${buffers.indexOf(buffer)}`
+    },
+  }
+}
+
+interface Functions {
+  readonly texts: string[]
+  /** Names by text without name and comment. */
+  readonly known: Map<string, string>
+}
+
+/** The function's name; made if no equal one is there. */
+function define(f: Functions, kind: string, note: string, p: Collected, lines: readonly string[]): string {
+  const uses = (name: string): boolean => lines.some((line) => new RegExp(`\\b${name}\\b`).test(line))
+  const parameters = p.buffers.map((buffer, i) => `${p.written.has(buffer) ? "" : "const "}${cTypes[buffer.dtype]} *p${i}`)
+  const tail = ["long first", "long last", `float *scratch${uses("scratch") ? "" : " __attribute__((unused))"}`, `long trip${uses("trip") ? "" : " __attribute__((unused))"}`]
+  const text = `(${[...parameters, ...tail].join(", ")}) {\n${lines.join("\n")}\n}\n`
+  const before = f.known.get(text)
+  if (before !== undefined) return before
+  const name = `${kind}_${f.texts.length}`
+  const shapes = p.buffers.map((buffer, i) => `   p${i}: ${buffer.dtype}[${buffer.shape.join(", ")}] ${commented(buffer.name)}${p.written.has(buffer) ? ", written" : ""}`)
+  f.known.set(text, name)
+  f.texts.push(`/* ${commented(note)}\n${shapes.join("\n")} */\nstatic __attribute__((noinline)) void ${name}${text}`)
+  return name
+}
+
+/** Text that cannot end a comment. */
+function commented(text: string): string {
+  return text.replaceAll("*/", "* /").replaceAll(/[\n\r]/g, " ")
+}
+
+/** The call of a kernel for one thread. */
+function stepLine(f: Functions, program: CpuProgram, step: Step): string {
+  const { kernel } = step
+  const p = collect("p")
+  const { kind, lines } = bodyOf(f, program, kernel, step.contract, p)
+  const name = define(f, kind, titleOf(kernel), p, lines)
+  const address = (buffer: Buffer): string => `(${cTypes[buffer.dtype]} *)(arena + ${offsetOf(program, buffer)}L)`
+  const args = [...p.buffers.map(address), ...rangeOf(kernel, step), "scratch", "trip"].join(", ")
+  return `SHARE(${step.shares}L) ${name}(${args}); /* ${commented(kernel.note)} */`
+}
+
+function offsetOf(program: CpuProgram, buffer: Buffer): number {
+  const offset = program.offsets.get(buffer)
+  if (offset === undefined) throw new Error(`render: ${buffer.name} has no place in the arena`)
+  return offset
+}
+
+/** Shares as the kernel counts them: rows, columns of a flat kernel, or shares themselves. */
+function rangeOf(kernel: Single, { shares }: Step): readonly [string, string] {
+  if (kernel.kind !== "rows") return ["lo", "hi"]
+  const [unit, most] = isFlat(kernel) ? [flatShare, kernel.cols] : [rowShare(kernel), kernel.rows]
+  if (shares === 1) return ["0", String(most)]
+  return unit === 1 ? ["lo", "hi"] : [`lo * ${unit}L`, `MIN(${most}L, hi * ${unit}L)`]
+}
+
+function titleOf(kernel: Single): string {
+  const size = kernel.kind === "rows" ? `${kernel.rows} x ${kernel.cols}` : kernel.kind === "contract" ? `${kernel.batch === 1 ? "" : `${kernel.batch} x `}[${kernel.m}, ${kernel.k}] x [${kernel.k}, ${kernel.n}]` : ""
+  const then = kernel.kind === "contract" && kernel.epilogue !== null ? `, then ${kernel.epilogue.note}` : ""
+  return `${kernel.kind} ${size}${kernel.note === "" ? "" : `: ${kernel.note}`}${then}`
+}
+
+function bodyOf(f: Functions, program: CpuProgram, kernel: Single, plan: ContractPlan | null, p: Collected): { readonly kind: string; readonly lines: readonly string[] } {
+  const { target } = program
+  switch (kernel.kind) {
+    case "rows": return { kind: "rows", lines: renderRows(kernel, p, target) }
+    case "contract": {
+      if (plan === null) throw new Error(`render: ${kernel.name} has no plan`)
+      const then = kernel.epilogue === null ? null : epilogue(f, program, kernel.epilogue, p)
+      return { kind: "dot", lines: renderContract(kernel, plan, target, p, then) }
+    }
+    case "attend": return { kind: "attend", lines: renderAttend(kernel, target, p) }
+    case "attend_grad": return { kind: "attend_grad", lines: renderAttendGrad(kernel, target, p) }
+    case "scatter": return { kind: "scatter", lines: renderScatter(kernel, p) }
+    case "axis": return { kind: kernel.op.is, lines: renderAxis(kernel, p) }
+  }
+}
+
+/** The kernel that follows as a function of its own, and how to call it on rows. */
+function epilogue(f: Functions, program: CpuProgram, kernel: RowsKernel, p: Collected): (from: string, to: string) => string {
+  const own = collect("p")
+  const name = define(f, "rows", titleOf(kernel), own, renderRows(kernel, own, program.target))
+  return (from, to) => `${name}(${[...own.buffers.map((buffer) => p.name(buffer, own.written.has(buffer))), from, to, "scratch", "trip"].join(", ")});`
+}
+
+function waveLines(f: Functions, program: CpuProgram, waves: readonly Wave[], indent: string): string[] {
+  return waves.flatMap((wave) => {
+    if (wave.is === "steps") return [...wave.steps.map((step) => `${indent}${stepLine(f, program, step)}`), `${indent}barrier(p);`]
+    return [`${indent}/* ${commented(wave.note)} */`, `${indent}for (long trip = 0; trip < ${wave.trips}; trip++) {`, ...waveLines(f, program, wave.waves, `${indent}  `), `${indent}}`]
+  })
+}
+
+function tilesUsed(waves: readonly Wave[], program: CpuProgram): readonly TileUse[] {
+  return waves.flatMap((wave) => (wave.is === "loop" ? tilesUsed(wave.waves, program) : wave.steps.flatMap(({ kernel, contract }) =>
+    kernel.kind === "contract" && contract !== null ? tilesOf(kernel as ContractKernel, contract) : kernel.kind === "attend" || kernel.kind === "attend_grad" ? attendTiles(kernel, program.target) : [])))
+}
+
+function copyLines(program: CpuProgram): string[] {
+  return program.copies.map(({ state, value }) => {
+    const bytes = `${state.size * (state.dtype === "bool" ? 1 : 4)}L`
+    return `  if (thread == 0) memcpy(arena + ${offsetOf(program, state)}L, arena + ${offsetOf(program, value)}L, ${bytes}); /* ${commented(state.name)} */`
+  })
+}
+
+function constantLines(program: CpuProgram): string[] {
+  const constants = program.buffers.filter((buffer) => buffer.values !== null && program.offsets.has(buffer))
+  return [
+    "/* literals of the graph */",
+    ...constants.map((buffer, i) => `static const ${cTypes[buffer.dtype]} constant_${i}[] = {${(buffer.values ?? []).map((x) => (buffer.dtype === "f32" ? cFloat(x) : buffer.dtype === "i32" ? String(x) : x === 0 ? "0" : "1")).join(", ")}};`),
+    "static void fill_constants(char *arena) {", "  (void)arena;",
+    ...constants.map((buffer, i) => `  memcpy(arena + ${offsetOf(program, buffer)}L, constant_${i}, sizeof constant_${i});`), "}",
+  ]
+}
+
+/** The whole program. `threads` of it run `slm_step`; their number changes no bit of any result. */
+export function renderC(program: CpuProgram): string {
+  const f: Functions = { texts: [], known: new Map() }
+  const steps = waveLines(f, program, program.waves, "  ")
+  const tiles = new Map(tilesUsed(program.waves, program).map((use) => [tileName(use.tile, use.storage), renderTile(use.tile, use.storage)]))
+  const head = [
+    `/* ${commented(program.name)}: generated by slm; one call of slm_step is one step.`,
+    `   arena ${(program.arena / 1e6).toFixed(1)} MB, scratch ${(program.scratch / 1e6).toFixed(1)} MB for each thread; ${f.texts.length} functions.`,
+    ...program.inputs.map(({ name, buffer }) => `   ${buffer.role} ${commented(name)}: ${buffer.dtype}[${buffer.shape.join(", ")}] at ${offsetOf(program, buffer)}`),
+    ...program.outputs.map(({ name, buffer }) => `   output ${commented(name)}: ${buffer.dtype}[${buffer.shape.join(", ")}] at ${offsetOf(program, buffer)}`), "*/",
+  ].join("\n")
+  return [
+    head, prelude(program.target), transpose(program.target), packing, contractHelpers, ...tiles.values(), ...f.texts, ...constantLines(program), threads,
+    "/* The part of n equal shares that is this thread's. */",
+    "#define SHARE(n) for (long lo = (n) * thread / threads, hi = (n) * (thread + 1) / threads; lo < hi; lo = hi)",
+    "static void run_step(program *p, long thread) {", "  char *arena = p->arena;", "  const long threads = p->threads, trip = 0;",
+    `  float *scratch = (float *)(p->scratch + thread * ${program.scratch}L);`, "  (void)trip; (void)scratch; (void)arena; (void)threads; (void)thread;", ...steps, ...copyLines(program), "}",
+    entryPoints(program.arena, program.scratch),
+  ].join("\n")
+}

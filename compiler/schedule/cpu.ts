@@ -1,0 +1,206 @@
+/** How kernels map to a CPU: vectors, tiles, waves of kernels that run side by side, shares of threads, and one arena. */
+import type { Update } from "../kernel/fuse.ts"
+import type { Buffer, ContractKernel, Kernel, LoopKernel, RowsKernel } from "../kernel/ir.ts"
+import { bytesOf } from "../kernel/ir.ts"
+import type { Ordered } from "../kernel/order.ts"
+import { planArena } from "../kernel/memory.ts"
+import { trafficOf } from "../kernel/traffic.ts"
+import { flattened } from "./flatten.ts"
+
+/** Floats per vector and vector registers of an instruction family. */
+export interface CpuTarget {
+  readonly family: "avx512" | "avx2" | "neon" | "portable"
+  readonly lanes: number
+  readonly registers: number
+}
+
+export const cpuTargets: { readonly [F in CpuTarget["family"]]: CpuTarget } = {
+  avx512: { family: "avx512", lanes: 16, registers: 32 },
+  avx2: { family: "avx2", lanes: 8, registers: 16 },
+  neon: { family: "neon", lanes: 4, registers: 32 },
+  portable: { family: "portable", lanes: 4, registers: 16 },
+}
+
+/** Rows and vectors of the accumulators of a product's innermost loop. */
+export interface Tile { readonly rows: number; readonly vectors: number }
+
+/**
+ * `stream`: a is read as it lies, b is packed whole; `outer`: both are packed by slices of k, sums rest in memory between slices;
+ * `vector`: few rows, nothing is packed.
+ */
+export interface ContractPlan {
+  readonly way: "stream" | "outer" | "vector"
+  readonly tile: Tile
+  /** Slices of k: fixed by the shape, as they fix the order of the sum. */
+  readonly slice: number
+  /** Rows and columns of one share of work. */
+  readonly rows: number
+  readonly cols: number
+  /** Floats of scratch that one thread needs, if it takes all shares. */
+  readonly scratch: number
+}
+
+export interface Step {
+  readonly kernel: Exclude<Kernel, LoopKernel>
+  /** Equal shares that threads divide among themselves. */
+  readonly shares: number
+  readonly contract: ContractPlan | null
+}
+/** Steps without a barrier between them, or a loop over waves. */
+export type Wave = { readonly is: "steps"; readonly steps: readonly Step[] } | { readonly is: "loop"; readonly trips: number; readonly note: string; readonly waves: readonly Wave[] }
+
+export interface CpuProgram {
+  readonly name: string
+  readonly target: CpuTarget
+  readonly waves: readonly Wave[]
+  readonly buffers: readonly Buffer[]
+  /** Bytes from the start of the arena. */
+  readonly offsets: ReadonlyMap<Buffer, number>
+  readonly arena: number
+  /** Bytes of scratch of each thread. */
+  readonly scratch: number
+  /** States that are copied at the end, where they could not be replaced in place. */
+  readonly copies: readonly Update[]
+  readonly inputs: Ordered["inputs"]
+  readonly outputs: Ordered["outputs"]
+}
+
+export function scheduleCpu(program: Ordered, target: CpuTarget): CpuProgram {
+  const place = (buffer: Buffer): Buffer => program.inPlace.get(buffer) ?? buffer
+  const lives = new Map<Buffer, { first: number; last: number }>()
+  const copies = program.updates.filter(({ value }) => !program.inPlace.has(value))
+  const { waves, count } = wavesOf(program.kernels, target, place, (buffer, wave) => {
+    const life = lives.get(buffer)
+    if (life === undefined) lives.set(buffer, { first: wave, last: wave })
+    else life.last = Math.max(life.last, wave)
+  })
+  const end = count + 1
+  for (const { value, state } of copies) for (const buffer of [value, place(state)]) { const life = lives.get(buffer); if (life !== undefined) life.last = end }
+  for (const { buffer } of program.outputs) lives.set(buffer, { first: lives.get(buffer)?.first ?? 0, last: end })
+  for (const { buffer } of program.inputs) lives.set(buffer, { first: 0, last: buffer.role === "state" ? end : lives.get(buffer)?.last ?? 0 })
+  const kept = program.buffers.filter((buffer) => place(buffer) === buffer && (lives.has(buffer) || buffer.role !== "temp"))
+  for (const buffer of kept) if (buffer.role === "constant") lives.set(buffer, { first: 0, last: end })
+  const { offsets, bytes } = planArena(kept.map((buffer) => ({ buffer, bytes: bytesOf(buffer), first: lives.get(buffer)?.first ?? 0, last: lives.get(buffer)?.last ?? end })))
+  for (const [value, state] of program.inPlace) offsets.set(value, offsets.get(state) ?? 0)
+  return {
+    name: program.name, target, waves, buffers: program.buffers, offsets, arena: bytes, scratch: scratchOf(waves), copies,
+    inputs: program.inputs, outputs: program.outputs,
+  }
+}
+
+function scratchOf(waves: readonly Wave[]): number {
+  let most = 0
+  for (const wave of waves) most = Math.max(most, wave.is === "loop" ? scratchOf(wave.waves) : Math.max(0, ...wave.steps.map((step) => 4 * scratchOfStep(step))))
+  return Math.ceil(most / 64) * 64 + 4096
+}
+
+function scratchOfStep({ kernel, contract }: Step): number {
+  if (contract !== null) return contract.scratch
+  return kernel.kind === "attend" || kernel.kind === "attend_grad" ? attendScratch(kernel.sizes, kernel.kind) : 0
+}
+
+export const padded = (n: number, to: number): number => Math.ceil(n / to) * to
+/** Queries that attention's gradient takes at once. */
+export const queryBlock = 64
+
+/** Floats for packed keys, values, queries and upstream, scores and their gradients. Widths are padded to 32. */
+export function attendScratch(n: { readonly queries: number; readonly keys: number; readonly depth: number; readonly values: number }, kind: "attend" | "attend_grad"): number {
+  const [keys, depth, values] = [padded(n.keys, 32), padded(n.depth, 32), padded(n.values, 32)]
+  if (kind === "attend") return keys * (depth + values) + 8 * keys + 1024
+  return keys * (3 * depth + 2 * values) + queryBlock * (2 * keys + depth + values) + 4096
+}
+
+type Live = (buffer: Buffer, wave: number) => void
+
+/** Each kernel in the first wave after those it must follow. */
+function wavesOf(kernels: readonly Kernel[], target: CpuTarget, place: (buffer: Buffer) => Buffer, live: Live): { readonly waves: readonly Wave[]; readonly count: number } {
+  const written = new Map<Buffer, number>()
+  const read = new Map<Buffer, number>()
+  const waves: (Step[] | Wave)[] = []
+  let floor = 0
+  for (const kernel of kernels) {
+    const traffic = trafficOf(kernel)
+    const [reads, writes] = [[...traffic.reads].map(place), [...traffic.writes].map(place)]
+    let wave = floor
+    for (const buffer of reads) wave = Math.max(wave, (written.get(buffer) ?? -1) + 1)
+    for (const buffer of writes) wave = Math.max(wave, (written.get(buffer) ?? -1) + 1, (read.get(buffer) ?? -1) + 1)
+    if (kernel.kind === "loop") wave = Math.max(wave, waves.length)
+    for (const buffer of reads) { read.set(buffer, Math.max(read.get(buffer) ?? 0, wave)); live(buffer, wave) }
+    for (const buffer of writes) { written.set(buffer, Math.max(written.get(buffer) ?? 0, wave)); live(buffer, wave) }
+    while (waves.length <= wave) waves.push([])
+    if (kernel.kind === "loop") {
+      const inner = wavesOf(kernel.body, target, place, (buffer) => live(buffer, wave))
+      waves[wave] = { is: "loop", trips: kernel.trips, note: kernel.note, waves: inner.waves }
+      floor = wave + 1
+    } else {
+      const steps = waves[wave]
+      if (Array.isArray(steps)) steps.push(stepOf(kernel, target))
+    }
+  }
+  return { waves: waves.map((wave): Wave => (Array.isArray(wave) ? { is: "steps", steps: wave } : wave as Wave)), count: waves.length }
+}
+
+function stepOf(given: Exclude<Kernel, LoopKernel>, target: CpuTarget): Step {
+  const kernel = given.kind === "rows" ? flattened(given) : given
+  switch (kernel.kind) {
+    case "rows": return { kernel, shares: rowShares(kernel), contract: null }
+    case "contract": {
+      const contract = planContract(kernel, target)
+      return { kernel, shares: kernel.batch * Math.ceil(kernel.m / contract.rows) * Math.ceil(kernel.n / contract.cols), contract }
+    }
+    case "attend": return { kernel, shares: kernel.sizes.batch * kernel.sizes.heads, contract: null }
+    case "attend_grad": return { kernel, shares: kernel.dbias !== null && kernel.dbias.strides[0] === 0 ? 1 : kernel.sizes.batch * kernel.sizes.groups, contract: null }
+    case "scatter": return { kernel, shares: kernel.lead > 1 ? kernel.lead : Math.ceil(kernel.width / 64), contract: null }
+    case "axis": return { kernel, shares: kernel.outer, contract: null }
+  }
+}
+
+/** Whether a kernel is one long row that may be cut anywhere. */
+export function isFlat(kernel: RowsKernel): boolean {
+  return kernel.rows === 1 && kernel.columns.length === 0 && kernel.stores.every((store) => store.value.level === 0) && kernel.cols > 1
+}
+
+/** Columns of one share of a flat kernel. */
+export const flatShare = 2048
+
+function rowShares(kernel: RowsKernel): number {
+  if (isFlat(kernel)) return Math.ceil(kernel.cols / flatShare)
+  return kernel.rows * kernel.cols < 4096 ? 1 : Math.ceil(kernel.rows / rowShare(kernel))
+}
+
+/** Rows of one share: a chunk where columns are reduced. */
+export function rowShare(kernel: RowsKernel): number {
+  return kernel.rows * kernel.cols < 4096 ? kernel.rows : kernel.columns.length > 0 ? kernel.chunk : 1
+}
+
+/** The tile whose loads, products and padding cost least per number. */
+function tileFor(m: number, n: number, target: CpuTarget): Tile {
+  const shapes: readonly Tile[] = target.registers === 32 ? [{ rows: 8, vectors: 3 }, { rows: 6, vectors: 4 }, { rows: 12, vectors: 2 }, { rows: 24, vectors: 1 }] : [{ rows: 4, vectors: 3 }, { rows: 6, vectors: 2 }, { rows: 12, vectors: 1 }]
+  const cost = ({ rows, vectors }: Tile): number => (padded(n, vectors * target.lanes) / n) * (padded(m, rows) / m) * Math.max(1, (rows + vectors) / (rows * vectors)) + (rows + vectors) / (rows * vectors) / 8
+  return shapes.reduce((best, tile) => (cost(tile) < cost(best) ? tile : best))
+}
+
+/** k in equal slices of at most `most`. */
+function sliceOf(k: number, most: number): number {
+  return Math.ceil(k / Math.ceil(k / most))
+}
+
+export function planContract(kernel: ContractKernel, target: CpuTarget): ContractPlan {
+  const { m, n, k } = kernel
+  if (m <= 4) return { way: "vector", tile: { rows: m, vectors: 4 }, slice: k, rows: m, cols: padded(Math.max(16, Math.min(256, Math.ceil(n / 16))), 16), scratch: 0 }
+  const tile = tileFor(m, n, target)
+  const width = tile.vectors * target.lanes
+  const chunk = kernel.epilogue !== null && kernel.epilogue.columns.length > 0 ? kernel.epilogue.chunk : 24
+  if (kernel.a.colStride !== 1 && k > 1) {
+    const slice = sliceOf(k, 256)
+    return { way: "outer", tile, slice, rows: chunk, cols: n, scratch: (padded(m, tile.rows) + padded(n, width)) * slice }
+  }
+  const rows = chunk * Math.max(1, Math.floor(96 / chunk))
+  return { way: "stream", tile, slice: sliceOf(k, 384), rows, cols: n, scratch: Math.min(padded(n, width), bandOf(k, width)) * k }
+}
+
+/** Columns of b that are packed at once: about 2 million numbers. */
+export function bandOf(k: number, width: number): number {
+  return width * Math.max(1, Math.floor(2 ** 21 / (k * width)))
+}
+

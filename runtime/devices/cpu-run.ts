@@ -1,0 +1,45 @@
+/** A shared object in this process: its arena as host memory, and one foreign call per step that leaves Node's loop free. */
+import { createRequire } from "node:module"
+import type { Broken } from "./cpu-build.ts"
+
+/** What is used of koffi. */
+interface Koffi {
+  load(path: string): { func(name: string, result: string, args: readonly string[]): Foreign; unload(): void }
+  view(pointer: unknown, bytes: number): ArrayBuffer
+}
+interface Foreign {
+  (...args: readonly unknown[]): unknown
+  async(...args: readonly unknown[]): void
+}
+
+/** koffi is native: it may be missing or not fit this platform. */
+export function loadKoffi(): Koffi | Broken {
+  try {
+    return createRequire(import.meta.url)("koffi") as Koffi
+  } catch (error) {
+    return { reason: `the package koffi cannot be loaded: ${error instanceof Error ? error.message.split("\n")[0] : String(error)}`, help: "run `npm install koffi` for this platform" }
+  }
+}
+
+export interface Opened {
+  /** The arena; views of it see what steps write. */
+  readonly memory: ArrayBuffer
+  step(): Promise<void>
+  close(): void
+}
+
+export function openProgram(koffi: Koffi, path: string, arena: number, threads: number): Opened | Broken {
+  const library = koffi.load(path)
+  const [open, close, step, address] = [
+    library.func("slm_open", "void *", ["long"]), library.func("slm_close", "void", ["void *"]),
+    library.func("slm_step", "int", ["void *"]), library.func("slm_arena", "void *", ["void *"]),
+  ]
+  const program = open(threads)
+  if (program === null) return { reason: `there is no memory for an arena of ${(arena / 1e6).toFixed(0)} MB`, help: "make the batch or the model smaller" }
+  return {
+    memory: koffi.view(address(program), arena),
+    step: () => new Promise((done, failed) => step.async(program, (error: unknown) => (error === null || error === undefined ? done() : failed(error)))),
+    close: () => void close(program),
+  }
+}
+
