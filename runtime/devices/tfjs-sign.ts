@@ -20,6 +20,7 @@ export function signOf(node: Node, left = depth): Sign {
     case "mul": return node.inputs[0] === node.inputs[1] ? "up" : product(of(0), of(1))
     case "add": case "max": case "min": return of(0) === of(1) ? of(0) : null
     case "sub": return belowMaximum(node) ? "down" : of(0) !== null && of(0) === opposite(of(1)) ? of(0) : null
+    case "log": return sumFromOne(node) ? "up" : null
     case "broadcast": case "reshape": case "permute": case "stop_gradient": case "slice": case "sum": case "max_of": return of(0)
     default: return null
   }
@@ -31,6 +32,15 @@ function opposite(sign: Sign): Sign {
 
 function product(x: Sign, y: Sign): Sign {
   return x === null || y === null ? null : x === y ? "up" : "down"
+}
+
+/** log of a sum of exponentials of which the largest is 1, as log_softmax has it. */
+function sumFromOne(node: Node): boolean {
+  let x = node.inputs[0]
+  while (x?.op === "reshape") x = x.inputs[0]
+  const terms = x?.op === "sum" ? x.inputs[0] : undefined
+  const exponent = terms?.op === "exp" ? terms.inputs[0] : undefined
+  return exponent?.op === "sub" && belowMaximum(exponent)
 }
 
 /** x - maximum of x, along some axes, as softmaxes have it. */
