@@ -27,6 +27,11 @@ function room(path: string): number {
   return order.findIndex((name) => path.startsWith(name + "/"))
 }
 
+/** Tests, and what only tests use: these may read files and use packages of development. */
+function isForTests(file: string): boolean {
+  return /\.(test|fixture)\.ts$/.test(file)
+}
+
 test("imports go one way: grammar, compiler, runtime", () => {
   const wrong: string[] = []
   for (const [index, folder] of order.entries()) {
@@ -44,13 +49,18 @@ test("the grammar and the compiler are pure: no file system, clock, environment 
   const allowed = new Set(["chevrotain", "ts-morph"])
   for (const folder of ["grammar", "compiler"]) {
     for (const file of sources(folder)) {
-      if (file.endsWith(".test.ts") || file.endsWith("/testing.ts")) continue
+      if (isForTests(file)) continue
       for (const { from } of imports(file)) if (!from.startsWith(".") && !allowed.has(from)) wrong.push(`${file} imports ${from}`)
       const code = readFileSync(file, "utf8").replace(/\/\*[\s\S]*?\*\/|\/\/.*$/gm, "")
       for (const word of code.matchAll(/\b(Date\.now|new Date|performance\.now|process\.|Math\.random|fetch\(|setTimeout)/g)) wrong.push(`${file} uses ${word[1]}`)
     }
   }
   assert.equal(wrong, [])
+})
+
+test("only tests import fixtures", () => {
+  const wrong = order.flatMap(sources).filter((file) => !isForTests(file)).flatMap(imports).filter(({ from }) => isForTests(from))
+  assert.equal(wrong.map(({ file, from }) => `${file} imports ${from}`), [])
 })
 
 test("the compiler's graph knows nothing of the language", () => {

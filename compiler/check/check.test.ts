@@ -2,7 +2,7 @@ import { test } from "uvu"
 import * as assert from "uvu/assert"
 import { display } from "./describe.ts"
 import { createMachine } from "./machine.ts"
-import { checkText } from "./testing.ts"
+import { checkText } from "./check-text.fixture.ts"
 
 const recipe = `use std.models { Llama }
 use std.optim { adamw }

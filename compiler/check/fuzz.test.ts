@@ -6,7 +6,7 @@ import { test } from "uvu"
 import * as assert from "uvu/assert"
 import { renderDiagnostics } from "../../grammar/render.ts"
 import type { Checked } from "./check.ts"
-import { checkText } from "./testing.ts"
+import { checkText } from "./check-text.fixture.ts"
 
 /** Recipes with a piece cut out, doubled, moved or replaced: the checker says something about them, and never throws. */
 const cases = fileURLToPath(new URL("../../spec/tests/", import.meta.url))

@@ -3,7 +3,7 @@ import * as assert from "uvu/assert"
 import { renderDiagnostics } from "../../grammar/render.ts"
 import { checkModule } from "./check.ts"
 import { primitives } from "./primitives/table.ts"
-import { library } from "./testing.ts"
+import { library } from "./check-text.fixture.ts"
 
 test("every primitive of the prelude has a meaning, and every meaning a primitive", () => {
   const declared = (library.get("std.prelude")?.module?.items ?? []).flatMap((item) => (item.kind === "fn" && item.primitive ? [item.name.name] : []))

@@ -1,7 +1,7 @@
 import { test } from "uvu"
 import * as assert from "uvu/assert"
-import type { Options } from "../check/testing.ts"
-import { checkText } from "../check/testing.ts"
+import type { Options } from "../check/check-text.fixture.ts"
+import { checkText } from "../check/check-text.fixture.ts"
 
 const recipe = `use std.models { Llama }
 use std.optim { adamw, cosine, clip_norm }

@@ -5,7 +5,7 @@ import { dim, float, int, none, record, tensor } from "../make.ts"
 import { symbol } from "../poly.ts"
 import type { Dim, MaskValue, Value } from "../value.ts"
 import { binaryTensor } from "./number.ts"
-import { callPrimitive, numbers, shapeOf, site, t, testContext, type TestContext } from "./tensor-testing.ts"
+import { callPrimitive, numbers, shapeOf, site, t, testContext, type TestContext } from "./tensor.fixture.ts"
 
 const B: Dim = dim(symbol("B", "B", { rigid: true }))
 const T: Dim = dim(symbol("T", "T", { rigid: true }))

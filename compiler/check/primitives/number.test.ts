@@ -5,7 +5,7 @@ import { symbol } from "../poly.ts"
 import type { Dim, LossValue, Value } from "../value.ts"
 import { collapse } from "./loss.ts"
 import { binaryTensor, selectTensor, unaryTensor } from "./number.ts"
-import { callPrimitive, nowhere, numbers, shapeOf, site, t, testContext } from "./tensor-testing.ts"
+import { callPrimitive, nowhere, numbers, shapeOf, site, t, testContext } from "./tensor.fixture.ts"
 
 const B: Dim = dim(symbol("B", "B", { rigid: true }))
 const T: Dim = dim(symbol("T", "T", { rigid: true }))

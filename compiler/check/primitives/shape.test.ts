@@ -5,7 +5,7 @@ import { dim, int, list, none, record, string, tensor } from "../make.ts"
 import { symbol } from "../poly.ts"
 import type { Value } from "../value.ts"
 import { isMistake, parsePattern } from "./shape-pattern.ts"
-import { callPrimitive, numbers, shapeOf, t, testContext, type TestContext } from "./tensor-testing.ts"
+import { callPrimitive, numbers, shapeOf, t, testContext, type TestContext } from "./tensor.fixture.ts"
 
 const B = dim(symbol("B", "B", { rigid: true }))
 const T = dim(symbol("T", "T", { rigid: true }))

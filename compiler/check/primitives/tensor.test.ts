@@ -4,7 +4,7 @@ import { bool, dim, float, int, list, none, record, string, tensor } from "../ma
 import { symbol } from "../poly.ts"
 import type { Value } from "../value.ts"
 import { binaryTensor } from "./number.ts"
-import { callPrimitive, numbers, shapeOf, site, t, testContext, type Nested, type TestContext } from "./tensor-testing.ts"
+import { callPrimitive, numbers, shapeOf, site, t, testContext, type Nested, type TestContext } from "./tensor.fixture.ts"
 
 const B = dim(symbol("B", "B", { rigid: true }))
 
