@@ -1,5 +1,5 @@
 import { parseArgs } from "node:util"
-import { nearest } from "./nearest.ts"
+import { nearest } from "../../grammar/nearest.ts"
 
 /** One option of a command. */
 export interface OptionSpec {

@@ -2,7 +2,7 @@ import type { Device } from "../device.ts"
 import { deviceNames, openDevice } from "../devices/open.ts"
 import type { Arguments, UsageError } from "./args.ts"
 import type { ExitCode } from "./commands.ts"
-import { nearest } from "./nearest.ts"
+import { nearest } from "../../grammar/nearest.ts"
 import { usage } from "./problem.ts"
 import type { Terminal } from "./terminal.ts"
 

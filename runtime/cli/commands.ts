@@ -68,6 +68,7 @@ export const commands: readonly Entry[] = [
         set: setOption, "allow-read": readOption, device: deviceOption,
         out: { type: "value", placeholder: "FOLDER", help: "where results go (default: runs/NAME beside the recipe)" },
         fresh: { type: "flag", help: "do not reuse finished stages" },
+        locked: { type: "flag", help: "refuse where anything differs from RECIPE's .lock file" },
       },
       examples: ["slm run npc.slm", "slm run npc.slm --set lr=1e-3 --out runs/slow"],
     },

@@ -3,7 +3,7 @@ import { reasonOf, systemFailure } from "../system-error.ts"
 import { version } from "../version.ts"
 import { helpPage, isUsageError, readArguments, usageLine } from "./args.ts"
 import { commands, type ExitCode } from "./commands.ts"
-import { nearest } from "./nearest.ts"
+import { nearest } from "../../grammar/nearest.ts"
 import { showProblem, usage } from "./problem.ts"
 import { openTerminal, type Terminal } from "./terminal.ts"
 

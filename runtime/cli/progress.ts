@@ -47,7 +47,8 @@ function show(d: Display, event: Event): void {
     case "warning": return warning(terminal, event)
     case "expect": return expectation(terminal, event)
     case "exported": return terminal.line(`${terminal.style("green", "→")} ${event.file}  ${terminal.style("dim", bytes(event.bytes))}`)
-    case "diagnostic": case "run-finished": return
+    case "resumed": return terminal.line(`  ${event.stage.name} goes on after step ${event.step} of ${event.total}`)
+    case "trace": case "diagnostic": case "run-finished": return
   }
 }
 

@@ -1,28 +1,52 @@
 import { availableParallelism, totalmem } from "node:os"
+import { findToolchain } from "../../devices/cpu-build.ts"
 import { probeDevices } from "../../devices/open.ts"
 import type { Command } from "../commands.ts"
-import { bytes } from "../show.ts"
 import { version } from "../../version.ts"
+import { bytes } from "../show.ts"
+import type { Terminal } from "../terminal.ts"
 
 export const doctor: Command = async (args, terminal) => {
-  const devices = await probeDevices()
   const machine = { slm: version, node: process.version, platform: `${process.platform} ${process.arch}`, cores: availableParallelism(), memory: totalmem() }
+  const compiler = await findCompiler()
+  const devices = (await probeDevices()).map((device): Found => ("reason" in device
+    ? { name: device.name, usable: false, about: device.reason, more: ["to use it", device.help] }
+    : { name: device.name, usable: true, about: device.detail, more: ["numerics class", device.numericsClass] }))
   if (args.flag("json")) {
-    terminal.line(JSON.stringify({ ...machine, devices }))
+    terminal.line(JSON.stringify({ event: "machine", ...machine }))
+    terminal.line(JSON.stringify({ event: "compiler", ...plain(compiler) }))
+    for (const device of devices) terminal.line(JSON.stringify({ event: "device", ...plain(device) }))
     return 0
   }
-  terminal.line(`slm ${machine.slm}, Node ${machine.node}, ${machine.platform}, ${machine.cores} cores, ${bytes(machine.memory)}`)
+  terminal.line(`slm ${machine.slm}, Node ${machine.node}, ${machine.platform}, ${machine.cores} ${machine.cores === 1 ? "core" : "cores"}, ${bytes(machine.memory)}`)
   terminal.line()
-  let first = true
-  for (const d of devices) {
-    if ("reason" in d) {
-      terminal.line(`${terminal.style("yellow", "✗")} ${d.name.padEnd(10)} ${d.reason}`)
-      terminal.line(`  ${"".padEnd(10)} ${terminal.style("cyan", "to use it")}: ${d.help}`)
-      continue
-    }
-    terminal.line(`${terminal.style("green", "✓")} ${d.name.padEnd(10)} ${d.detail}${first ? "  (default)" : ""}`)
-    terminal.line(`  ${"".padEnd(10)} ${terminal.style("dim", `numerics class: ${d.numericsClass}`)}`)
-    first = false
-  }
+  const best = devices.find((device) => device.usable)
+  for (const device of devices) show(device, device === best ? "  (default)" : "", terminal)
+  terminal.line()
+  show(compiler, "", terminal)
   return 0
+}
+
+interface Found {
+  readonly name: string
+  readonly usable: boolean
+  readonly about: string
+  /** A second line: what it is, and text. */
+  readonly more: readonly [label: string, text: string] | null
+}
+
+/** The C compiler that the `cpu` device builds its programs with. */
+async function findCompiler(): Promise<Found> {
+  const found = await findToolchain(process.env)
+  if ("reason" in found) return { name: "C compiler", usable: false, about: found.reason, more: ["to have one", found.help] }
+  return { name: "C compiler", usable: true, about: `${found.command}: ${found.version}`, more: null }
+}
+
+function plain({ name, usable, about, more }: Found): Readonly<Record<string, unknown>> {
+  return { name, usable, about, ...(more === null ? {} : { [more[0].replaceAll(" ", "_")]: more[1] }) }
+}
+
+function show({ name, usable, about, more }: Found, note: string, terminal: Terminal): void {
+  terminal.line(`${usable ? terminal.style("green", "✓") : terminal.style("yellow", "✗")} ${name.padEnd(10)} ${about}${note}`)
+  if (more !== null) terminal.line(`  ${"".padEnd(10)} ${terminal.style(usable ? "dim" : "cyan", more[0])}: ${more[1]}`)
 }

@@ -1,6 +1,6 @@
 import { catalogue } from "../../codes.ts"
 import type { Command } from "../commands.ts"
-import { nearest } from "../nearest.ts"
+import { nearest } from "../../../grammar/nearest.ts"
 import { usage } from "../problem.ts"
 import { table } from "../show.ts"
 

@@ -6,7 +6,7 @@ import type { Arguments } from "../args.ts"
 import { chooseDevice } from "../choose-device.ts"
 import type { Command } from "../commands.ts"
 import { interruptible } from "../interrupt.ts"
-import { nearest } from "../nearest.ts"
+import { nearest } from "../../../grammar/nearest.ts"
 import { usage } from "../problem.ts"
 import { showDiagnostics } from "../recipe.ts"
 

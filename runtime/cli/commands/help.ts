@@ -1,6 +1,6 @@
 import { helpPage } from "../args.ts"
 import { commands, type Command } from "../commands.ts"
-import { nearest } from "../nearest.ts"
+import { nearest } from "../../../grammar/nearest.ts"
 import { usage } from "../problem.ts"
 import { table } from "../show.ts"
 

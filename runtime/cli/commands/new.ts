@@ -4,7 +4,7 @@ import { fileURLToPath } from "node:url"
 import { writeAtomic } from "../../files.ts"
 import { shownPath } from "../../system-error.ts"
 import type { Command } from "../commands.ts"
-import { nearest } from "../nearest.ts"
+import { nearest } from "../../../grammar/nearest.ts"
 import { showProblem, usage } from "../problem.ts"
 
 /** Where the templates are: beside the bundle, or in the source tree. */

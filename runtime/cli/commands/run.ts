@@ -21,7 +21,7 @@ export const run: Command = async (args, terminal) => {
   const show = args.flag("json") ? (event: Event) => terminal.line(JSON.stringify(event)) : showRun(terminal)
   const stop = interruptible("stopping after this step; press Ctrl-C again to stop at once", terminal)
   const result = await runInFolder(recipe, {
-    params, device, out: args.value("out"), fresh: args.flag("fresh"), allowRead: args.values("allow-read"), signal: stop.signal, warn: warnOn(terminal),
+    params, device, out: args.value("out"), fresh: args.flag("fresh"), locked: args.flag("locked"), allowRead: args.values("allow-read"), signal: stop.signal, warn: warnOn(terminal),
     emit(event) {
       if (event.event !== "diagnostic") show(event)
     },
