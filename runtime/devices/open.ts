@@ -2,6 +2,7 @@ import type { Device, DeviceInfo, Unusable } from "../device.ts"
 
 /** The devices of this build, best first. Each is imported only when it is tried. */
 const openers: readonly { readonly name: DeviceInfo["name"]; readonly open: () => Promise<Device | Unusable> }[] = [
+  { name: "cpu", open: async () => (await import("./cpu.ts")).openCpu() },
   { name: "tfjs", open: async () => (await import("./tfjs.ts")).openTfjs() },
   { name: "reference", open: async () => (await import("./reference.ts")).createReference() },
 ]
@@ -35,7 +36,7 @@ export async function probeDevices(): Promise<readonly (DeviceInfo | Unusable)[]
 }
 
 /** Floating-point operations per second that training reached on each device, on two cores of a server CPU (LOG.md). */
-const measuredRates: Readonly<Record<string, number>> = { tfjs: 8e9, reference: 0.4e9 }
+const measuredRates: Readonly<Record<string, number>> = { cpu: 150e9, tfjs: 8e9, reference: 0.4e9 }
 
 /** For estimates before a run: the device that would be used and about how fast it is. */
 export function deviceRate(name: string | null): { readonly device: string; readonly flops: number } {
