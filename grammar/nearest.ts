@@ -1,5 +1,6 @@
-/** The candidate that `word` is most likely a misspelling of, or null. */
-export function nearest(word: string, candidates: readonly string[]): string | null {
+/** The candidate that `word` is most likely a misspelling of, or else an abbreviation or extension of (`len`, `optimizer`); null where none is near. */
+export function nearest(word: string, names: Iterable<string>): string | null {
+  const candidates = [...names]
   const limit = word.length <= 3 ? 1 : word.length <= 7 ? 2 : 3
   let best: string | null = null
   let least = limit + 1
@@ -11,7 +12,14 @@ export function nearest(word: string, candidates: readonly string[]): string | n
       least = distance
     }
   }
-  return best
+  return best ?? alike(word.toLowerCase(), candidates)
+}
+
+/** The only candidate that goes on where the word ends, or the other way around. */
+function alike(word: string, candidates: readonly string[]): string | null {
+  const begins = (a: string, b: string): boolean => b.length >= 3 && a.startsWith(b)
+  const [only, ...more] = candidates.filter((c) => c !== word && (begins(word, c.toLowerCase()) || begins(c.toLowerCase(), word)))
+  return more.length > 0 ? null : only ?? null
 }
 
 /** Insertions, deletions, replacements and swaps of neighbours (optimal string alignment). */
