@@ -1,4 +1,5 @@
 /** What the operating system refuses (no space, no permission, a folder in the way) is a mistake with a reason, not a crash. */
+import * as fs from "node:fs"
 import * as path from "node:path"
 import { failure, type Failure } from "./data/result.ts"
 
@@ -20,14 +21,27 @@ export function isSystemError(error: unknown): error is SystemError {
 
 /** Why, in words: `no space is left on the disk`. */
 export function reasonOf(error: unknown): string {
-  if (isSystemError(error)) return reasons[error.code] ?? error.code
+  if (isSystemError(error)) return reasons[codeOf(error)] ?? error.code
   return error instanceof Error ? error.message : String(error)
 }
 
-/** A path as the user stands to it; one that lies elsewhere is shown whole. */
+/** Making folders one in another fails with ENOENT on a disk that is read-only: the folder above knows why. */
+function codeOf({ code, syscall, path: wanted }: SystemError): string {
+  if (code !== "ENOENT" || syscall !== "mkdir" || wanted === undefined) return code
+  let above = path.dirname(wanted)
+  while (!fs.existsSync(above) && path.dirname(above) !== above) above = path.dirname(above)
+  try {
+    fs.accessSync(above, fs.constants.W_OK)
+    return code
+  } catch (error) {
+    return isSystemError(error) ? error.code : code
+  }
+}
+
+/** A path as the user stands to it; whole where that is shorter. */
 export function shownPath(file: string): string {
   const near = path.relative(process.cwd(), file)
-  return near === "" ? "." : near.startsWith(path.join("..", "..", "..")) ? file : near
+  return near === "" ? "." : near.length <= file.length ? near : file
 }
 
 const reading: ReadonlySet<string> = new Set(["open", "read", "stat", "lstat", "scandir", "access", "realpath"])
@@ -38,8 +52,9 @@ const temporary = /\.([^/\\]+)\.[0-9a-f]{12}\.tmp/
 export function systemFailure(error: unknown): Failure | null {
   if (!isSystemError(error)) return null
   const given = error.path ?? null
-  const writes = error.code === "ENOSPC" || error.code === "EDQUOT" || error.code === "EROFS" || !reading.has(error.syscall) || (given !== null && temporary.test(given))
+  const code = codeOf(error)
+  const writes = code === "ENOSPC" || code === "EDQUOT" || code === "EROFS" || !reading.has(error.syscall) || (given !== null && temporary.test(given))
   const what = given === null ? "a file" : shownPath(given.replace(temporary, "$1"))
-  const help = error.code === "ENOSPC" || error.code === "EDQUOT" ? "make room and run again: finished stages are kept" : null
+  const help = code === "ENOSPC" || code === "EDQUOT" ? "make room and run again: finished stages are kept" : null
   return failure(writes ? "SLM3105" : "SLM3104", `${what} cannot be ${writes ? "written" : "read"}: ${reasonOf(error)}`, help)
 }

@@ -1,3 +1,4 @@
+import { existsSync } from "node:fs"
 import { join } from "node:path"
 import { runInFolder, type RecordedRun } from "../../run-folder.ts"
 import type { Event } from "../../stages/events.ts"
@@ -43,5 +44,6 @@ function showEnd(result: RecordedRun, terminal: Terminal): void {
   const held = result.expects.filter((e) => e.holds).length
   const expects = result.expects.length === 0 ? "" : `, ${held} of ${result.expects.length} expectations hold`
   terminal.line(`${result.status === "done" ? terminal.style("green", "done") : terminal.style("red", "failed")} in ${duration(result.seconds)}${expects}`)
-  terminal.line(`${join(folder, "report.html")} shows the run; ${join(folder, "run.yaml")} records it`)
+  const report = join(folder, "report.html")
+  if (existsSync(report)) terminal.line(`${report} shows the run; ${join(folder, "run.yaml")} records it`)
 }
