@@ -72,6 +72,26 @@ function resolvePackage(wanted: string, folder: string, options: ResolveOptions)
   return bad(failure("SLM3103", `the package ${name} is not installed`, `run \`npm install ${name}\` in the recipe's folder`))
 }
 
+/** Name and version of the package that a file of a package path belongs to; null for other files. */
+export function packageOf(wanted: string, file: string): string | null {
+  const name = packagePath.exec(wanted)?.[1]
+  for (let folder = path.dirname(file); name !== undefined && path.dirname(folder) !== folder; folder = path.dirname(folder)) {
+    const about = packageIn(folder)
+    if (about?.name === name) return `${name} ${about.version}`
+  }
+  return null
+}
+
+function packageIn(folder: string): { readonly name: string; readonly version: string } | null {
+  try {
+    const about: unknown = JSON.parse(fs.readFileSync(path.join(folder, "package.json"), "utf8"))
+    if (typeof about !== "object" || about === null || !("name" in about) || !("version" in about)) return null
+    return { name: String(about.name), version: String(about.version) }
+  } catch {
+    return null
+  }
+}
+
 /** The folder of an installed package: the first `node_modules/name` upward from `start`. */
 function findPackage(name: string, start: string): string | null {
   for (let folder = start; ; folder = path.dirname(folder)) {

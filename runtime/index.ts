@@ -55,6 +55,8 @@ export interface RunOptions extends PlanOptions {
   readonly out?: string
   /** Runs every stage, also those whose result is kept from an earlier run. */
   readonly fresh?: boolean
+  /** Refuses where anything differs from `NAME.lock` beside the recipe. */
+  readonly locked?: boolean
   /** Asks the run to stop after its step; its status is then `interrupted`. */
   readonly signal?: AbortSignal
   /** Hears of everything that happens, in order. */
@@ -133,7 +135,7 @@ export async function run(recipe: Recipe, options: RunOptions = {}): Promise<Run
   if ("code" in file) return { ...nothing, ...unreadable(recipe, file), out: options.out ?? "" }
   const device = await deviceOf(options.device)
   const result = await runInFolder(file, {
-    params: paramsOf(options), device, out: options.out ?? null, fresh: options.fresh ?? false, allowRead: options.allowRead ?? [],
+    params: paramsOf(options), device, out: options.out ?? null, fresh: options.fresh ?? false, locked: options.locked ?? false, allowRead: options.allowRead ?? [],
     signal: options.signal ?? null, ...(options.onEvent === undefined ? {} : { emit: options.onEvent }),
   })
   if ("code" in result) return { ...nothing, ...reported(file, result), out: options.out ?? "" }

@@ -1,13 +1,17 @@
+import { readFileSync } from "node:fs"
 import { join } from "node:path"
 import { diagnostic, type Diagnostic } from "../grammar/diagnostic.ts"
-import type { Failure } from "./data/result.ts"
+import { failure, good, type Failure } from "./data/result.ts"
 import type { Device } from "./device.ts"
+import { writeAtomic } from "./files.ts"
 import { moduleReader } from "./library.ts"
+import { readLock, writeLock, type Lock } from "./lock.ts"
 import type { RecipeFile } from "./recipe.ts"
 import { openRecord } from "./record.ts"
 import { run, type RunResult } from "./run.ts"
 import type { Emit } from "./stages/events.ts"
 import { openStore, type Store } from "./store/store.ts"
+import { reasonOf, shownPath } from "./system-error.ts"
 import { version } from "./version.ts"
 
 export interface RunFolderOptions {
@@ -17,6 +21,8 @@ export interface RunFolderOptions {
   readonly out?: string | null
   /** Nothing is reused. */
   readonly fresh?: boolean
+  /** Refuses where anything differs from `NAME.lock` beside the recipe; without it, a run that ends well writes that file. */
+  readonly locked?: boolean
   readonly allowRead?: readonly string[]
   readonly signal?: AbortSignal | null
   readonly emit?: Emit
@@ -37,18 +43,32 @@ export function storeOf(folder: string, warn: (message: string) => void): Store 
 /** Runs a recipe and keeps its record in the run's folder. */
 export async function runInFolder(recipe: RecipeFile, options: RunFolderOptions): Promise<RecordedRun | Failure> {
   const out = options.out ?? join(recipe.folder, "runs", recipe.name)
+  const lockFile = join(recipe.folder, `${recipe.name}.lock`)
+  const locked = options.locked === true ? openLock(lockFile) : null
+  if (locked !== null && "code" in locked) return locked
   const record = openRecord(out)
   if ("code" in record) return record
   const result = await run({
-    recipe: recipe.source, folder: recipe.folder, modules: moduleReader(recipe.folder), params: options.params, device: options.device, out, fresh: options.fresh ?? false,
+    recipe: recipe.source, folder: recipe.folder, modules: moduleReader(recipe.folder), params: options.params, device: options.device, out, fresh: options.fresh ?? false, locked,
     allowRead: options.allowRead ?? [], signal: options.signal ?? null, store: storeOf(recipe.folder, options.warn ?? (() => {})),
     emit(event) {
       record.emit(event)
       options.emit?.(event)
     },
   })
-  const refused = record.close(recipe.name, summary(recipe, options, result)).map((failure) => atStart(recipe, failure))
+  const kept = result.lock === null || locked !== null || result.status !== "done" ? good(null) : writeAtomic(lockFile, writeLock(result.lock))
+  const failures = [...(kept.ok ? [] : kept.failures), ...record.close(recipe.name, summary(recipe, options, result))]
+  const refused = failures.map((failure) => atStart(recipe, failure))
   return { ...result, out, diagnostics: [...result.diagnostics, ...refused], status: refused.length > 0 && result.status === "done" ? "failed" : result.status }
+}
+
+function openLock(file: string): Lock | Failure {
+  try {
+    const lock = readLock(readFileSync(file, "utf8"))
+    return lock ?? failure("SLM3402", `${shownPath(file)} is not a lock file of this version of slm`, "run without `--locked` to write it anew")
+  } catch (error) {
+    return failure("SLM3401", `${shownPath(file)} cannot be read: ${reasonOf(error)}`, "run once without `--locked`: a run that ends well writes it")
+  }
 }
 
 /** A mistake that belongs to no line of the recipe. */

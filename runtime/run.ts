@@ -24,6 +24,10 @@ import { createArtifactKeys } from "./stages/keys.ts"
 import { fromFiles, toFiles } from "./stages/persist.ts"
 import type { Checkpoints } from "./store/checkpoints.ts"
 import type { Files, Store } from "./store/store.ts"
+import type { Difference, Lock } from "./lock.ts"
+import { compareLock, compareResults } from "./lock.ts"
+import { hashOfFiles, lockOf } from "./lock-of-run.ts"
+import { writeSnapshot } from "./snapshot.ts"
 import { systemFailure } from "./system-error.ts"
 import { yielding } from "./yielding.ts"
 
@@ -40,6 +44,8 @@ export interface RunOptions {
   /** Nothing is taken from the store; results are still put there. */
   readonly fresh?: boolean
   readonly allowRead?: readonly string[]
+  /** Refuses to run, or to call the results right, where anything differs from this. */
+  readonly locked?: Lock | null
   /** Leaves out every other stage, and the expectations: `slm data` stops before the first training. */
   readonly only?: (stage: Stage) => boolean
   readonly signal?: AbortSignal | null
@@ -60,6 +66,8 @@ export interface RunResult {
   /** `<stage key>.<field>` -> number. */
   readonly facts: ReadonlyMap<string, number>
   readonly seconds: number
+  /** What the run depended on and what came out; null where it is not done. */
+  readonly lock: Lock | null
   /** The result of a stage that was run or reused, made again where it is not kept. */
   result(stage: Stage): Promise<ArtifactData> | null
 }
@@ -71,6 +79,8 @@ export interface StageResult {
   readonly facts: Facts
   /** The key of its result, for comparing runs; null where it reads what is not there. */
   readonly artifactKey: string | null
+  /** A hash over the files of the result; null where none are kept. */
+  readonly content: string | null
   /** The folder below the run's that holds a copy of the result. */
   readonly folder: string | null
 }
@@ -117,14 +127,40 @@ export async function run(options: RunOptions): Promise<RunResult> {
   }
   const stages = state.checked.recipe?.stages ?? []
   options.emit({ event: "run-started", recipe: options.recipe.id, device: options.device.info.detail, numericsClass: options.device.info.numericsClass, stages: stages.map(refOf) })
-  const status = await runStages(state)
+  const status = locked(state) ? await runStages(state) : "failed"
+  const lock = status === "done" && options.only === undefined ? lockOfRun(state) : null
   const seconds = clock() - start
-  const ended = writeSnapshot(state) ? status : "failed"
+  const agrees = lock === null || refuse(state, options.locked ? compareResults(options.locked, lock) : [])
+  const ended = record(state) && agrees ? status : "failed"
   options.emit({ event: "run-finished", status: ended, seconds })
   return {
     status: ended, diagnostics: state.diagnostics, sources: state.checked.sources, stages: [...state.finished.values()], expects: [...state.decided.values()],
-    facts: state.facts, seconds, result: (stage) => state.made.get(stage.key) ?? null,
+    facts: state.facts, seconds, lock, result: (stage) => state.made.get(stage.key) ?? null,
   }
+}
+
+/** Compares what this run depends on with the lock it is held to. The facts of the lock decide what only a run can tell. */
+function locked(state: RunState): boolean {
+  const { options, keys } = state
+  const lock = options.locked ?? null
+  if (lock === null || state.checked.recipe === null) return true
+  const facts = new Map(lock.stages.flatMap(({ key, facts: of }) => Object.entries(of).map(([field, value]) => [`${key}.${field}`, value] as const)))
+  const then = recheck(options, facts)
+  const checked = then.recipe === null ? state.checked : then
+  return refuse(state, compareLock(lock, lockOf({ checked, params: options.params, numericsClass: options.device.info.numericsClass, keys, yields: new Map() })))
+}
+
+function lockOfRun({ options, keys, checked, finished }: RunState): Lock {
+  const yields = new Map([...finished].map(([key, { content, facts }]) => [key, { result: content, facts }] as const))
+  return lockOf({ checked, params: options.params, numericsClass: options.device.info.numericsClass, keys, yields })
+}
+
+/** Reports differences from a lock; true: there are none. */
+function refuse(state: RunState, differences: readonly Difference[]): boolean {
+  const nowhere = { source: state.options.recipe.id, start: 0, end: 0 }
+  const stages = new Map(state.checked.recipe?.stages.map((stage) => [stage.key, stage.span]))
+  report(state, differences.map(({ code, message, stage }) => diagnostic(code, stages.get(stage ?? "") ?? nowhere, message, { help: "undo the change, or run without `--locked` to take it down" })))
+  return differences.length === 0
 }
 
 function recheck(options: RunOptions, facts: ReadonlyMap<string, number>): Checked {
@@ -293,7 +329,8 @@ interface Finished { readonly cached: boolean; readonly seconds: number; readonl
 function finish(state: RunState, stage: Stage, { files, ...rest }: Finished): Outcome | null {
   const folder = files === null || files.size === 0 ? null : freeFolder(state, stage)
   const refused = folder === null || files === null ? null : copyFiles(stage, path.join(state.options.out, folder), files)
-  if (refused === null) state.finished.set(stage.key, { stage: refOf(stage), ...rest, folder })
+  const content = files === null || files.size === 0 ? null : hashOfFiles(files)
+  if (refused === null) state.finished.set(stage.key, { stage: refOf(stage), ...rest, content, folder })
   return refused
 }
 
@@ -358,28 +395,16 @@ function conclude(state: RunState): RunStatus {
 
 // ---------------------------------------------------------------- the record
 
-/** Everything needed to check the recipe again as it was run, for `slm generate` and for comparing runs. */
-export interface Snapshot {
-  readonly version: 1
-  readonly entry: string
-  readonly sources: Readonly<Record<string, string>>
-  readonly params: Readonly<Record<string, string>>
-  readonly facts: Readonly<Record<string, number | string>>
-  readonly artifacts: Readonly<Record<string, { readonly name: string; readonly kind: string; readonly key: string | null; readonly folder: string | null }>>
-}
-
-export const snapshotFile = "recipe.json"
-
 /** False: it could not be written, which is reported. */
-function writeSnapshot(state: RunState): boolean {
-  const snapshot: Snapshot = {
-    version: 1, entry: state.options.recipe.id,
-    sources: Object.fromEntries([...state.checked.sources].map(([id, source]) => [id, source.text])),
-    params: Object.fromEntries(state.options.params),
-    facts: Object.fromEntries([...state.facts].map(([name, value]) => [name, Number.isFinite(value) ? value : String(value)])),
-    artifacts: Object.fromEntries([...state.finished].map(([key, { stage, artifactKey, folder }]) => [key, { name: stage.name, kind: stage.kind, key: artifactKey, folder }])),
-  }
-  const written = writeAtomic(path.join(state.options.out, snapshotFile), `${JSON.stringify(snapshot, null, 1)}\n`)
-  if (!written.ok) report(state, written.failures.map(({ code, message }) => diagnostic(code, { source: state.options.recipe.id, start: 0, end: 0 }, message)))
+function record(state: RunState): boolean {
+  const { options, checked, facts, finished } = state
+  const written = writeSnapshot(options.out, {
+    version: 1, entry: options.recipe.id,
+    sources: Object.fromEntries([...checked.sources].map(([id, source]) => [id, source.text])),
+    params: Object.fromEntries(options.params),
+    facts: Object.fromEntries([...facts].map(([name, value]) => [name, Number.isFinite(value) ? value : String(value)])),
+    artifacts: Object.fromEntries([...finished].map(([key, { stage, artifactKey, folder }]) => [key, { name: stage.name, kind: stage.kind, key: artifactKey, folder }])),
+  })
+  if (!written.ok) report(state, written.failures.map(({ code, message }) => diagnostic(code, { source: options.recipe.id, start: 0, end: 0 }, message)))
   return written.ok
 }

@@ -1,4 +1,5 @@
 import { diagnostic, type Diagnostic, type Span } from "../../grammar/diagnostic.ts"
+import type { LockCode } from "../lock-codes.ts"
 import type { DataCode } from "./codes.ts"
 
 /** Where in an input a mistake is: the name the recipe gives the file, line and column from 1, and the row itself. */
@@ -10,9 +11,9 @@ export interface Place {
   readonly row: string
 }
 
-/** A mistake in what a recipe reads or asks of its data, as a value. The executor adds the span in the recipe. */
+/** A mistake in what a recipe reads or asks of its data, or in what a run is held to, as a value. The executor adds the span in the recipe. */
 export interface Failure {
-  readonly code: DataCode
+  readonly code: DataCode | LockCode
   /** One lower-case line without a full stop. */
   readonly message: string
   readonly help: string | null
@@ -39,7 +40,7 @@ export function expectGood<T>(result: Result<T>, phase: string): T {
   throw new Error(`${phase}: ${result.failures.map((f) => `${f.code} ${f.message}`).join("; ")}`)
 }
 
-export function failure(code: DataCode, message: string, help: string | null = null, place: Place | null = null): Failure {
+export function failure(code: DataCode | LockCode, message: string, help: string | null = null, place: Place | null = null): Failure {
   return { code, message, help, place }
 }
 

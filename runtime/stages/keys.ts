@@ -2,47 +2,73 @@
  * Keys of artifacts: the meaning of the stage (its key), the content of the files it reads, the keys of its inputs and, where
  * results depend on a device's arithmetic, the numerics class. Equal keys mean equal bits.
  */
+import * as fs from "node:fs"
 import * as path from "node:path"
 import type { Stage } from "../../compiler/plan/stage.ts"
-import { sha256, sha256File } from "../files.ts"
+import { packageOf, sha256, sha256File } from "../files.ts"
 import { inputFiles } from "./data.ts"
+import { textArg } from "./environment.ts"
 import type { StageEnv } from "./environment.ts"
 import { loadFolder } from "./exchange.ts"
 import { kinds } from "./execute.ts"
-import * as fs from "node:fs"
 
 export interface ArtifactKeys {
   /** null: a file that is read is not there, so the stage has to say what is wrong. */
   of(stage: Stage): string | null
+  /** What the stage reads from outside; null: something of it is not there. */
+  inputs(stage: Stage): readonly InputHash[] | null
+}
+
+export interface InputHash {
+  /** As the recipe knows it. */
+  readonly name: string
+  readonly bytes: number
+  readonly sha256: string
+  /** Name and version of the package it belongs to. */
+  readonly package: string | null
 }
 
 export function createArtifactKeys(env: Pick<StageEnv, "folder" | "allowRead">, numericsClass: string): ArtifactKeys {
   const known = new Map<string, string | null>()
+  const read = new Map<string, readonly InputHash[] | null>()
+  const inputs = (stage: Stage): readonly InputHash[] | null => {
+    const found = read.get(stage.key)
+    if (found !== undefined) return found
+    const hashes = hashesOf(stage, env)
+    read.set(stage.key, hashes)
+    return hashes
+  }
   const of = (stage: Stage): string | null => {
     const found = known.get(stage.key)
     if (found !== undefined) return found
-    const files = contentOf(stage, env)
-    const inputs = stage.inputs.map(of)
+    const files = inputs(stage)?.map(({ name, sha256: hash }) => [stage.kind === "load" ? path.basename(name) : name, hash] as const) ?? null
+    const before = stage.inputs.map(of)
     const device = kinds[stage.kind].numeric ? numericsClass : ""
-    const key = files === null || inputs.includes(null) ? null : sha256(JSON.stringify(["slm artifact 1", stage.key, files, inputs, device]))
+    const key = files === null || before.includes(null) ? null : sha256(JSON.stringify(["slm artifact 1", stage.key, files, before, device]))
     known.set(stage.key, key)
     return key
   }
-  return { of }
+  return { of, inputs }
 }
 
-/** Hashes of what a stage reads from outside, by name. */
-function contentOf(stage: Stage, env: Pick<StageEnv, "folder" | "allowRead">): readonly (readonly [string, string])[] | null {
+function hashesOf(stage: Stage, env: Pick<StageEnv, "folder" | "allowRead">): readonly InputHash[] | null {
   try {
-    if (stage.kind === "load") {
-      const folder = loadFolder(stage, env)
-      if (typeof folder !== "string") return null
-      const names = fs.readdirSync(folder).filter((name) => /\.safetensors$|^(config|tokenizer|model\.safetensors\.index)\.json$/.test(name)).sort()
-      return names.map((name) => [name, sha256File(path.join(folder, name))])
-    }
+    if (stage.kind === "load") return folderHashes(stage, env)
     const files = inputFiles(stage, env)
-    return files.ok ? files.value.map((file) => [file.name, sha256File(file.path)]) : null
+    return files.ok ? files.value.map(({ name, path: file, bytes }) => ({ name, bytes, sha256: sha256File(file), package: packageOf(name, file) })) : null
   } catch {
     return null // unreadable: the stage itself reports it
   }
+}
+
+/** Of a folder of weights, what `load` may read. */
+function folderHashes(stage: Stage, env: Pick<StageEnv, "folder" | "allowRead">): readonly InputHash[] | null {
+  const folder = loadFolder(stage, env)
+  if (typeof folder !== "string") return null
+  const names = fs.readdirSync(folder).filter((name) => /\.safetensors$|^(config|tokenizer|model\.safetensors\.index)\.json$/.test(name)).sort()
+  const shown = (textArg(stage, "path") ?? "").replace(/\/+$/, "")
+  return names.map((name) => {
+    const file = path.join(folder, name)
+    return { name: `${shown}/${name}`, bytes: fs.statSync(file).size, sha256: sha256File(file), package: packageOf(shown, file) }
+  })
 }
