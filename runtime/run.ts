@@ -6,13 +6,13 @@ import * as fs from "node:fs"
 import * as path from "node:path"
 import type { Checked, CheckedExpect } from "../compiler/check/check.ts"
 import { check } from "../compiler/check/check.ts"
-import { known } from "../compiler/check/poly.ts"
-import type { Value } from "../compiler/check/value.ts"
 import { LoweringMistake } from "../compiler/graph/lower/context.ts"
 import type { Stage } from "../compiler/plan/stage.ts"
 import { diagnostic } from "../grammar/diagnostic.ts"
 import type { Diagnostic, Source } from "../grammar/diagnostic.ts"
 import type { Device } from "./device.ts"
+import type { ExpectResult } from "./expects.ts"
+import { decided, doesNotHold, undecided } from "./expects.ts"
 import { writeAtomic } from "./files.ts"
 import type { ArtifactData } from "./stages/artifact.ts"
 import type { Facts, Outcome, StageEnv } from "./stages/environment.ts"
@@ -83,14 +83,6 @@ export interface StageResult {
   readonly content: string | null
   /** The folder below the run's that holds a copy of the result. */
   readonly folder: string | null
-}
-
-export interface ExpectResult {
-  readonly text: string
-  readonly holds: boolean
-  readonly operator: string
-  readonly left: number | null
-  readonly right: number | null
 }
 
 /** Everything that changes while a run goes on. */
@@ -368,20 +360,11 @@ function learn(state: RunState, stage: Stage, facts: Facts): boolean {
 
 function decide(state: RunState, expectation: CheckedExpect): void {
   const key = `${expectation.span.source}:${expectation.span.start}`
-  const holds = expectation.condition.value
-  if (holds === null || state.decided.has(key)) return
-  const { comparison, text } = expectation
-  const result: ExpectResult = { text, holds, operator: comparison?.op ?? "", left: numberOf(state, comparison?.left), right: numberOf(state, comparison?.right) }
+  const result = state.decided.has(key) ? null : decided(expectation, state.facts)
+  if (result === null) return
   state.decided.set(key, result)
   state.options.emit({ event: "expect", ...result })
-  if (holds) return
-  const values = result.left === null || result.right === null ? [] : [`it is ${result.left} ${result.operator} ${result.right}`]
-  report(state, [diagnostic("SLM3307", expectation.span, `this does not hold: ${text}`, { notes: values })])
-}
-
-function numberOf(state: RunState, value: Value | undefined): number | null {
-  if (value?.kind === "float") return value.value
-  return value?.kind === "int" ? known(value.poly, state.facts) : null
+  report(state, doesNotHold(expectation, result))
 }
 
 /** Conditions that hold without any stage are decided here too. */
@@ -389,7 +372,7 @@ function conclude(state: RunState): RunStatus {
   const expects = state.checked.recipe?.expects ?? []
   for (const expectation of expects) decide(state, expectation)
   const open = expects.filter(({ condition }) => condition.value === null)
-  report(state, open.map(({ span, text }) => diagnostic("SLM3308", span, `this cannot be decided: ${text}`, { notes: ["a number in it was not measured: see the facts of its stages."] })))
+  report(state, open.map(undecided))
   return open.length > 0 || [...state.decided.values()].some(({ holds }) => !holds) ? "failed" : "done"
 }
 

@@ -1,0 +1,70 @@
+/** The runs whose folders lie beside a recipe: for listing them, and for knowing which results they need. */
+import * as fs from "node:fs"
+import * as path from "node:path"
+import { parse } from "yaml"
+import { snapshotFile } from "./snapshot.ts"
+
+export interface RunSummary {
+  readonly folder: string
+  /** `01-quickstart.slm` */
+  readonly recipe: string
+  readonly status: string
+  readonly seconds: number
+  readonly ended: Date
+  /** Of the last training or evaluation that has one. */
+  readonly loss: number | null
+  readonly bytes: number
+}
+
+/** The runs below `runs/` of a folder, the latest first; what is not the folder of a run is left out. */
+export function listRuns(folder: string): readonly RunSummary[] {
+  return runFolders(folder).flatMap((run) => summaryOf(run) ?? []).sort((a, b) => b.ended.getTime() - a.ended.getTime())
+}
+
+/** Keys of the artifacts that the runs of a folder hold, so that running them again finds them. */
+export function keysOfRuns(folder: string): ReadonlySet<string> {
+  return new Set(runFolders(folder).flatMap((run) => {
+    const snapshot = read(path.join(run, snapshotFile), JSON.parse)
+    const artifacts = isRecord(snapshot) && isRecord(snapshot["artifacts"]) ? Object.values(snapshot["artifacts"]) : []
+    return artifacts.flatMap((artifact) => (isRecord(artifact) && typeof artifact["key"] === "string" ? [artifact["key"]] : []))
+  }))
+}
+
+function runFolders(folder: string): readonly string[] {
+  const runs = path.join(folder, "runs")
+  return fs.existsSync(runs) ? foldersBelow(runs, 2).filter((place) => fs.existsSync(path.join(place, snapshotFile))) : []
+}
+
+/** `--out runs/slow/third` is a run too. */
+function foldersBelow(folder: string, depth: number): readonly string[] {
+  const below = fs.readdirSync(folder, { withFileTypes: true }).filter((entry) => entry.isDirectory()).map(({ name }) => path.join(folder, name)).sort()
+  return depth === 0 ? [] : below.flatMap((place) => [place, ...foldersBelow(place, depth - 1)])
+}
+
+function summaryOf(folder: string): RunSummary | null {
+  const file = path.join(folder, "run.yaml")
+  const run = read(file, parse)
+  if (!isRecord(run) || typeof run["recipe"] !== "string" || typeof run["status"] !== "string" || typeof run["seconds"] !== "number") return null
+  const stages = Array.isArray(run["stages"]) ? run["stages"] : []
+  const losses = stages.flatMap((stage) => (isRecord(stage) && isRecord(stage["facts"]) && typeof stage["facts"]["loss"] === "number" ? [stage["facts"]["loss"]] : []))
+  return { folder, recipe: run["recipe"], status: run["status"], seconds: run["seconds"], ended: fs.statSync(file).mtime, loss: losses.at(-1) ?? null, bytes: bytesOf(folder) }
+}
+
+function bytesOf(place: string): number {
+  return fs.readdirSync(place, { withFileTypes: true }).reduce((sum, entry) => {
+    const file = path.join(place, entry.name)
+    return sum + (entry.isDirectory() ? bytesOf(file) : fs.statSync(file).size)
+  }, 0)
+}
+
+function read(file: string, parser: (text: string) => unknown): unknown {
+  try {
+    return parser(fs.readFileSync(file, "utf8"))
+  } catch {
+    return null
+  }
+}
+
+function isRecord(x: unknown): x is Readonly<Record<string, unknown>> {
+  return typeof x === "object" && x !== null && !Array.isArray(x)
+}
