@@ -3,7 +3,7 @@ import type { TypeExpr } from "../../grammar/ast.ts"
 import type { Label, Span } from "../../grammar/diagnostic.ts"
 import type { Machine } from "./machine.ts"
 import type { Poly } from "./poly.ts"
-import { onlySymbol, show, symbolsOf } from "./poly.ts"
+import { onlySymbol, show } from "./poly.ts"
 import type { Session } from "./session.ts"
 import type { ArtifactType, ClosureValue, Dim, TensorValue, Value } from "./value.ts"
 
@@ -146,16 +146,6 @@ export function originLabels(dims: readonly Dim[], m: Machine, except: Span): re
     labels.push({ span: from, message: `${showSize(d.size, m)} comes from here` })
   }
   return labels
-}
-
-/** `vocab 2048 (from `words`, line 9)` */
-export function describeVocabulary(d: Dim, m: Machine): string {
-  const symbols = symbolsOf(d.size).filter((s) => s.vocabulary)
-  const from = symbols.map((s) => ` (from \`${s.name.replace(/\.size$/, "")}\`${s.origin === null ? "" : `, line ${lineOf(s.origin, m.session)}`})`).join("")
-  const size = m.known(d.size)
-  const wanted = size === null ? symbols.map((s) => m.session.stages.get(s.id.split(".")[0] ?? "")?.args.get("size")).find((v) => v?.kind === "int") : undefined
-  const shown = size !== null || from === "" ? ` ${showSize(d.size, m)}` : wanted === undefined ? "" : ` ${display(wanted, m) ?? ""}`
-  return `vocab${shown}${from}`
 }
 
 export function lineOf(span: Span, session: Session): number {

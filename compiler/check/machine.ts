@@ -10,16 +10,34 @@ import { relocate } from "./relocate.ts"
 import type { Session } from "./session.ts"
 import { registerStage } from "./stages.ts"
 import type {
-  ArtifactType, ArtifactValue, Context, ErrorValue, FloatValue, InstanceValue, IntValue, LoweringContext, SpecValue, Value, WeightInfo,
+  ArtifactType, ArtifactValue, ErrorValue, FloatValue, InstanceValue, IntValue, LoweringContext, SpecValue, Value, WeightInfo,
 } from "./value.ts"
 
-export interface Machine extends Context {
+/** What evaluation, and the primitives, may use. */
+export interface Machine {
   readonly session: Session
+  readonly lowering: LoweringContext | null
+  /** The path of the instance whose forward is being evaluated (`model.blocks[2].attn`), `""` outside. */
+  readonly path: string
   readonly frames: Frame | null
   /** The run's number of steps, while an optimiser's update is evaluated. */
   readonly total: Value | null
   /** Reports go nowhere: something is only tried. */
   readonly silent: boolean
+  report(d: Diagnostic): ErrorValue
+  /** The number, when known from constants and facts. */
+  known(p: Poly): number | null
+  /** Proves two sizes equal, disproves it (reports false), or leaves it for instantiation ("later"). */
+  compare(a: Poly, b: Poly): "equal" | "different" | "later"
+  apply(callee: Value, args: readonly Value[], at: Span): Value
+  /** Registers a stage (or finds the equal one) and returns its artifact. */
+  stage(kind: Stage["kind"], args: ReadonlyMap<string, Value>, type: ArtifactType, at: Span): ArtifactValue
+  /** A float known once `stage` has run. */
+  metric(stage: Stage, field: string, at: Span): FloatValue
+  /** An integer known once the stage has run: its atom is `<stage key>.<field>`, shown as `name.field`. */
+  unknownInt(stage: Stage, field: string, at: Span): IntValue
+  instantiate(spec: SpecValue, role: string, at: Span): InstanceValue | ErrorValue
+  weightsOf(instance: InstanceValue): readonly WeightInfo[]
 }
 
 /** A call under evaluation, innermost first. */

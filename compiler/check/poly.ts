@@ -374,3 +374,10 @@ function showAtom(atom: Atom, inside: boolean): string {
     case "floor": case "max": case "min": return `${atom.op}(${a}, ${b})`
   }
 }
+
+/** Both sizes are vocabularies of tokenizers, and of different ones. */
+export function vocabulariesDiffer(a: Poly, b: Poly): boolean {
+  const [x, y] = [a, b].map((p) => symbolsOf(p).filter((s) => s.vocabulary).map((s) => s.id))
+  if (x === undefined || y === undefined || x.length === 0 || y.length === 0) return false
+  return x.length !== y.length || x.some((id) => !y.includes(id))
+}

@@ -1,18 +1,19 @@
 /** Tensor types: binding capital axes, comparing sizes, and saying where the two sides came from. */
 import type { Expr, NamedType, TensorType, TypeExpr } from "../../grammar/ast.ts"
 import { diagnostic } from "../../grammar/diagnostic.ts"
-import type { Label, Span } from "../../grammar/diagnostic.ts"
+import type { Span } from "../../grammar/diagnostic.ts"
 import type { DType } from "../graph/node.ts"
-import { describeVocabulary, kindOf, originLabels, showShape, showSize } from "./describe.ts"
+import { kindOf, originLabels, showShape, showSize } from "./describe.ts"
 import { evaluate } from "./evaluate.ts"
 import type { Machine } from "./machine.ts"
 import { error, int, tensor } from "./make.ts"
 import type { Poly } from "./poly.ts"
-import { add, constant, constantOf, mul, onlySymbol, sub, symbol, symbolsOf } from "./poly.ts"
+import { add, constant, constantOf, mul, sub, symbol, symbolsOf, vocabulariesDiffer } from "./poly.ts"
 import { inner } from "./scopes.ts"
 import type { Want } from "./types.ts"
 import { refuse } from "./types.ts"
 import type { Dim, Scope, TensorValue, Value } from "./value.ts"
+import { vocabularyMistake } from "./vocabularies.ts"
 
 export const dtypes: Readonly<Record<TensorType["dtype"], DType>> = { float: "f32", int: "i32", bool: "bool", ids: "i32" }
 
@@ -60,7 +61,7 @@ function matchDim(found: Dim, expr: Expr, want: Want, m: Machine): { readonly di
   const wanted = sizeOf(expr, found, want.scope, want.axes, m)
   if (wanted === null) return null
   if (wanted === "unknown") return { dim: found, mistake: null }
-  const order = differentVocabularies(found.size, wanted.size) ? "different" : m.compare(found.size, wanted.size)
+  const order = vocabulariesDiffer(found.size, wanted.size) ? "different" : m.compare(found.size, wanted.size)
   if (order === "different") return { dim: found, mistake: wanted }
   return { dim: order === "later" && constantOf(wanted.size) !== null ? wanted : found, mistake: null }
 }
@@ -121,7 +122,7 @@ function wantedShape(type: TensorType, want: Want, m: Machine): string {
 }
 
 function sizeMistake(value: TensorValue, type: TensorType, found: Dim, wanted: Dim, want: Want, m: Machine): Value {
-  if (differentVocabularies(found.size, wanted.size)) return vocabularyMistake(found, wanted, `${want.what} is of another vocabulary`, want.at, m)
+  if (vocabulariesDiffer(found.size, wanted.size)) return vocabularyMistake(found, wanted, `${want.what} is of another vocabulary`, want.at, m)
   return m.report(diagnostic("SLM2102", want.at, `${want.what} is ${wantedShape(type, want, m)}, not ${showShape(value.shape, m)}`, {
     label: `${showSize(found.size, m)} instead of ${showSize(wanted.size, m)}`, labels: originLabels([found, wanted], m, want.at),
   }))
@@ -129,26 +130,13 @@ function sizeMistake(value: TensorValue, type: TensorType, found: Dim, wanted: D
 
 // ---- vocabularies
 
-/** Both sizes are vocabularies of tokenizers, and of different ones. */
-export function differentVocabularies(a: Poly, b: Poly): boolean {
-  const [x, y] = [onlySymbol(a), onlySymbol(b)]
-  return x !== null && y !== null && x.vocabulary && y.vocabulary && x.id !== y.id
-}
-
 function matchVocabulary(value: TensorValue, of: Expr, want: Want, m: Machine): Dim | null | "mistake" {
   const wanted = sizeOf(of, value.vocab, want.scope, want.axes, m)
   if (wanted === null) return "mistake"
   if (wanted === "unknown" || value.vocab === null) return wanted === "unknown" ? value.vocab : wanted
-  if (m.compare(value.vocab.size, wanted.size) !== "different" && !differentVocabularies(value.vocab.size, wanted.size)) return value.vocab
+  if (m.compare(value.vocab.size, wanted.size) !== "different" && !vocabulariesDiffer(value.vocab.size, wanted.size)) return value.vocab
   vocabularyMistake(value.vocab, wanted, `${want.what} has ids of another vocabulary`, want.at, m)
   return "mistake"
-}
-
-export function vocabularyMistake(found: Dim, wanted: Dim, message: string, at: Span, m: Machine): Value {
-  const labels = [found, wanted].flatMap((d): Label[] => (d.origin === null ? [] : [{ span: d.origin, message: describeVocabulary(d, m) }]))
-  return m.report(diagnostic("SLM2104", at, message, {
-    label: `${describeVocabulary(found, m)}, not ${describeVocabulary(wanted, m)}`, labels, help: "use one tokenizer for the data and the model",
-  }))
 }
 
 // ---- records of sequences, symbols

@@ -1,10 +1,11 @@
 import type {
   Curriculum, Definition, Encoding, Expr, Fn, Format, Ident, LambdaExpr, Optimizer, Parameter,
 } from "../../grammar/ast.ts"
-import type { Diagnostic, Span } from "../../grammar/diagnostic.ts"
+import type { Span } from "../../grammar/diagnostic.ts"
 import type { Builder } from "../graph/builder.ts"
 import type { DType, Node } from "../graph/node.ts"
 import type { Stage } from "../plan/stage.ts"
+import type { Machine } from "./machine.ts"
 import type { Poly } from "./poly.ts"
 
 /**
@@ -199,27 +200,6 @@ export interface LoweringContext {
   weight(role: string, info: WeightInfo): Node
 }
 
-/** What a primitive may use of the evaluator. */
-export interface Context {
-  readonly lowering: LoweringContext | null
-  /** The path of the instance whose forward is being evaluated (`model.blocks[2].attn`), `""` outside. */
-  readonly path: string
-  report(d: Diagnostic): ErrorValue
-  /** The number, when known from constants and facts. */
-  known(p: Poly): number | null
-  /** Proves two sizes equal, disproves it (reports false), or leaves it for instantiation ("later"). */
-  compare(a: Poly, b: Poly): "equal" | "different" | "later"
-  apply(callee: Value, args: readonly Value[], at: Span): Value
-  /** Registers a stage (or finds the equal one) and returns its artifact. */
-  stage(kind: Stage["kind"], args: ReadonlyMap<string, Value>, type: ArtifactType, at: Span): ArtifactValue
-  /** A float known once `stage` has run. */
-  metric(stage: Stage, field: string, at: Span): FloatValue
-  /** An integer known once the stage has run: its atom is `<stage key>.<field>`, shown as `name.field`. */
-  unknownInt(stage: Stage, field: string, at: Span): IntValue
-  instantiate(spec: SpecValue, role: string, at: Span): InstanceValue | ErrorValue
-  weightsOf(instance: InstanceValue): readonly WeightInfo[]
-}
-
 /** The place of a call and of each bound argument. */
 export interface CallSite {
   readonly span: Span
@@ -228,6 +208,6 @@ export interface CallSite {
 }
 
 /** The meaning of one `primitive fn`: arguments arrive bound, defaulted and coerced to the declared types. */
-export type Primitive = (args: ReadonlyMap<string, Value>, site: CallSite, ctx: Context) => Value
+export type Primitive = (args: ReadonlyMap<string, Value>, site: CallSite, ctx: Machine) => Value
 
 export type { Expr, Ident, Parameter }

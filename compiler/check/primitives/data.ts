@@ -1,8 +1,9 @@
 /** Reading, cutting, cleaning and tokenising: each registers a stage. */
 import { diagnostic } from "../../../grammar/diagnostic.ts"
 import type { Stage } from "../../plan/stage.ts"
+import type { Machine } from "../machine.ts"
 import { listed } from "../suggest.ts"
-import type { ArtifactType, ArtifactValue, CallSite, Context, Primitive, RowType, Value } from "../value.ts"
+import type { ArtifactType, ArtifactValue, CallSite, Primitive, RowType, Value } from "../value.ts"
 import type { PrimitiveTable } from "./table.ts"
 
 type Args = ReadonlyMap<string, Value>
@@ -26,7 +27,7 @@ export function tokensOf(value: ArtifactValue): Tokens {
   return value.type
 }
 
-function stage(kind: Stage["kind"], type: (args: Args, site: CallSite, ctx: Context) => ArtifactType | null): Primitive {
+function stage(kind: Stage["kind"], type: (args: Args, site: CallSite, ctx: Machine) => ArtifactType | null): Primitive {
   return (args, site, ctx) => {
     const result = type(args, site, ctx)
     return result === null ? { kind: "error", origin: null } : ctx.stage(kind, args, result, site.span)
@@ -34,13 +35,13 @@ function stage(kind: Stage["kind"], type: (args: Args, site: CallSite, ctx: Cont
 }
 
 /** The number of an argument, where it is known. */
-export function numberArg(args: Args, name: string, ctx: Context): number | null {
+export function numberArg(args: Args, name: string, ctx: Machine): number | null {
   const value = args.get(name)
   return value?.kind === "int" ? ctx.known(value.poly) : value?.kind === "float" ? value.value : null
 }
 
 /** Reports a number outside of its range. */
-export function inRange(args: Args, name: string, low: number, high: number, site: CallSite, ctx: Context, show = (n: number): string => String(n)): boolean {
+export function inRange(args: Args, name: string, low: number, high: number, site: CallSite, ctx: Machine, show = (n: number): string => String(n)): boolean {
   const n = numberArg(args, name, ctx)
   if (n === null || (n >= low && n <= high)) return true
   const range = high === Infinity ? `at least ${show(low)}` : `between ${show(low)} and ${show(high)}`
@@ -55,7 +56,7 @@ const percent = (n: number): string => `${Number((100 * n).toFixed(6))}%`
 const rowTypes: readonly string[] = ["string", "int", "float", "class", "chat"]
 
 /** `{ text: "string", label: "class" }` */
-function fieldTypes(args: Args, site: CallSite, ctx: Context): ReadonlyMap<string, RowType> | null {
+function fieldTypes(args: Args, site: CallSite, ctx: Machine): ReadonlyMap<string, RowType> | null {
   const value = args.get("fields")
   if (value?.kind !== "record") return null
   const fields = new Map<string, RowType>()
@@ -72,7 +73,7 @@ function fieldTypes(args: Args, site: CallSite, ctx: Context): ReadonlyMap<strin
   return null
 }
 
-function table(args: Args, site: CallSite, ctx: Context): Rows | null {
+function table(args: Args, site: CallSite, ctx: Machine): Rows | null {
   const fields = fieldTypes(args, site, ctx)
   return fields === null ? null : { is: "rows", fields, parts: null }
 }
@@ -86,7 +87,7 @@ function textField(rows: Rows): string | null {
   return texts.length === 1 ? (texts[0] ?? null) : null
 }
 
-function needsText(args: Args, what: string, site: CallSite, ctx: Context): Rows | null {
+function needsText(args: Args, what: string, site: CallSite, ctx: Machine): Rows | null {
   const rows = rowsOf(args, "data")
   if (textField(rows) !== null) return rows
   const chat = [...rows.fields.values()].includes("chat")
@@ -98,7 +99,7 @@ function needsText(args: Args, what: string, site: CallSite, ctx: Context): Rows
 
 // ---- rows to rows
 
-function split(args: Args, site: CallSite, ctx: Context): ArtifactType | null {
+function split(args: Args, site: CallSite, ctx: Machine): ArtifactType | null {
   const rows = rowsOf(args, "data")
   if (rows.parts !== null) {
     ctx.report(diagnostic("SLM2110", site.args.get("data") ?? site.span, "these rows are split already", { help: "split once, into all parts: `split(valid: 5%, test: 5%)`" }))
@@ -119,7 +120,7 @@ function split(args: Args, site: CallSite, ctx: Context): ArtifactType | null {
   return { ...rows, parts }
 }
 
-function chat(args: Args, site: CallSite, ctx: Context): ArtifactType | null {
+function chat(args: Args, site: CallSite, ctx: Machine): ArtifactType | null {
   const rows = rowsOf(args, "data")
   const template = args.get("template")
   if (template?.kind === "string" && template.value === "") ctx.report(diagnostic("SLM2303", site.args.get("template") ?? site.span, "a chat template has a name"))
@@ -130,11 +131,11 @@ function chat(args: Args, site: CallSite, ctx: Context): ArtifactType | null {
   return { is: "rows", fields: new Map([["text", "chat"]]), parts: rows.parts }
 }
 
-function take(args: Args, site: CallSite, ctx: Context): ArtifactType | null {
+function take(args: Args, site: CallSite, ctx: Machine): ArtifactType | null {
   return inRange(args, "count", 1, Infinity, site, ctx) ? artifact(args, "data").type : null
 }
 
-function clean(args: Args, site: CallSite, ctx: Context): ArtifactType | null {
+function clean(args: Args, site: CallSite, ctx: Machine): ArtifactType | null {
   const rows = needsText(args, "cleaning", site, ctx)
   return rows !== null && inRange(args, "min_chars", 0, Infinity, site, ctx) && inRange(args, "max_chars", 1, Infinity, site, ctx) ? rows : null
 }
@@ -143,19 +144,19 @@ function clean(args: Args, site: CallSite, ctx: Context): ArtifactType | null {
 
 const tokenizer: ArtifactType = { is: "tokenizer" }
 
-function bpe(args: Args, site: CallSite, ctx: Context): ArtifactType | null {
+function bpe(args: Args, site: CallSite, ctx: Machine): ArtifactType | null {
   const good = inRange(args, "size", 257, 1 << 20, site, ctx)
   return good && onePart(args, "data", site, ctx) && needsText(args, "a tokenizer", site, ctx) !== null ? tokenizer : null
 }
 
-function encode(args: Args, site: CallSite, ctx: Context): ArtifactType | null {
+function encode(args: Args, site: CallSite, ctx: Machine): ArtifactType | null {
   const rows = needsText(args, "`encode`", site, ctx)
   if (rows === null) return null
   const label = [...rows.fields].find(([, type]) => typeof type === "object")?.[0] ?? null
   return { is: "tokens", tokenizer: artifact(args, "tokenizer"), length: null, parts: rows.parts, labels: label }
 }
 
-function pack(args: Args, site: CallSite, ctx: Context): ArtifactType | null {
+function pack(args: Args, site: CallSite, ctx: Machine): ArtifactType | null {
   const tokens = tokensOf(artifact(args, "data"))
   if (tokens.length !== null) {
     ctx.report(diagnostic("SLM2110", site.args.get("data") ?? site.span, "these tokens are packed already"))
@@ -165,7 +166,7 @@ function pack(args: Args, site: CallSite, ctx: Context): ArtifactType | null {
 }
 
 /** Tokens of one part: not `tokens` of a split, but `tokens.train`. */
-export function onePart(args: Args, name: string, site: CallSite, ctx: Context): boolean {
+export function onePart(args: Args, name: string, site: CallSite, ctx: Machine): boolean {
   const value = args.get(name)
   if (value?.kind !== "artifact" || (value.type.is !== "tokens" && value.type.is !== "rows") || value.type.parts === null) return true
   ctx.report(diagnostic("SLM2117", site.args.get(name) ?? site.span, `\`${name}\` takes one part of the data`, {
@@ -174,7 +175,7 @@ export function onePart(args: Args, name: string, site: CallSite, ctx: Context):
   return false
 }
 
-function difficulty(args: Args, site: CallSite, ctx: Context): ArtifactType | null {
+function difficulty(args: Args, site: CallSite, ctx: Machine): ArtifactType | null {
   return onePart(args, "data", site, ctx) ? { is: "difficulty" } : null
 }
 

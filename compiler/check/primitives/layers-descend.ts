@@ -6,7 +6,6 @@ import type { Machine } from "../machine.ts"
 import { tensor } from "../make.ts"
 import type { OptimizerValue, Primitive } from "../value.ts"
 import { reportRank, requireSize } from "./shape-dims.ts"
-import { machineOf } from "./stages.ts"
 import type { PrimitiveTable } from "./table.ts"
 import { arg, argSpan, converted, lowered, nodeOf, numberOf } from "./tensor-values.ts"
 
@@ -23,7 +22,7 @@ const descend: Primitive = (args, site, ctx) => {
     if (mistake) return mistake
   }
   const [weight, gradient] = [converted(p, "f32", ctx), converted(g, "f32", ctx)]
-  const node = lowered(ctx, () => steppedNode(optim, nodeOf(weight, ctx), nodeOf(gradient, ctx), steps, total, site.span, machineOf(ctx)))
+  const node = lowered(ctx, () => steppedNode(optim, nodeOf(weight, ctx), nodeOf(gradient, ctx), steps, total, site.span, ctx))
   return tensor("f32", p.shape, node, site.span)
 }
 

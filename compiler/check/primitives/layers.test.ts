@@ -1,7 +1,7 @@
 import { test } from "uvu"
 import * as assert from "uvu/assert"
 import { uniform, hash32 } from "../../graph/random.ts"
-import { dim, float, int, none, record, tensor } from "../make.ts"
+import { dim, float, int, none, record, string, tensor } from "../make.ts"
 import { symbol } from "../poly.ts"
 import type { Dim, MaskValue, Value } from "../value.ts"
 import { binaryTensor } from "./number.ts"
@@ -46,17 +46,19 @@ function attended(mask: Value, ctx: TestContext): readonly number[] {
 test("masks say who sees whom", () => {
   const ctx = testContext({ lower: true })
   const causal = callPrimitive("causal", { at: none }, ctx)
-  const segments = callPrimitive("same_segment", { at: record({ segments: t([[0, 1, 1]], ctx, false) }) }, ctx)
+  const segments = callPrimitive("same_segment", { at: record({ segments: t([[0, 1, 1]], ctx, false) }), keys: none }, ctx)
   const near2 = callPrimitive("within", { at: none, window: int(2) }, ctx)
   near(attended(none, ctx), [5, 5, 5])
   near(attended(causal, ctx), [1, 2.5, 5])
   near(attended(binaryTensor("&", causal, near2, site, ctx), ctx), [1, 2.5, 7])
   near(attended(segments, ctx), [1, 7, 7])
+  const [at, keys] = [[[1, 0, -1]], [[0, 1, 1]]].map((ids) => record({ segments: t(ids, ctx, false) }))
+  near(attended(callPrimitive("same_segment", { at: at ?? none, keys: keys ?? none }, ctx), ctx), [7, 1, 0])
   near(attended(binaryTensor("&", binaryTensor("&", causal, segments, site, ctx), callPrimitive("within", { at: none, window: none }, ctx), site, ctx), ctx), [1, 4, 7])
   const both = binaryTensor("&", near2, callPrimitive("within", { at: none, window: int(1) }, ctx), site, ctx) as MaskValue
   assert.is(both.window?.kind === "int" && ctx.known(both.window.poly), 1)
   callPrimitive("within", { at: none, window: int(0) }, ctx)
-  callPrimitive("same_segment", { at: record({}) }, ctx)
+  callPrimitive("same_segment", { at: record({}), keys: none }, ctx)
   assert.equal(ctx.reported.map((d) => d.code), ["SLM2107", "SLM2106"])
 })
 
@@ -99,6 +101,18 @@ test("dropout draws by path, sample and step, and anew for each use of a path", 
   const wanted = (stream: string): readonly number[] => [7, 3].flatMap((row) => [0, 1, 2, 3].map((element) => (uniform({ seed: 5, stream: hash32(stream), step: 9, row }, element) >= 0.25 ? 4 / 3 : 0)))
   near(numbers(first, { seed: [5], step: [9], rows: [7, 3] }), wanted("dropout:model.block"))
   near(numbers(second, { seed: [5], step: [9], rows: [7, 3] }), wanted("dropout:model.block#1"))
+})
+
+test("random_like draws by purpose, path, sample and step, also outside of training", () => {
+  const ctx = testContext({ lower: true, rows: 2 })
+  const x = t([[1, 1, 1], [1, 1, 1]], ctx, false)
+  const draw = (purpose: string): Value => callPrimitive("random_like", { x, purpose: string(purpose) }, ctx)
+  const wanted = (stream: string, rows: readonly number[]): readonly number[] => rows.flatMap((row) => [0, 1, 2].map((element) => uniform({ seed: 5, stream: hash32(stream), step: 9, row }, element)))
+  const [mask, again, other] = [draw("mask"), draw("mask"), draw("token")]
+  near(numbers(mask, { seed: [5], step: [9], rows: [7, 3] }), wanted("random.mask:model.block", [7, 3]))
+  near(numbers(mask, { seed: [5], step: [9], rows: [3, 8] }), wanted("random.mask:model.block", [3, 8]))
+  near(numbers(again, { seed: [5], step: [9], rows: [7, 3] }), wanted("random.mask:model.block#1", [7, 3]))
+  near(numbers(other, { seed: [5], step: [9], rows: [7, 3] }), wanted("random.token:model.block", [7, 3]))
 })
 
 test("init values", () => {

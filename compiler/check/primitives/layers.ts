@@ -1,19 +1,19 @@
 import { diagnostic } from "../../../grammar/diagnostic.ts"
 import type { Builder } from "../../graph/builder.ts"
 import type { Node } from "../../graph/node.ts"
-import { size } from "../../graph/node.ts"
-import { hash32 } from "../../graph/random.ts"
 import * as ops from "../../graph/ops.ts"
+import type { Machine } from "../machine.ts"
 import { bool, int, tensor } from "../make.ts"
 import { constant, opaqueOf } from "../poly.ts"
-import type { CallSite, Context, Dim, ErrorValue, MaskValue, Primitive, TensorValue, Value } from "../value.ts"
+import type { CallSite, Dim, ErrorValue, MaskValue, Primitive, TensorValue, UnknownValue, Value } from "../value.ts"
+import { randomNode } from "./layers-random.ts"
 import type { PrimitiveTable } from "./table.ts"
 import { reportRank, requireSize } from "./shape-dims.ts"
 import type { Args } from "./tensor-values.ts"
 import { arg, argSpan, converted, isOperand, lowered, lowNumber, nodeOf, numberOf } from "./tensor-values.ts"
 
 /** The argument as a float tensor; numbers have no axes. */
-function floats(args: Args, name: string, ctx: Context): TensorValue {
+function floats(args: Args, name: string, ctx: Machine): TensorValue {
   const value = arg(args, name)
   if (!isOperand(value)) throw new Error(`primitive: ${name} is of kind ${value.kind}, not a tensor`)
   return converted(value, "f32", ctx)
@@ -39,7 +39,7 @@ function norm(hasBias: boolean): Primitive {
   }
 }
 
-function vectorMistake(v: TensorValue, wanted: Dim, name: string, site: CallSite, ctx: Context): ErrorValue | null {
+function vectorMistake(v: TensorValue, wanted: Dim, name: string, site: CallSite, ctx: Machine): ErrorValue | null {
   const [only] = v.shape
   if (v.shape.length !== 1 || only === undefined) return reportRank(v.shape, "one", name, site, ctx)
   return requireSize(only, wanted, name, `\`${name}\` does not fit the last axis of \`x\``, site, ctx)
@@ -67,7 +67,7 @@ const rope: Primitive = (args, site, ctx) => {
 
 const open = { kind: "mask", causal: false, window: null, segments: null } as const
 
-export function maskAnd(a: MaskValue, b: MaskValue, site: CallSite, ctx: Context): MaskValue | ErrorValue {
+export function maskAnd(a: MaskValue, b: MaskValue, site: CallSite, ctx: Machine): MaskValue | ErrorValue {
   if (a.segments && b.segments && (a.segments.query !== b.segments.query || a.segments.key !== b.segments.key)) {
     return ctx.report(diagnostic("SLM2107", site.span, "two masks compare different segments", { help: "use `same_segment` once" }))
   }
@@ -76,7 +76,7 @@ export function maskAnd(a: MaskValue, b: MaskValue, site: CallSite, ctx: Context
   }
 }
 
-function narrower(a: Value | null, b: Value | null, ctx: Context): Value | null {
+function narrower(a: Value | null, b: Value | null, ctx: Machine): Value | null {
   if (a === null || b === null || a.kind !== "int" || b.kind !== "int") return a ?? b
   const [m, n] = [ctx.known(a.poly), ctx.known(b.poly)]
   return m !== null && n !== null ? (m <= n ? a : b) : int(opaqueOf("min", a.poly, b.poly))
@@ -95,16 +95,22 @@ const within: Primitive = (args, site, ctx) => {
 }
 
 const sameSegment: Primitive = (args, site, ctx) => {
-  const at = arg(args, "at")
+  const query = segmentsIn("at", args, site, ctx)
+  const key = arg(args, "keys").kind === "none" ? query : segmentsIn("keys", args, site, ctx)
+  if (query.kind !== "tensor") return query
+  return key.kind === "tensor" ? { ...open, segments: { query, key }, origin: site.span } : key
+}
+
+/** The segments of the places that an argument holds. */
+function segmentsIn(name: string, args: Args, site: CallSite, ctx: Machine): TensorValue | ErrorValue | UnknownValue {
+  const at = arg(args, name)
   const segments = at.kind === "record" ? at.fields.get("segments") : undefined
   if (at.kind === "error" || segments?.kind === "error") return { kind: "error", origin: site.span }
   if (at.kind === "unknown" || segments?.kind === "unknown") return { kind: "unknown", type: "Mask", origin: site.span }
-  if (segments?.kind !== "tensor" || segments.dtype !== "i32" || segments.shape.length !== 2) {
-    return ctx.report(diagnostic("SLM2106", argSpan(site, "at"), "`same_segment` needs a record with `segments: int[B, T]`", {
-      help: "give it the `at` of the batch",
-    }))
-  }
-  return { ...open, segments: { query: segments, key: segments }, origin: site.span }
+  if (segments?.kind === "tensor" && segments.dtype === "i32" && segments.shape.length === 2) return segments
+  return ctx.report(diagnostic("SLM2106", argSpan(site, name), "`same_segment` needs a record with `segments: int[B, T]`", {
+    help: "give it the `at` of the batch",
+  }))
 }
 
 // ---------------------------------------------------------------- attention
@@ -135,7 +141,7 @@ function biasNode(b: Builder, bias: Node, q: Node, k: Node): Node {
   return ops.broadcastTo(b, bias, [lead ?? 1, h ?? 1, t ?? 1, k.shape[2] ?? 1])
 }
 
-function attendMistake(q: TensorValue, k: TensorValue, v: TensorValue, bias: TensorValue | null, site: CallSite, ctx: Context): ErrorValue | null {
+function attendMistake(q: TensorValue, k: TensorValue, v: TensorValue, bias: TensorValue | null, site: CallSite, ctx: Machine): ErrorValue | null {
   for (const [name, x] of [["query", q], ["key", k], ["value", v]] as const) {
     if (x.shape.length !== 4) return reportRank(x.shape, "four: [batch, heads, time, head_dim]", name, site, ctx)
   }
@@ -155,7 +161,7 @@ function attendMistake(q: TensorValue, k: TensorValue, v: TensorValue, bias: Ten
   return bias && bias.shape.length > 4 ? reportRank(bias.shape, "at most four: [batch, heads, time, keys]", "bias", site, ctx) : null
 }
 
-function segmentMistake(mask: MaskValue, q: TensorValue, k: TensorValue, site: CallSite, ctx: Context): ErrorValue | null {
+function segmentMistake(mask: MaskValue, q: TensorValue, k: TensorValue, site: CallSite, ctx: Machine): ErrorValue | null {
   if (!mask.segments) return null
   for (const [x, s] of [[q, mask.segments.query], [k, mask.segments.key]] as const) {
     const mistake = requireSize(s.shape[0] as Dim, x.shape[0] as Dim, "mask", "the segments are of another batch", site, ctx)
@@ -178,29 +184,9 @@ const dropout: Primitive = (args, site, ctx) => {
   return tensor("f32", x.shape, node, site.span)
 }
 
-function dropped(b: Builder, x: Node, rate: number, ctx: Context): Node {
-  const keep = ops.le(b, rate, randomLike(b, x, ctx))
+function dropped(b: Builder, x: Node, rate: number, ctx: Machine): Node {
+  const keep = ops.le(b, rate, randomNode(b, x.shape, "dropout", ctx))
   return ops.where(b, keep, ops.mul(b, x, 1 / (1 - rate)), 0)
-}
-
-/** Uniform numbers of the shape of `x`: by global sample index where its first axis is the batch. */
-function randomLike(b: Builder, x: Node, ctx: Context): Node {
-  const low = ctx.lowering
-  if (low === null) throw new Error("dropout: no lowering")
-  const stream = freeStream(b, `dropout:${ctx.path}`)
-  const perRow = low.rows !== null && low.rows.shape[0] === x.shape[0]
-  const rows = perRow && low.rows !== null ? low.rows : ops.fill(b, 0, [1], "i32")
-  const shape = perRow ? x.shape : [1, size(x.shape)]
-  return ops.reshape(b, b.make("random", { shape, stream }, [low.seed, low.step, rows]), x.shape)
-}
-
-/** The hash of `purpose`, or of `purpose#1`, `purpose#2`, … where the graph has used it: several dropouts of one path differ. */
-function freeStream(b: Builder, purpose: string): number {
-  const used = new Set(b.nodes.flatMap((node) => (node.op === "random" ? [node.args.stream] : [])))
-  for (let n = 0; ; n++) {
-    const stream = hash32(n === 0 ? purpose : `${purpose}#${n}`)
-    if (!used.has(stream)) return stream
-  }
 }
 
 const training: Primitive = (_, site, ctx) => bool(ctx.lowering === null ? null : ctx.lowering.training, site.span)

@@ -1,8 +1,7 @@
 import { diagnostic } from "../../../grammar/diagnostic.ts"
-import { describeVocabulary } from "../describe.ts"
+import { vocabulariesDiffer } from "../poly.ts"
 import type { IntValue, Primitive, SpecValue, Value } from "../value.ts"
-import { vocabulariesDiffer } from "./shape-dims.ts"
-import { machineOf } from "./stages.ts"
+import { describeVocabulary } from "../vocabularies.ts"
 import type { PrimitiveTable } from "./table.ts"
 import { arg, argSpan } from "./tensor-values.ts"
 
@@ -15,7 +14,7 @@ const sameVocabulary: Primitive = (args, site, ctx) => {
   const [a, b] = [vocabOf(teacher), vocabOf(student)]
   if (a === null || b === null) return student
   if (!vocabulariesDiffer(a.poly, b.poly) && ctx.compare(a.poly, b.poly) !== "different") return student
-  const m = machineOf(ctx)
+  const m = ctx
   const places = m.frames?.outer?.argSpans
   const described = (vocab: IntValue): string => describeVocabulary({ size: vocab.poly, origin: vocab.origin }, m)
   return ctx.report(diagnostic("SLM2104", places?.get("student") ?? argSpan(site, "student"), "the student and the teacher do not share a vocabulary", {

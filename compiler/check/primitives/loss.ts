@@ -4,12 +4,15 @@ import type { Builder } from "../../graph/builder.ts"
 import type { Node } from "../../graph/node.ts"
 import { size } from "../../graph/node.ts"
 import { add, broadcastTo, cast, crossEntropy, div, eq, fill, mul, reshape, sum, where } from "../../graph/ops.ts"
+import type { Machine } from "../machine.ts"
 import { float, tensor } from "../make.ts"
-import type { CallSite, Context, Dim, ErrorValue, FloatValue, LossValue, Primitive, TensorValue, Value } from "../value.ts"
+import { vocabulariesDiffer } from "../poly.ts"
+import type { CallSite, Dim, ErrorValue, FloatValue, LossValue, Primitive, TensorValue, Value } from "../value.ts"
+import { vocabularyMistake } from "../vocabularies.ts"
 import type { Operand, Scalar } from "./tensor-values.ts"
 import { arg, argSpan, converted, isOperand, lowered, lowNumber, nodeOf, numberOf } from "./tensor-values.ts"
 import type { PrimitiveTable } from "./table.ts"
-import { broadcastShapes, isShape, reportRank, reportVocabularies, requireSize, vocabulariesDiffer } from "./shape-dims.ts"
+import { broadcastShapes, isShape, reportRank, requireSize } from "./shape-dims.ts"
 
 type Term = LossValue["terms"][number]
 
@@ -18,19 +21,19 @@ export function loss(terms: readonly Term[], origin: Span | null): LossValue {
 }
 
 /** The product of two numbers; unknown where one of them is. */
-function times(a: Value, b: Value, ctx: Context, origin: Span): FloatValue {
+function times(a: Value, b: Value, ctx: Machine, origin: Span): FloatValue {
   const [m, n] = [numberOf(a, ctx), numberOf(b, ctx)]
   const pending = [a, b].flatMap((x) => (x.kind === "float" || x.kind === "bool" ? x.pending : []))
   return float(m === null || n === null ? null : m * n, origin, pending)
 }
 
 /** weight * loss, term by term. */
-export function scaleLoss(of: LossValue, weight: Scalar, site: CallSite, ctx: Context): LossValue {
+export function scaleLoss(of: LossValue, weight: Scalar, site: CallSite, ctx: Machine): LossValue {
   return loss(of.terms.map((t) => ({ ...t, weight: times(weight, t.weight, ctx, site.span) })), site.span)
 }
 
 /** The sum of two, of which at least one is a loss. A number without axes counts as a mean of one. */
-export function addLosses(a: LossValue | Operand, b: LossValue | Operand, site: CallSite, ctx: Context): LossValue | ErrorValue {
+export function addLosses(a: LossValue | Operand, b: LossValue | Operand, site: CallSite, ctx: Machine): LossValue | ErrorValue {
   const terms: Term[] = []
   for (const x of [a, b]) {
     const made = x.kind === "loss" ? x : meanOfOne(x, site, ctx)
@@ -40,18 +43,18 @@ export function addLosses(a: LossValue | Operand, b: LossValue | Operand, site: 
   return loss(terms, site.span)
 }
 
-function meanOfOne(x: Operand, site: CallSite, ctx: Context): LossValue | ErrorValue {
+function meanOfOne(x: Operand, site: CallSite, ctx: Machine): LossValue | ErrorValue {
   const value = converted(x, "f32", ctx)
   if (value.shape.length > 0) return reportRank(value.shape, "none: a loss is one number (use `average` or `sum`)", "the tensor", site, ctx)
   return loss([{ weight: float(1), sum: value, count: converted(float(1), "f32", ctx) }], x.origin)
 }
 
 /** The value of a loss as a tensor without axes: sum over terms of weight * sum / count (0 where nothing counts). */
-export function collapse(of: LossValue, ctx: Context): TensorValue {
+export function collapse(of: LossValue, ctx: Machine): TensorValue {
   return tensor("f32", [], lowered(ctx, (b) => of.terms.map((t) => termNode(t, b, ctx)).reduce((x, y) => add(b, x, y))), of.origin)
 }
 
-function termNode(t: Term, b: Builder, ctx: Context): Node {
+function termNode(t: Term, b: Builder, ctx: Machine): Node {
   const count = nodeOf(t.count, ctx)
   const mean = div(b, nodeOf(t.sum, ctx), where(b, eq(b, count, 0), fill(b, 1), count))
   const weight = lowNumber(t.weight, ctx)
@@ -79,7 +82,7 @@ const average: Primitive = (args, site, ctx) => {
   return loss([{ weight: float(1), sum: total, count }], site.span)
 }
 
-function fullShape(b: Builder, x: TensorValue, mask: TensorValue | null, ctx: Context): readonly number[] {
+function fullShape(b: Builder, x: TensorValue, mask: TensorValue | null, ctx: Machine): readonly number[] {
   const value = nodeOf(x, ctx)
   return mask === null ? value.shape : add(b, value, nodeOf(mask, ctx)).shape
 }
@@ -100,7 +103,7 @@ const tokenLoss: Primitive = (args, site, ctx) => {
   }
   const classes = logits.shape.at(-1) as Dim
   if (labels.vocab && vocabulariesDiffer(labels.vocab.size, classes.size)) {
-    return reportVocabularies(classes, labels.vocab, "the model predicts tokens of one vocabulary and the labels are of another", site, ctx)
+    return vocabularyMistake(classes, labels.vocab, "two different vocabularies meet", site.span, ctx, "the model predicts tokens of one vocabulary and the labels are of another.")
   }
   if (labels.vocab && ctx.compare(labels.vocab.size, classes.size) === "different") {
     const mistake = requireSize(classes, labels.vocab, "logits", "the logits have another number of classes than the labels", site, ctx)

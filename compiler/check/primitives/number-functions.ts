@@ -3,20 +3,22 @@ import { expOf, logOf } from "../../graph/arithmetic.ts"
 import type { Builder } from "../../graph/builder.ts"
 import type { DType, Node } from "../../graph/node.ts"
 import * as ops from "../../graph/ops.ts"
+import { kindOf } from "../describe.ts"
+import type { Machine } from "../machine.ts"
 import { float, int, tensor, unknown } from "../make.ts"
 import { opaqueOf } from "../poly.ts"
-import type { Context, FloatValue, Primitive, TensorValue, Value } from "../value.ts"
+import type { FloatValue, Primitive, TensorValue, Value } from "../value.ts"
 import { collapse } from "./loss.ts"
 import { binaryTensor, selectTensor } from "./number.ts"
 import { broadcastShapes, isShape } from "./shape-dims.ts"
 import type { PrimitiveTable } from "./table.ts"
 import type { Operand } from "./tensor-values.ts"
-import { arg, argSpan, commonType, converted, isOperand, kindOf, lowered, nodeOf, numberOf, operandNode } from "./tensor-values.ts"
+import { arg, argSpan, commonType, converted, isOperand, lowered, nodeOf, numberOf, operandNode } from "./tensor-values.ts"
 
 /** A `number` argument: losses take their value. */
-export function numberArg(value: Value, ctx: Context): Operand {
+export function numberArg(value: Value, ctx: Machine): Operand {
   const x = value.kind === "loss" ? collapse(value, ctx) : value
-  if (!isOperand(x)) throw new Error(`primitive: ${kindOf(value)} where a number was declared`)
+  if (!isOperand(x)) throw new Error(`primitive: ${kindOf(value, ctx)} where a number was declared`)
   return x
 }
 
@@ -142,7 +144,7 @@ const narrow: Primitive = (args, _, ctx) => {
 const stopGradient: Primitive = (args, _, ctx) => onTensor(arg(args, "x"), ctx, ops.stopGradient)
 
 /** A tensor of the same shape. */
-function onTensor(value: Value, ctx: Context, make: (b: Builder, x: Node) => Node, dtype?: DType): TensorValue {
+function onTensor(value: Value, ctx: Machine, make: (b: Builder, x: Node) => Node, dtype?: DType): TensorValue {
   const operand = numberArg(value, ctx)
   const x = converted(operand, dtype ?? (operand.kind === "tensor" ? operand.dtype : "f32"), ctx)
   return { ...x, node: lowered(ctx, (b) => make(b, nodeOf(x, ctx))) }
@@ -159,10 +161,10 @@ const stepsIn: Primitive = (args, site, ctx) => {
   if (amount.kind === "float") {
     return total.kind === "tensor" ? binaryTensor("*", amount, total, site, ctx) : float(product(amount, total, ctx), site.span, pendingOf(amount, total))
   }
-  return ctx.report(diagnostic("SLM2106", argSpan(site, "amount"), `an amount of steps is \`100 steps\` or a share of the run, \`5%\`, not ${kindOf(amount)}`))
+  return ctx.report(diagnostic("SLM2106", argSpan(site, "amount"), `an amount of steps is \`100 steps\` or a share of the run, \`5%\`, not ${kindOf(amount, ctx)}`))
 }
 
-function product(a: Value, b: Value, ctx: Context): number | null {
+function product(a: Value, b: Value, ctx: Machine): number | null {
   const [m, n] = [numberOf(a, ctx), numberOf(b, ctx)]
   return m === null || n === null ? null : m * n
 }

@@ -81,8 +81,8 @@ test("two vocabularies do not meet, even before their sizes are known", () => {
   binaryTensor("-", tensor("f32", [B, T, vocab("words")]), tensor("f32", [B, T, vocab("old_words")]), site, ctx)
   const [d] = ctx.reported
   assert.is(d?.code, "SLM2104")
-  assert.equal(d?.labels.map((l) => l.message), ["vocab words.size (from `words`)", "vocab old_words.size (from `old_words`)"])
-  assert.is(d?.help, "encode both with one tokenizer")
+  assert.equal(d?.labels.map((l) => l.message), ["vocab (from `words`, line 1)", "vocab (from `old_words`, line 1)"])
+  assert.is(d?.help, "use one tokenizer for the data and all models")
 })
 
 test("operators refuse what has no number", () => {
@@ -95,7 +95,7 @@ test("operators refuse what has no number", () => {
   const mask = { kind: "mask", causal: true, window: null, segments: null, origin: null } as const
   binaryTensor("+", mask, mask, site, ctx)
   assert.equal(ctx.reported.map((d) => d.code), ["SLM2106", "SLM2106", "SLM2106", "SLM2106", "SLM2106"])
-  assert.is(ctx.reported[0]?.message, "a tensor and a list cannot be added")
+  assert.is(ctx.reported[0]?.message, "a tensor [T] and an empty list cannot be added")
   assert.match(ctx.reported[4]?.help ?? "", "causal(at) & same_segment(at)")
 })
 

@@ -7,14 +7,16 @@ import { diagnostic } from "../../../grammar/diagnostic.ts"
 import type { Builder } from "../../graph/builder.ts"
 import type { DType, Node } from "../../graph/node.ts"
 import * as ops from "../../graph/ops.ts"
+import { kindOf } from "../describe.ts"
+import type { Machine } from "../machine.ts"
 import { bool, error, float, list, record, tensor, unknown } from "../make.ts"
-import type { CallSite, Context, Dim, LossValue, TensorValue, Value } from "../value.ts"
+import type { CallSite, Dim, LossValue, TensorValue, Value } from "../value.ts"
 import { addLosses, collapse, scaleLoss } from "./loss.ts"
 import { maskAnd } from "./layers.ts"
 import { matmulValue } from "./tensor-products.ts"
 import { broadcastShapes, isShape } from "./shape-dims.ts"
 import type { Operand } from "./tensor-values.ts"
-import { commonType, converted, isOperand, isScalar, kindOf, lowered, nodeOf, numberOf, operandNode } from "./tensor-values.ts"
+import { commonType, converted, isOperand, isScalar, lowered, nodeOf, numberOf, operandNode } from "./tensor-values.ts"
 
 type NodeRule = (b: Builder, x: ops.Operand, y: ops.Operand) => Node
 interface Arithmetic { readonly what: string; readonly rule: NodeRule; readonly result: (common: DType) => DType; readonly needs: (common: DType) => DType }
@@ -47,7 +49,7 @@ const operators: Readonly<Partial<Record<BinaryOp, Arithmetic>>> = {
 }
 
 /** `left op right`, where at least one is a tensor, a loss or a mask (or not known yet). Both are evaluated already. */
-export function binaryTensor(op: BinaryOp, left: Value, right: Value, site: CallSite, ctx: Context): Value {
+export function binaryTensor(op: BinaryOp, left: Value, right: Value, site: CallSite, ctx: Machine): Value {
   if (left.kind === "error" || right.kind === "error") return error
   if (left.kind === "unknown" || right.kind === "unknown") return unknown("number", site.span)
   if ((op === "==" || op === "!=") && (left.kind === "none" || right.kind === "none")) return bool(op === "!=", site.span)
@@ -64,7 +66,7 @@ export function binaryTensor(op: BinaryOp, left: Value, right: Value, site: Call
 }
 
 /** Sums and multiples of losses stay losses; every other use takes the value of the loss. */
-function lossOperator(op: BinaryOp, left: Value, right: Value, site: CallSite, ctx: Context): Value | null {
+function lossOperator(op: BinaryOp, left: Value, right: Value, site: CallSite, ctx: Machine): Value | null {
   const usable = (x: Value): x is LossValue | Operand => x.kind === "loss" || isOperand(x)
   if (!usable(left) || !usable(right)) return null
   if (op === "+") return addLosses(left, right, site, ctx)
@@ -78,14 +80,14 @@ function lossOperator(op: BinaryOp, left: Value, right: Value, site: CallSite, c
   return null
 }
 
-function negative(x: LossValue | Operand, site: CallSite, ctx: Context): LossValue | Operand {
+function negative(x: LossValue | Operand, site: CallSite, ctx: Machine): LossValue | Operand {
   if (x.kind === "loss") return scaleLoss(x, float(-1), site, ctx)
   const value = converted(x, "f32", ctx)
   return tensor("f32", value.shape, lowered(ctx, (b) => ops.neg(b, nodeOf(value, ctx))), x.origin)
 }
 
 /** Elementwise `op` of two operands, broadcast. */
-export function binaryOperands(op: BinaryOp, x: Operand, y: Operand, site: CallSite, ctx: Context): Value {
+export function binaryOperands(op: BinaryOp, x: Operand, y: Operand, site: CallSite, ctx: Machine): Value {
   const rule = operators[op]
   const common = commonType(x, y)
   if (rule === undefined) return refuse(op, x, y, site, ctx)
@@ -98,13 +100,13 @@ export function binaryOperands(op: BinaryOp, x: Operand, y: Operand, site: CallS
 }
 
 /** Numbers stay numbers, so that they become fills of the other's shape. */
-function operandOf(x: Operand, dtype: DType, b: Builder, ctx: Context): ops.Operand {
+function operandOf(x: Operand, dtype: DType, b: Builder, ctx: Machine): ops.Operand {
   const n = x.kind === "tensor" ? null : numberOf(x, ctx)
   return n !== null && dtype !== "bool" ? n : operandNode(x, dtype, b, ctx)
 }
 
 /** x ^ y; small constant exponents become products, so that negative bases and speed are no concern. */
-function power(b: Builder, x: Operand, y: Operand, ctx: Context): Node {
+function power(b: Builder, x: Operand, y: Operand, ctx: Machine): Node {
   const n = y.kind === "tensor" ? null : numberOf(y, ctx)
   const base = operandNode(x, "f32", b, ctx)
   if (n === 0.5) return ops.sqrt(b, base)
@@ -121,31 +123,31 @@ const words: Readonly<Partial<Record<BinaryOp, string>>> = {
   "&": "joined by `&`", and: "joined by `and`", or: "joined by `or`",
 }
 
-function refuse(op: BinaryOp, left: Value, right: Value, site: CallSite, ctx: Context): Value {
+function refuse(op: BinaryOp, left: Value, right: Value, site: CallSite, ctx: Machine): Value {
   const help = left.kind === "mask" || right.kind === "mask" ? "masks are joined by `&`: `causal(at) & same_segment(at)`"
     : op === "and" || op === "or" || op === "&" ? "compare first: `(x > 0) and (y > 0)`"
     : op === "@" ? "`@` takes two tensors; numbers are multiplied by `*`" : null
-  return ctx.report(diagnostic("SLM2106", site.span, `${kindOf(left)} and ${kindOf(right)} cannot be ${words[op] ?? "compared"}`, help === null ? {} : { help }))
+  return ctx.report(diagnostic("SLM2106", site.span, `${kindOf(left, ctx)} and ${kindOf(right, ctx)} cannot be ${words[op] ?? "compared"}`, help === null ? {} : { help }))
 }
 
 /** `-x` and `not x` for tensors and losses. */
-export function unaryTensor(op: "-" | "not", x: Value, site: CallSite, ctx: Context): Value {
+export function unaryTensor(op: "-" | "not", x: Value, site: CallSite, ctx: Machine): Value {
   if (x.kind === "error") return error
   if (x.kind === "unknown") return unknown("number", site.span)
   if (x.kind === "loss" && op === "-") return scaleLoss(x, float(-1), site, ctx)
   const value = x.kind === "loss" ? collapse(x, ctx) : x
   if (value.kind === "tensor" && op === "-") return negativeTensor(value, site, ctx)
   if (value.kind === "tensor" && value.dtype === "bool") return tensor("bool", value.shape, lowered(ctx, (b) => ops.not(b, nodeOf(value, ctx))), site.span)
-  return ctx.report(diagnostic("SLM2106", site.span, `${op === "-" ? "minus" : "`not`"} cannot be applied to ${kindOf(x)}`))
+  return ctx.report(diagnostic("SLM2106", site.span, `${op === "-" ? "minus" : "`not`"} cannot be applied to ${kindOf(x, ctx)}`))
 }
 
-function negativeTensor(x: TensorValue, site: CallSite, ctx: Context): TensorValue {
+function negativeTensor(x: TensorValue, site: CallSite, ctx: Machine): TensorValue {
   const value = converted(x, numeric(x.dtype), ctx)
   return tensor(value.dtype, value.shape, lowered(ctx, (b) => ops.neg(b, nodeOf(value, ctx))), site.span)
 }
 
 /** `if condition then a else b` where the condition is a tensor: both are computed and chosen from, element by element. */
-export function selectTensor(condition: Value, yes: Value, no: Value, site: CallSite, ctx: Context): Value {
+export function selectTensor(condition: Value, yes: Value, no: Value, site: CallSite, ctx: Machine): Value {
   if (condition.kind === "error" || yes.kind === "error" || no.kind === "error") return error
   if (condition.kind === "unknown" || yes.kind === "unknown" || no.kind === "unknown") return unknown("number", site.span)
   if (yes.kind === "record" && no.kind === "record" && [...yes.fields.keys()].sort().join() === [...no.fields.keys()].sort().join()) {
@@ -156,17 +158,17 @@ export function selectTensor(condition: Value, yes: Value, no: Value, site: Call
   }
   const [a, b] = [yes, no].map((v) => (v.kind === "loss" ? collapse(v, ctx) : v)) as [Value, Value]
   if (condition.kind !== "tensor" || condition.dtype !== "bool") {
-    return ctx.report(diagnostic("SLM2106", site.span, `a condition is a truth value, not ${kindOf(condition)}`, { help: "compare: `x > 0`" }))
+    return ctx.report(diagnostic("SLM2106", site.span, `a condition is a truth value, not ${kindOf(condition, ctx)}`, { help: "compare: `x > 0`" }))
   }
   if (!isOperand(a) || !isOperand(b)) {
-    return ctx.report(diagnostic("SLM2106", site.span, `a condition that is a tensor cannot choose between ${kindOf(yes)} and ${kindOf(no)}`, {
+    return ctx.report(diagnostic("SLM2106", site.span, `a condition that is a tensor cannot choose between ${kindOf(yes, ctx)} and ${kindOf(no, ctx)}`, {
       notes: ["both are computed, and each element of the result is taken from one of them"],
     }))
   }
   return chosen(condition, a, b, site, ctx)
 }
 
-function chosen(condition: TensorValue, a: Operand, b: Operand, site: CallSite, ctx: Context): Value {
+function chosen(condition: TensorValue, a: Operand, b: Operand, site: CallSite, ctx: Machine): Value {
   const dtype = commonType(a, b)
   const shape = broadcastShapes([condition, a, b].map((v) => (v.kind === "tensor" ? v.shape : [])), "the choice", site, ctx)
   if (!isShape(shape)) return shape

@@ -1,20 +1,22 @@
 import type { Span } from "../../../grammar/diagnostic.ts"
 import { diagnostic } from "../../../grammar/diagnostic.ts"
 import * as ops from "../../graph/ops.ts"
+import { kindOf, originLabels, showShape, showSize } from "../describe.ts"
+import type { Machine } from "../machine.ts"
 import { dim, tensor, unknown } from "../make.ts"
 import type { Poly } from "../poly.ts"
 import { add, constant, equals, mul, mulAll, quotient, sub } from "../poly.ts"
-import type { CallSite, Context, Dim, ErrorValue, Primitive, TensorValue, Value } from "../value.ts"
+import type { CallSite, Dim, ErrorValue, Primitive, TensorValue, Value } from "../value.ts"
 import type { Factor, Group, Pattern } from "./shape-pattern.ts"
 import { factorsOf, isMistake, parsePattern, withRank } from "./shape-pattern.ts"
-import { originLabels, reportRank, requireSize, showShape, showSize } from "./shape-dims.ts"
+import { reportRank, requireSize } from "./shape-dims.ts"
 import type { PrimitiveTable } from "./table.ts"
 import { axisArg, tensorArg } from "./tensor.ts"
 import type { Args } from "./tensor-values.ts"
-import { arg, argSpan, converted, isOperand, kindOf, lowered, nodeOf } from "./tensor-values.ts"
+import { arg, argSpan, converted, isOperand, lowered, nodeOf } from "./tensor-values.ts"
 
 /** The size while lowering. */
-function sizeOf(d: { readonly size: Poly }, ctx: Context): number {
+function sizeOf(d: { readonly size: Poly }, ctx: Machine): number {
   const n = ctx.known(d.size)
   if (n === null) throw new Error(`lowering ${ctx.path || "(top)"}: a size is not known`)
   return n
@@ -34,7 +36,7 @@ const rearrange: Primitive = (args, site, ctx) => {
   if (pattern === null) {
     const found = x.shape.length === 1 ? "one axis" : `${x.shape.length} axes`
     return ctx.report(diagnostic("SLM2105", argSpan(site, "pattern"), `the pattern names ${parsed.left.length} axes and the tensor has ${found}, ${showShape(x.shape, ctx)}`, {
-      labels: originLabels(x.shape, ctx, site),
+      labels: originLabels(x.shape, ctx, site.span),
     }))
   }
   const sizes = factorSizes(pattern, x, args, site, ctx, place)
@@ -55,7 +57,7 @@ function patternSpan(text: string, at: { readonly start: number; readonly end: n
 type Sizes = ReadonlyMap<string, Dim>
 
 /** The size of every named factor: given, or what its axis leaves to it. */
-function factorSizes(pattern: Pattern, x: TensorValue, args: Args, site: CallSite, ctx: Context, place: (f: Factor | Group) => Span): Sizes | ErrorValue {
+function factorSizes(pattern: Pattern, x: TensorValue, args: Args, site: CallSite, ctx: Machine, place: (f: Factor | Group) => Span): Sizes | ErrorValue {
   const rest = arg(args, "sizes")
   const given = rest.kind === "record" ? rest.fields : new Map<string, Value>()
   const names = new Set(factorsOf(pattern.left).map((f) => f.name))
@@ -73,7 +75,7 @@ function factorSizes(pattern: Pattern, x: TensorValue, args: Args, site: CallSit
 }
 
 function groupSizes(
-  group: Group, axis: Dim, given: ReadonlyMap<string, Value>, sizes: Map<string, Dim>, x: TensorValue, site: CallSite, ctx: Context,
+  group: Group, axis: Dim, given: ReadonlyMap<string, Value>, sizes: Map<string, Dim>, x: TensorValue, site: CallSite, ctx: Machine,
   place: (f: Factor | Group) => Span,
 ): ErrorValue | null {
   const open: Factor[] = []
@@ -82,7 +84,7 @@ function groupSizes(
     const value = given.get(factor.name)
     if (value === undefined) open.push(factor)
     else if (value.kind !== "int") {
-      return ctx.report(diagnostic("SLM2109", site.args.get(factor.name) ?? site.span, `the size of \`${factor.name}\` is an integer, not ${kindOf(value)}`))
+      return ctx.report(diagnostic("SLM2109", site.args.get(factor.name) ?? site.span, `the size of \`${factor.name}\` is an integer, not ${kindOf(value, ctx)}`))
     } else {
       sizes.set(factor.name, dim(value.poly, value.origin))
       product = mul(product, value.poly)
@@ -101,23 +103,23 @@ function groupSizes(
   return null
 }
 
-function unequal(product: Poly, axis: Dim, group: Group, x: TensorValue, site: CallSite, ctx: Context, place: (f: Group) => Span): ErrorValue | null {
+function unequal(product: Poly, axis: Dim, group: Group, x: TensorValue, site: CallSite, ctx: Machine, place: (f: Group) => Span): ErrorValue | null {
   if (ctx.compare(product, axis.size) !== "different") return null
   return ctx.report(diagnostic("SLM2102", place(group), `this axis of ${showShape(x.shape, ctx)} has size ${showSize(axis.size, ctx)}, not ${showSize(product, ctx)}`, {
-    labels: originLabels([axis], ctx, site),
+    labels: originLabels([axis], ctx, site.span),
   }))
 }
 
-function uneven(product: Poly, axis: Dim, group: Group, x: TensorValue, site: CallSite, ctx: Context, place: (f: Group) => Span): ErrorValue | null {
+function uneven(product: Poly, axis: Dim, group: Group, x: TensorValue, site: CallSite, ctx: Machine, place: (f: Group) => Span): ErrorValue | null {
   const [n, k] = [ctx.known(axis.size), ctx.known(product)]
   if (k !== null && k < 1) return ctx.report(diagnostic("SLM2107", place(group), `a factor of ${k}`))
   if (n === null || k === null || n % k === 0) return null
   return ctx.report(diagnostic("SLM2102", place(group), `an axis of size ${n} cannot be split into ${k} equal parts`, {
-    labels: originLabels([axis], ctx, site), notes: [`the tensor is ${showShape(x.shape, ctx)}`],
+    labels: originLabels([axis], ctx, site.span), notes: [`the tensor is ${showShape(x.shape, ctx)}`],
   }))
 }
 
-function rearranged(x: TensorValue, pattern: Pattern, sizes: Sizes, site: CallSite, ctx: Context): TensorValue {
+function rearranged(x: TensorValue, pattern: Pattern, sizes: Sizes, site: CallSite, ctx: Machine): TensorValue {
   const of = (f: Factor): Dim => sizes.get(f.name) as Dim
   const shape = pattern.right.map((g): Dim => {
     const [only, second] = g.factors
@@ -147,7 +149,7 @@ const concat: Primitive = (args, site, ctx) => {
   if (xs.kind !== "list") throw new Error("concat: not a list")
   if (xs.count !== undefined) return unknown("tensor", site.span)
   const wrong = xs.items.find((v) => !isOperand(v) && v.kind !== "loss")
-  if (wrong) return wrong.kind === "error" ? wrong : ctx.report(diagnostic("SLM2106", argSpan(site, "xs"), `${kindOf(wrong)} cannot be concatenated`))
+  if (wrong) return wrong.kind === "error" ? wrong : ctx.report(diagnostic("SLM2106", argSpan(site, "xs"), `${kindOf(wrong, ctx)} cannot be concatenated`))
   const given = xs.items.map((v) => tensorArg(v, ctx))
   const first = given[0]
   if (first === undefined) return ctx.report(diagnostic("SLM2107", argSpan(site, "xs"), "nothing to concatenate"))
@@ -177,7 +179,7 @@ const slice: Primitive = (args, site, ctx) => {
   const [n, start, stop] = [whole.size, from, to].map((p) => ctx.known(p))
   if (n != null && start != null && stop != null && !(start >= 0 && start < stop && stop <= n)) {
     return ctx.report(diagnostic("SLM2107", site.span, `elements ${start} up to ${stop} of an axis of size ${n}`, {
-      labels: originLabels([whole], ctx, site), notes: ["`from` is included, `to` is not; at least one element must remain"],
+      labels: originLabels([whole], ctx, site.span), notes: ["`from` is included, `to` is not; at least one element must remain"],
     }))
   }
   const full = equals(from, constant(0)) && equals(to, whole.size)
@@ -186,7 +188,7 @@ const slice: Primitive = (args, site, ctx) => {
   return tensor(x.dtype, shape, node, site.span, x.vocab)
 }
 
-function placeIn(whole: Dim, place: Value, missing: Poly, ctx: Context): Poly {
+function placeIn(whole: Dim, place: Value, missing: Poly, ctx: Machine): Poly {
   if (place.kind !== "int") return missing
   const n = ctx.known(place.poly)
   return n !== null && n < 0 ? add(whole.size, place.poly) : place.poly

@@ -7,17 +7,11 @@ import { error, unknown } from "../make.ts"
 import { listed } from "../suggest.ts"
 import { addressedWeights, allowsUnused, checkEvaluation, checkTraining, rolesOf, subjectOf } from "../training.ts"
 import type { Roles } from "../training.ts"
-import type { ArtifactType, ArtifactValue, CallSite, Context, Primitive, SpecValue, Value } from "../value.ts"
+import type { ArtifactType, ArtifactValue, CallSite, Primitive, SpecValue, Value } from "../value.ts"
 import { artifact, inRange, onePart, tokensOf } from "./data.ts"
 import type { PrimitiveTable } from "./table.ts"
 
 type Args = ReadonlyMap<string, Value>
-
-/** Every context is a machine; primitives of stages need its session. */
-export function machineOf(ctx: Context): Machine {
-  if (!("session" in ctx)) throw new Error("check: a context that is not a machine")
-  return ctx as Machine
-}
 
 function given(args: Args, name: string): boolean {
   const value = args.get(name)
@@ -30,15 +24,14 @@ function place(site: CallSite, name: string): Span {
 
 // ---- train
 
-const train: Primitive = (args, site, ctx) => {
-  const m = machineOf(ctx)
+const train: Primitive = (args, site, m) => {
   const withData = trainingData(args, site, m)
-  if (withData === null || !trainOptions(args, site, ctx)) return error
+  if (withData === null || !trainOptions(args, site, m)) return error
   const roles = rolesOf(withData, site, m)
   if (roles === null) return error
   const tokens = artifact(withData, "data")
   const result = resultType(withData, roles, tokensOf(tokens).tokenizer)
-  const made = ctx.stage("train", withData, result.type, site.span)
+  const made = m.stage("train", withData, result.type, site.span)
   if (made.kind === "artifact") for (const [name, fill] of result.members) fill({ ...made, member: name })
   if (m.session.verified.has(made.stage.key)) return made
   m.session.verified.add(made.stage.key)
@@ -64,29 +57,29 @@ export function isPacked(value: ArtifactValue, at: Span, m: Machine): boolean {
   return false
 }
 
-function trainOptions(args: Args, site: CallSite, ctx: Context): boolean {
+function trainOptions(args: Args, site: CallSite, m: Machine): boolean {
   const subjects = ["model", "roles"].filter((name) => given(args, name))
   if (subjects.length !== 1) {
-    ctx.report(diagnostic("SLM2203", site.callee, subjects.length === 0 ? "there is nothing to train" : "either a model is trained or `roles`, not both", { help: "`train Big { … }`, or `train { roles: { gen: A, disc: B } … }`" }))
+    m.report(diagnostic("SLM2203", site.callee, subjects.length === 0 ? "there is nothing to train" : "either a model is trained or `roles`, not both", { help: "`train Big { … }`, or `train { roles: { gen: A, disc: B } … }`" }))
     return false
   }
   const ends = ["steps", "epochs", "tokens"].filter((name) => given(args, name))
   if (ends.length !== 1) {
-    ctx.report(diagnostic("SLM2203", ends.length === 0 ? site.callee : place(site, ends[1] ?? ""), ends.length === 0 ? "nothing says how long to train" : `${listed(ends)} say how long to train`, {
+    m.report(diagnostic("SLM2203", ends.length === 0 ? site.callee : place(site, ends[1] ?? ""), ends.length === 0 ? "nothing says how long to train" : `${listed(ends)} say how long to train`, {
       help: "give exactly one of `steps`, `epochs` and `tokens`",
     }))
     return false
   }
   const keep = args.get("keep")
   if (keep?.kind === "symbol" && keep.name === "best" && !given(args, "valid") && !allowsUnused(args)) {
-    ctx.report(diagnostic("SLM2202", place(site, "keep"), "`keep: best` has no effect without `valid`", { help: "the best is what does best on `valid: tokens.valid`" }))
+    m.report(diagnostic("SLM2202", place(site, "keep"), "`keep: best` has no effect without `valid`", { help: "the best is what does best on `valid: tokens.valid`" }))
     return false
   }
   if (given(args, "roles") && !given(args, "loss")) {
-    ctx.report(diagnostic("SLM2015", site.callee, "training several roles needs a `loss` of (roles, batch)"))
+    m.report(diagnostic("SLM2015", site.callee, "training several roles needs a `loss` of (roles, batch)"))
     return false
   }
-  return [["steps", 1], ["epochs", 0], ["tokens", 1], ["batch", 1], ["accumulate", 1]].every(([name, low]) => inRange(args, String(name), Number(low), Infinity, site, ctx))
+  return [["steps", 1], ["epochs", 0], ["tokens", 1], ["batch", 1], ["accumulate", 1]].every(([name, low]) => inRange(args, String(name), Number(low), Infinity, site, m))
 }
 
 /** The type of what is trained, and how to fill in the roles once there is a stage. */
@@ -101,67 +94,65 @@ function resultType(args: Args, roles: Roles, tokenizer: ArtifactValue): { reado
 
 // ---- other stages
 
-const load: Primitive = (args, site, ctx) => {
+const load: Primitive = (args, site, m) => {
   const as = args.get("as")
-  if (as?.kind !== "spec") return ctx.report(diagnostic("SLM2110", place(site, "as"), "`as` of `load` is a specification, not weights"))
+  if (as?.kind !== "spec") return m.report(diagnostic("SLM2110", place(site, "as"), "`as` of `load` is a specification, not weights"))
   const format = args.get("format")
   if (format?.kind === "format" && !isFor(format.code.model.name, as)) {
-    return ctx.report(diagnostic("SLM2110", place(site, "format"), `the format \`${format.code.name.name}\` is for \`${format.code.model.name}\`, not for \`${as.template.code.name.name}\``))
+    return m.report(diagnostic("SLM2110", place(site, "format"), `the format \`${format.code.name.name}\` is for \`${format.code.model.name}\`, not for \`${as.template.code.name.name}\``))
   }
-  if (ctx.instantiate(as, "model", site.span).kind === "error") return error
-  return ctx.stage("load", args, { is: "weights", spec: as, encoding: null, tokenizer: null }, site.span)
+  if (m.instantiate(as, "model", site.span).kind === "error") return error
+  return m.stage("load", args, { is: "weights", spec: as, encoding: null, tokenizer: null }, site.span)
 }
 
 export function isFor(model: string, spec: SpecValue): boolean {
   return spec.template.code.name.name === model
 }
 
-const quantize: Primitive = (args, site, ctx) => {
-  const m = machineOf(ctx)
+const quantize: Primitive = (args, site, m) => {
   const model = artifact(args, "model")
   const format = args.get("format")
   if (model.type.is !== "weights" || format?.kind !== "encoding") return error
-  if (model.type.encoding !== null) return ctx.report(diagnostic("SLM2110", place(site, "model"), `these weights are stored as \`${model.type.encoding.code.name.name}\` already`, { help: "quantise the weights they were made from" }))
+  if (model.type.encoding !== null) return m.report(diagnostic("SLM2110", place(site, "model"), `these weights are stored as \`${model.type.encoding.code.name.name}\` already`, { help: "quantise the weights they were made from" }))
   const subject = subjectOf(model, "model", site.span, m)
   if (subject === null) return error
   const keep = args.get("keep")
   if (!addressedWeights(keep, [subject], site.span, m)) return error
-  return ctx.stage("quantize", args, { ...model.type, encoding: format }, site.span)
+  return m.stage("quantize", args, { ...model.type, encoding: format }, site.span)
 }
 
 const reportFields = ["loss", "perplexity", "bits_per_byte", "accuracy", "parameters", "bytes"] as const
 
-const evaluate: Primitive = (args, site, ctx) => {
-  const m = machineOf(ctx)
-  if (!onePart(args, "data", site, ctx) || !isPacked(artifact(args, "data"), place(site, "data"), m) || !inRange(args, "batch", 1, Infinity, site, ctx)) return error
-  const made = ctx.stage("evaluate", args, { is: "report", fields: reportFields }, site.span)
+const evaluate: Primitive = (args, site, m) => {
+  if (!onePart(args, "data", site, m) || !isPacked(artifact(args, "data"), place(site, "data"), m) || !inRange(args, "batch", 1, Infinity, site, m)) return error
+  const made = m.stage("evaluate", args, { is: "report", fields: reportFields }, site.span)
   if (m.session.verified.has(made.stage.key)) return made
   m.session.verified.add(made.stage.key)
   return checkEvaluation(args, site, m) ? made : error
 }
 
-const generate: Primitive = (args, site, ctx) => {
+const generate: Primitive = (args, site, m) => {
   const model = artifact(args, "model")
   if (model.type.is !== "weights") return error
   const prompts = args.get("prompts")
-  if (prompts?.kind === "list" && prompts.items.length === 0) return ctx.report(diagnostic("SLM2303", place(site, "prompts"), "there is no prompt to continue", { help: "`prompts: [\"\"]` begins with nothing" }))
+  if (prompts?.kind === "list" && prompts.items.length === 0) return m.report(diagnostic("SLM2303", place(site, "prompts"), "there is no prompt to continue", { help: "`prompts: [\"\"]` begins with nothing" }))
   const ranges = [["tokens", 1, Infinity], ["temperature", 0, Infinity], ["top_k", 1, Infinity], ["top_p", 0, 1]] as const
-  if (!ranges.every(([name, low, high]) => inRange(args, name, low, high, site, ctx))) return error
+  if (!ranges.every(([name, low, high]) => inRange(args, name, low, high, site, m))) return error
   const temperature = args.get("temperature")
   const unused = ["top_k", "top_p"].filter((name) => given(args, name))
   if (temperature?.kind === "float" && temperature.value === 0 && unused[0] !== undefined) {
-    return ctx.report(diagnostic("SLM2202", place(site, unused[0]), `\`${unused[0]}\` has no effect at temperature 0`, { notes: ["temperature 0 takes the most likely token each time"] }))
+    return m.report(diagnostic("SLM2202", place(site, unused[0]), `\`${unused[0]}\` has no effect at temperature 0`, { notes: ["temperature 0 takes the most likely token each time"] }))
   }
-  return ctx.stage("generate", args, { is: "samples" }, site.span)
+  return m.stage("generate", args, { is: "samples" }, site.span)
 }
 
 // ---- optimisers
 
 /** The transform is shown as the call that makes it: `clip_norm(1.0)`. */
-const transformGradients: Primitive = (args, _site, ctx) => {
+const transformGradients: Primitive = (args, _site, m) => {
   const [optim, change] = [args.get("optim"), args.get("change")]
   if (optim?.kind !== "optimizer" || change === undefined) return unknown("Optimizer")
-  const made = machineOf(ctx).frames?.outer?.span
+  const made = m.frames?.outer?.span
   return { ...optim, transforms: [...optim.transforms, made === undefined ? change : { ...change, origin: made }] }
 }
 

@@ -15,6 +15,7 @@ import { initPrimitives } from "./init.ts"
 import { layerPrimitives } from "./layers.ts"
 import { descendPrimitives } from "./layers-descend.ts"
 import { instancePrimitives } from "./layers-instance.ts"
+import { randomPrimitives } from "./layers-random.ts"
 import { lossPrimitives } from "./loss.ts"
 import { vocabularyPrimitives } from "./loss-vocabulary.ts"
 import { numberPrimitives } from "./number-functions.ts"
@@ -27,7 +28,7 @@ import { tensorPrimitives } from "./tensor.ts"
 export type PrimitiveTable = Readonly<Record<string, Primitive>>
 
 const tables: readonly PrimitiveTable[] = [
-  numberPrimitives, tensorPrimitives, productPrimitives, listPrimitives, shapePrimitives, layerPrimitives, instancePrimitives, descendPrimitives, lossPrimitives, vocabularyPrimitives, initPrimitives,
+  numberPrimitives, tensorPrimitives, productPrimitives, listPrimitives, shapePrimitives, layerPrimitives, instancePrimitives, descendPrimitives, randomPrimitives, lossPrimitives, vocabularyPrimitives, initPrimitives,
   dataPrimitives, stagePrimitives,
 ]
 

@@ -1,15 +1,17 @@
 import { diagnostic } from "../../../grammar/diagnostic.ts"
+import { kindOf } from "../describe.ts"
+import type { Machine } from "../machine.ts"
 import { list, unknown } from "../make.ts"
-import type { CallSite, Context, ErrorValue, Primitive, Value } from "../value.ts"
+import type { CallSite, ErrorValue, Primitive, Value } from "../value.ts"
 import type { PrimitiveTable } from "./table.ts"
-import { arg, argSpan, kindOf } from "./tensor-values.ts"
+import { arg, argSpan } from "./tensor-values.ts"
 
 /** The items of a static list (one that stands for all, where the length is not known yet); null for nothing known. */
-function itemsOf(value: Value, site: CallSite, ctx: Context): readonly Value[] | null | ErrorValue {
+function itemsOf(value: Value, site: CallSite, ctx: Machine): readonly Value[] | null | ErrorValue {
   if (value.kind === "list") return value.items
   if (value.kind === "record") return [...value.fields.values()]
   if (value.kind === "unknown") return null
-  return ctx.report(diagnostic("SLM2106", argSpan(site, "over"), `${kindOf(value)} is not a list`, {
+  return ctx.report(diagnostic("SLM2106", argSpan(site, "over"), `${kindOf(value, ctx)} is not a list`, {
     notes: ["repetition is over lists whose length is known before the run"],
   }))
 }
@@ -19,7 +21,7 @@ function isItems(x: readonly Value[] | ErrorValue): x is readonly Value[] {
 }
 
 /** Every carry after `start`, in order. */
-function carries(args: ReadonlyMap<string, Value>, site: CallSite, ctx: Context): readonly Value[] | null | ErrorValue {
+function carries(args: ReadonlyMap<string, Value>, site: CallSite, ctx: Machine): readonly Value[] | null | ErrorValue {
   const items = itemsOf(arg(args, "over"), site, ctx)
   if (items === null || !isItems(items)) return items
   const results: Value[] = []

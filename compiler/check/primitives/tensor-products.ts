@@ -1,17 +1,21 @@
 import { diagnostic } from "../../../grammar/diagnostic.ts"
 import type { Node } from "../../graph/node.ts"
 import * as ops from "../../graph/ops.ts"
+import { originLabels, showShape, showSize } from "../describe.ts"
+import type { Machine } from "../machine.ts"
 import { tensor } from "../make.ts"
-import type { CallSite, Context, Dim, Primitive, TensorValue, Value } from "../value.ts"
+import { vocabulariesDiffer } from "../poly.ts"
+import type { CallSite, Dim, Primitive, TensorValue, Value } from "../value.ts"
+import { vocabularyMistake } from "../vocabularies.ts"
 import type { PrimitiveTable } from "./table.ts"
-import { broadcastShapes, isShape, originLabels, reportRank, reportVocabularies, requireSize, showShape, showSize, vocabulariesDiffer } from "./shape-dims.ts"
+import { broadcastShapes, isShape, reportRank, requireSize } from "./shape-dims.ts"
 import { arg, argSpan, converted, lowered, nodeOf } from "./tensor-values.ts"
 
 /**
  * [.., m, k] @ [k, n] or [.., m, k] @ [.., k, n] with broadcast leading axes; a vector counts as a row on the left and as
  * a column on the right, and the axis it lacks is missing in the result, too.
  */
-export function matmulValue(a: TensorValue, b: TensorValue, site: CallSite, ctx: Context): Value {
+export function matmulValue(a: TensorValue, b: TensorValue, site: CallSite, ctx: Machine): Value {
   const [x, y] = [converted(a, "f32", ctx), converted(b, "f32", ctx)]
   if (x.shape.length === 0) return reportRank(x.shape, "at least one", "a", site, ctx)
   if (y.shape.length === 0) return reportRank(y.shape, "at least one", "b", site, ctx)
@@ -24,15 +28,15 @@ export function matmulValue(a: TensorValue, b: TensorValue, site: CallSite, ctx:
   return tensor("f32", [...lead, ...rows, ...columns], lowered(ctx, (g) => product(g, nodeOf(x, ctx), nodeOf(y, ctx))), site.span)
 }
 
-function innerMistake(x: TensorValue, y: TensorValue, site: CallSite, ctx: Context): Value | null {
+function innerMistake(x: TensorValue, y: TensorValue, site: CallSite, ctx: Machine): Value | null {
   const k = x.shape.at(-1) as Dim
   const other = (y.shape.length > 1 ? y.shape.at(-2) : y.shape.at(-1)) as Dim
-  if (vocabulariesDiffer(k.size, other.size)) return reportVocabularies(k, other, "the product sums over both", site, ctx)
+  if (vocabulariesDiffer(k.size, other.size)) return vocabularyMistake(k, other, "two different vocabularies meet", site.span, ctx, "the product sums over both.")
   if (ctx.compare(k.size, other.size) !== "different") return null
   const turned = y.shape.length === 2 && ctx.compare(k.size, (y.shape[1] as Dim).size) === "equal"
   const shapes = `a product of ${showShape(x.shape, ctx)} and ${showShape(y.shape, ctx)}`
   return ctx.report(diagnostic("SLM2102", site.span, `${shapes}: the inner sizes ${showSize(k.size, ctx)} and ${showSize(other.size, ctx)} differ`, {
-    labels: originLabels([k, other], ctx, site),
+    labels: originLabels([k, other], ctx, site.span),
     notes: ["[.., m, k] @ [.., k, n] sums over k"],
     ...(turned ? { help: "the right side is stored the other way round: `transpose` it" } : {}),
   }))
@@ -83,7 +87,7 @@ const takeAlong: Primitive = (args, site, ctx) => {
   return tensor(x.dtype, ids.shape, lowered(ctx, (b) => b.make("take", {}, [nodeOf(x, ctx), nodeOf(ids, ctx)])), site.span)
 }
 
-function idsMistake(ids: TensorValue, site: CallSite, ctx: Context): Value | null {
+function idsMistake(ids: TensorValue, site: CallSite, ctx: Machine): Value | null {
   return ids.dtype === "i32" ? null : ctx.report(diagnostic("SLM2106", argSpan(site, "ids"), "`ids` are integers, not floats", {
     help: "`to_int` cuts off the fraction",
   }))

@@ -2,8 +2,9 @@ import type { Span } from "../../../grammar/diagnostic.ts"
 import type { Builder } from "../../graph/builder.ts"
 import type { DType, Node } from "../../graph/node.ts"
 import { cast, fill } from "../../graph/ops.ts"
+import type { Machine } from "../machine.ts"
 import { tensor } from "../make.ts"
-import type { CallSite, Context, TensorValue, Value } from "../value.ts"
+import type { CallSite, TensorValue, Value } from "../value.ts"
 
 /** A number that is not a tensor: known at compile time, or as soon as its stages have run. */
 export type Scalar = Extract<Value, { kind: "int" | "float" | "bool" }>
@@ -32,7 +33,7 @@ export function argSpan(site: CallSite, name: string): Span {
 }
 
 /** The number, when it is known. */
-export function numberOf(value: Value, ctx: Context): number | null {
+export function numberOf(value: Value, ctx: Machine): number | null {
   if (value.kind === "int") return ctx.known(value.poly)
   if (value.kind === "float") return value.value
   if (value.kind === "bool") return value.value === null ? null : Number(value.value)
@@ -41,26 +42,26 @@ export function numberOf(value: Value, ctx: Context): number | null {
 }
 
 /** The number while lowering, when all numbers are known. */
-export function lowNumber(value: Value, ctx: Context): number {
+export function lowNumber(value: Value, ctx: Machine): number {
   const n = numberOf(value, ctx)
   if (n === null) throw new Error(`lowering ${ctx.path || "(top)"}: a value of kind ${value.kind} is not known`)
   return n
 }
 
 /** The graph node while lowering, made by `make` under the path of the instance; null while checking. */
-export function lowered(ctx: Context, make: (b: Builder) => Node): Node | null {
+export function lowered(ctx: Machine, make: (b: Builder) => Node): Node | null {
   const low = ctx.lowering
   return low === null ? null : low.builder.at(ctx.path, () => make(low.builder))
 }
 
 /** The node of a tensor while lowering. */
-export function nodeOf(x: TensorValue, ctx: Context): Node {
+export function nodeOf(x: TensorValue, ctx: Machine): Node {
   if (x.node === null) throw new Error(`lowering ${ctx.path || "(top)"}: a tensor has no node`)
   return x.node
 }
 
 /** The node of an operand in the wanted type; a number is a fill without axes. */
-export function operandNode(x: Operand, dtype: DType, b: Builder, ctx: Context): Node {
+export function operandNode(x: Operand, dtype: DType, b: Builder, ctx: Machine): Node {
   return x.kind === "tensor" ? cast(b, nodeOf(x, ctx), dtype) : fill(b, lowNumber(x, ctx), [], dtype)
 }
 
@@ -75,23 +76,7 @@ export function commonType(...xs: readonly Operand[]): DType {
 }
 
 /** The same tensor in another type; a number becomes a tensor without axes. */
-export function converted(x: Operand, dtype: DType, ctx: Context): TensorValue {
+export function converted(x: Operand, dtype: DType, ctx: Machine): TensorValue {
   if (x.kind === "tensor" && x.dtype === dtype) return x
   return tensor(dtype, x.kind === "tensor" ? x.shape : [], lowered(ctx, (b) => operandNode(x, dtype, b, ctx)), x.origin)
-}
-
-/** What a value is called in a message. */
-export function kindOf(value: Value): string {
-  switch (value.kind) {
-    case "tensor": return value.dtype === "bool" ? "a tensor of truth values" : "a tensor"
-    case "int": return "an integer"
-    case "float": return "a number"
-    case "bool": return "a truth value"
-    case "string": return "a text"
-    case "none": return "none"
-    case "instance": return "an instance of a layer"
-    case "artifact": return "the result of a stage"
-    case "address": case "optimizer": case "init": case "encoding": case "error": case "unknown": return `an ${value.kind}`
-    default: return `a ${value.kind}`
-  }
 }

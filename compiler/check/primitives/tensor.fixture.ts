@@ -3,20 +3,22 @@ import type { Diagnostic, Span } from "../../../grammar/diagnostic.ts"
 import { createBuilder } from "../../graph/builder.ts"
 import { evaluate } from "../../graph/interpret.ts"
 import { value as hostValue } from "../../graph/value.ts"
+import { createSession } from "../check.ts"
+import type { Machine } from "../machine.ts"
+import { createMachine, moved } from "../machine.ts"
 import { error, float, int, list } from "../make.ts"
-import { compare, known } from "../poly.ts"
-import type { CallSite, Context, TensorValue, Value } from "../value.ts"
+import type { CallSite, ErrorValue, TensorValue, Value } from "../value.ts"
 import { primitives } from "./table.ts"
 import { toTensor } from "./tensor.ts"
 
 export const nowhere: Span = { source: "test", start: 0, end: 0 }
 export const site: CallSite = { span: nowhere, callee: nowhere, args: new Map() }
 
-export interface TestContext extends Context { readonly reported: Diagnostic[] }
+export interface TestContext extends Machine { readonly reported: Diagnostic[] }
 
 /** `lower`: with a builder behind it; `training`: in training mode, over the global samples `rows`. */
 export function testContext(
-  options: { readonly lower?: boolean; readonly training?: boolean; readonly rows?: number; readonly apply?: Context["apply"] } = {},
+  options: { readonly lower?: boolean; readonly training?: boolean; readonly rows?: number; readonly apply?: Machine["apply"] } = {},
 ): TestContext {
   const b = createBuilder()
   const scalar = (name: string) => b.input(name, "batch", "i32", [])
@@ -27,14 +29,10 @@ export function testContext(
       }
     : null
   const reported: Diagnostic[] = []
-  return {
-    lowering, path: "model.block", reported,
-    report: (d) => { reported.push(d); return error },
-    known: (p) => known(p, new Map()),
-    compare: (a, c) => compare(a, c),
-    apply: options.apply ?? (() => missing("apply")), stage: () => missing("stage"), metric: () => missing("metric"), unknownInt: () => missing("unknownInt"),
-    instantiate: () => missing("instantiate"), weightsOf: () => missing("weightsOf"),
-  }
+  const session = createSession("test", { modules: () => null, params: new Map(), facts: new Map() })
+  const machine = moved(createMachine(session), { lowering, path: "model.block" })
+  const report = (d: Diagnostic): ErrorValue => { reported.push(d); return error }
+  return Object.assign(machine, { reported, report, apply: options.apply ?? machine.apply.bind(machine) })
 }
 
 function missing(what: string): never {
@@ -44,7 +42,7 @@ function missing(what: string): never {
 export type Nested = number | boolean | readonly Nested[]
 
 /** A literal tensor; numbers with a fraction anywhere make it float, `float: true` does so, too. */
-export function t(values: Nested, ctx: Context, isFloat = true): TensorValue {
+export function t(values: Nested, ctx: Machine, isFloat = true): TensorValue {
   const made = toTensor(valueOf(values, isFloat), site, ctx)
   if (made.kind !== "tensor") throw new Error("not a tensor")
   return made
@@ -57,7 +55,7 @@ function valueOf(x: Nested, isFloat: boolean): Value {
 }
 
 /** Calls a primitive with bound arguments. */
-export function callPrimitive(name: string, args: Readonly<Record<string, Value>>, ctx: Context, spans: Readonly<Record<string, Span>> = {}): Value {
+export function callPrimitive(name: string, args: Readonly<Record<string, Value>>, ctx: Machine, spans: Readonly<Record<string, Span>> = {}): Value {
   const primitive = primitives.get(name)
   if (primitive === undefined) throw new Error(`no primitive ${name}`)
   return primitive(new Map(Object.entries(args)), { ...site, args: new Map(Object.entries(spans)) }, ctx)
@@ -72,7 +70,7 @@ export function numbers(value: Value, feeds: Readonly<Record<string, readonly nu
 }
 
 /** `[2, T, dim]` */
-export function shapeOf(value: Value, ctx: Context): string {
+export function shapeOf(value: Value, ctx: Machine): string {
   if (value.kind !== "tensor") return value.kind
   return `${value.dtype}[${value.shape.map((d) => ctx.known(d.size) ?? [...d.size.terms.keys()].join("+")).join(", ")}]`
 }

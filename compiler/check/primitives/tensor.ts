@@ -2,24 +2,26 @@ import { diagnostic } from "../../../grammar/diagnostic.ts"
 import type { Builder } from "../../graph/builder.ts"
 import type { DType, Node } from "../../graph/node.ts"
 import * as ops from "../../graph/ops.ts"
+import { kindOf } from "../describe.ts"
+import type { Machine } from "../machine.ts"
 import { dim, int, tensor, unknown } from "../make.ts"
 import { mulAll } from "../poly.ts"
-import type { CallSite, Context, Dim, ErrorValue, Primitive, TensorValue, UnknownValue, Value } from "../value.ts"
+import type { CallSite, Dim, ErrorValue, Primitive, TensorValue, UnknownValue, Value } from "../value.ts"
 import { collapse } from "./loss.ts"
 import { binaryTensor } from "./number.ts"
 import { numberArg } from "./number-functions.ts"
 import { axisIndex, reportRank } from "./shape-dims.ts"
 import type { PrimitiveTable } from "./table.ts"
-import { arg, argSpan, converted, isOperand, isScalar, kindOf, lowered, lowNumber, nodeOf, numberOf } from "./tensor-values.ts"
+import { arg, argSpan, converted, isOperand, isScalar, lowered, lowNumber, nodeOf, numberOf } from "./tensor-values.ts"
 
 /** A `tensor` argument: numbers have no axes, losses take their value. */
-export function tensorArg(value: Value, ctx: Context): TensorValue {
+export function tensorArg(value: Value, ctx: Machine): TensorValue {
   const x = numberArg(value, ctx)
   return x.kind === "tensor" ? x : converted(x, x.kind === "float" ? "f32" : x.kind === "int" ? "i32" : "bool", ctx)
 }
 
 /** The axis named by an argument, from the left; null for `none`; a value where the result is that value: a mistake, or not known yet. */
-export function axisArg(value: Value, rank: number, site: CallSite, ctx: Context): number | null | ErrorValue | UnknownValue {
+export function axisArg(value: Value, rank: number, site: CallSite, ctx: Machine): number | null | ErrorValue | UnknownValue {
   if (value.kind === "none") return null
   const n = numberOf(value, ctx)
   return n === null ? unknown("tensor", site.span) : axisIndex(n, rank, "axis", site, ctx)
@@ -33,7 +35,7 @@ function reduction(reduce: Reduce, needs: (t: DType) => DType): Primitive {
   return (args, site, ctx) => {
     const value = arg(args, "x")
     if (isScalar(value) || value.kind === "unknown") return value
-    if (!isOperand(value) && value.kind !== "loss") return ctx.report(diagnostic("SLM2106", argSpan(site, "x"), `${kindOf(value)} has no axes`))
+    if (!isOperand(value) && value.kind !== "loss") return ctx.report(diagnostic("SLM2106", argSpan(site, "x"), `${kindOf(value, ctx)} has no axes`))
     const given = tensorArg(value, ctx)
     const x = converted(given, needs(given.dtype), ctx)
     const axis = axisArg(arg(args, "axis"), x.shape.length, site, ctx)
@@ -60,7 +62,7 @@ const sum: Primitive = (args, site, ctx) => {
   return rest.reduce((a, b) => binaryTensor("+", a, b, site, ctx), first)
 }
 
-function sumNumbers(items: readonly Value[], site: CallSite, ctx: Context): Value {
+function sumNumbers(items: readonly Value[], site: CallSite, ctx: Machine): Value {
   const numbers = items.map((v) => numberOf(v, ctx))
   const total = numbers.every((n) => n !== null) ? numbers.reduce((a, b) => a + b, 0) : null
   if (items.every((v) => v.kind === "int")) return total === null ? unknown("int", site.span) : int(total, site.span)
@@ -126,12 +128,12 @@ function like(value: number): Primitive {
 /** Nested lists of numbers become one literal; tensors in a list are stacked. */
 const literal: Primitive = (args, site, ctx) => toTensor(arg(args, "values"), site, ctx)
 
-export function toTensor(value: Value, site: CallSite, ctx: Context): TensorValue | ErrorValue | UnknownValue {
+export function toTensor(value: Value, site: CallSite, ctx: Machine): TensorValue | ErrorValue | UnknownValue {
   if (value.kind === "loss") return collapse(value, ctx)
   if (isOperand(value)) return tensorArg(value, ctx)
   if (value.kind === "error" || value.kind === "unknown") return value
   if (value.kind === "list" && value.count !== undefined) return unknown("tensor", site.span)
-  if (value.kind !== "list") return ctx.report(diagnostic("SLM2108", argSpan(site, "values"), `a tensor is made of lists of numbers, not of ${kindOf(value)}`))
+  if (value.kind !== "list") return ctx.report(diagnostic("SLM2108", argSpan(site, "values"), `a tensor is made of lists of numbers, not of ${kindOf(value, ctx)}`))
   const parts: TensorValue[] = []
   for (const item of value.items) {
     const part = toTensor(item, site, ctx)
@@ -141,7 +143,7 @@ export function toTensor(value: Value, site: CallSite, ctx: Context): TensorValu
   return stack(parts, site, ctx)
 }
 
-function stack(parts: readonly TensorValue[], site: CallSite, ctx: Context): TensorValue | ErrorValue {
+function stack(parts: readonly TensorValue[], site: CallSite, ctx: Machine): TensorValue | ErrorValue {
   const first = parts[0]
   if (first === undefined) return ctx.report(diagnostic("SLM2108", argSpan(site, "values"), "a list without numbers cannot be a tensor", {
     notes: ["every axis has at least one element"],
@@ -179,7 +181,7 @@ const size: Primitive = (args, site, ctx) => {
   const value = arg(args, "x")
   if (value.kind === "unknown") return unknown("int", site.span)
   if (value.kind === "list") return int(value.count ?? value.items.length, site.span)
-  if (!isOperand(value)) return ctx.report(diagnostic("SLM2106", argSpan(site, "x"), `${kindOf(value)} has no size`))
+  if (!isOperand(value)) return ctx.report(diagnostic("SLM2106", argSpan(site, "x"), `${kindOf(value, ctx)} has no size`))
   const x = tensorArg(value, ctx)
   const axis = axisArg(arg(args, "axis"), x.shape.length, site, ctx)
   if (axis !== null && typeof axis !== "number") return axis
@@ -195,7 +197,7 @@ const length: Primitive = (args, site, ctx) => {
   if (x.kind === "record") return int(x.fields.size, site.span)
   if (x.kind === "string" && x.value !== null) return int([...x.value].length, site.span)
   const first = x.kind === "tensor" ? x.shape[0] : undefined
-  return first ? int(first.size, first.origin ?? site.span) : ctx.report(diagnostic("SLM2106", argSpan(site, "x"), `${kindOf(x)} has no length`))
+  return first ? int(first.size, first.origin ?? site.span) : ctx.report(diagnostic("SLM2106", argSpan(site, "x"), `${kindOf(x, ctx)} has no length`))
 }
 
 export const tensorPrimitives: PrimitiveTable = {
