@@ -26,13 +26,15 @@ export interface Tally {
   readonly warned: boolean
   /** A hash over the losses and gradient norms of all steps: two trainings agree as long as theirs do. */
   readonly trace: string
+  /** The first eight digits of what that hash was after each step since it was last told. */
+  readonly steps: string
 }
 
 export interface Validation { readonly step: number; readonly valid: number; readonly train: number }
 
 /** A training before its first step. */
 export function untrained(states: States): TrainingState {
-  return { step: 0, states, best: null, tally: { sum: 0, count: 0, recent: [], valid: null, history: [], warned: false, trace: "" } }
+  return { step: 0, states, best: null, tally: { sum: 0, count: 0, recent: [], valid: null, history: [], warned: false, trace: "", steps: "" } }
 }
 
 export interface Best {
@@ -61,7 +63,7 @@ export interface LoopOptions {
   readonly sample: ((share: number, weights: States) => Promise<void>) | null
   /** `fixed`: its place does not depend on the clock. */
   readonly report: (progress: Progress, fixed: boolean) => void
-  /** The hash over all steps so far, where a validation would be; at each quarter with the states as they are then. */
+  /** Hashes of the steps since the last call, where a validation would be; at each quarter with the states as they are then. */
   readonly trace: (step: number, steps: string, states: States | null) => void
   readonly warn: (message: string, help: string) => void
   /** Keeps the state of the moment now and then. */
@@ -128,7 +130,10 @@ export async function runTraining(from: TrainingState, options: LoopOptions): Pr
     if (fixed) tally = { ...tally, sum: 0, count: 0 }
     const share = [0.25, 0.5, 1].find((s) => step === Math.round(s * total))
     if (share !== undefined) await options.sample?.(share, await stepper.read(keptNames))
-    if (marked || isQuarter(step, total)) options.trace(step, tally.trace, isQuarter(step, total) ? await stepper.read(changing) : null)
+    if (marked || isQuarter(step, total)) {
+      options.trace(step, tally.steps, isQuarter(step, total) ? await stepper.read(changing) : null)
+      tally = { ...tally, steps: "" }
+    }
   }
   return { is: "done", state: { step, states: await stepper.read(), best, tally }, valid: tally.valid, loss: mean(tally.recent) }
 }
@@ -140,7 +145,7 @@ function isQuarter(step: number, total: number): boolean {
 function counted(tally: Tally, { loss, gradNorm }: StepMetrics, total: number): Tally {
   const recent = [...tally.recent.slice(tally.recent.length < validationEvery(total) ? 0 : 1), loss]
   const trace = createHash("sha256").update(tally.trace).update(new Uint8Array(Float64Array.of(loss, gradNorm).buffer)).digest("hex")
-  return { ...tally, sum: tally.sum + loss, count: tally.count + 1, recent, trace }
+  return { ...tally, sum: tally.sum + loss, count: tally.count + 1, recent, trace, steps: tally.steps + trace.slice(0, 8) }
 }
 
 function mean(values: readonly number[]): number {
