@@ -1,0 +1,135 @@
+/**
+ * `npm run bench [-- A|B] [--seconds N] [--rounds N] [--json FILE]`: training steps of two settings on the devices of this machine and on
+ * PyTorch, in turns, so that all of them meet the same moods of the machine. Medians and ratios.
+ */
+import { writeFileSync } from "node:fs"
+import { cpus } from "node:os"
+import { parseArgs } from "node:util"
+import type { Device } from "../device.ts"
+import { coresAvailable } from "../devices/cpu-build.ts"
+import { openCpu } from "../devices/cpu.ts"
+import { isUsable } from "../devices/open.ts"
+import { openTfjs } from "../devices/tfjs.ts"
+import type { Config, Prepared } from "./config.ts"
+import { batchOf, configs, firstStates, prepareConfig } from "./config.ts"
+import { peerSettings, runPeer } from "./peer.ts"
+import { measureProducts } from "./products.ts"
+
+/** One way to run a setting; a turn yields milliseconds of steps. */
+interface Contender {
+  readonly name: string
+  readonly detail: string
+  /** Milliseconds from the program to a runner with its states. */
+  readonly load: number | null
+  turn(seconds: number): Promise<readonly number[]>
+  close(): void
+}
+
+interface Row {
+  readonly config: string
+  readonly contender: string
+  readonly detail: string
+  readonly steps: number
+  readonly median: number
+  readonly best: number
+  readonly tokensPerSecond: number
+  readonly load: number | null
+}
+
+const { values, positionals } = parseArgs({
+  allowPositionals: true,
+  options: { seconds: { type: "string", default: "4" }, rounds: { type: "string", default: "3" }, json: { type: "string" }, "skip-tfjs": { type: "boolean", default: false } },
+})
+const [seconds, rounds] = [Number(values.seconds), Number(values.rounds)]
+
+async function onDevice(device: Device, name: string, prepared: Prepared): Promise<Contender> {
+  const start = performance.now()
+  const runner = await device.load(prepared.step)
+  for (const [state, value] of firstStates(prepared)) await runner.write(state, value)
+  const load = performance.now() - start
+  let step = 0
+  return {
+    name, detail: device.info.detail, load, close: () => runner.dispose(),
+    async turn(limit) {
+      const times: number[] = []
+      const end = performance.now() + 1000 * limit
+      while (performance.now() < end || times.length < 2) {
+        const batch = batchOf(prepared, ++step)
+        const begun = performance.now()
+        await runner.step(batch)
+        times.push(performance.now() - begun)
+      }
+      return times
+    },
+  }
+}
+
+function peerContender(config: Config, threads: number): Contender {
+  return {
+    name: `torch, ${threads} thread${threads === 1 ? "" : "s"}`, detail: "", load: null, close: () => {},
+    async turn(limit) {
+      const result = await runPeer(config, threads, limit)
+      if (typeof result === "string") {
+        console.log(`  skipped: ${result}`)
+        return []
+      }
+      return result.times
+    },
+  }
+}
+
+async function contendersFor(prepared: Prepared): Promise<readonly Contender[]> {
+  const cores = coresAvailable()
+  const found: Contender[] = []
+  for (const threads of peerSettings(cores)) {
+    const device = await openCpu({ threads })
+    if (isUsable(device)) found.push(await onDevice(device, `cpu, ${threads} thread${threads === 1 ? "" : "s"}`, prepared))
+    else console.log(`  skipped: ${device.reason}`)
+  }
+  const tfjs = values["skip-tfjs"] ? null : await openTfjs()
+  if (tfjs !== null && isUsable(tfjs)) found.push(await onDevice(tfjs, "tfjs", prepared))
+  return [...found, ...peerSettings(cores).map((threads) => peerContender(prepared.config, threads))]
+}
+
+const middle = (times: readonly number[]): number => [...times].sort((x, y) => x - y)[times.length >> 1] ?? NaN
+
+async function measure(config: Config): Promise<readonly Row[]> {
+  const prepared = prepareConfig(config)
+  console.log(`\nconfig ${config.name}: ${(prepared.parameters / 1e6).toFixed(2)}M weights, ${config.rows} x ${config.length} tokens a step`)
+  console.log("  skipped: bf16 columns, whose kernels need AMX and are not built yet")
+  const contenders = await contendersFor(prepared)
+  const times = new Map<Contender, number[]>(contenders.map((contender) => [contender, []]))
+  for (let round = 0; round < rounds; round++) for (const contender of contenders) times.get(contender)?.push(...(await contender.turn(seconds)))
+  for (const contender of contenders) contender.close()
+  return contenders.flatMap((contender): Row[] => {
+    const own = times.get(contender) ?? []
+    if (own.length === 0) return []
+    return [{
+      config: config.name, contender: contender.name, detail: contender.detail, steps: own.length, median: middle(own), best: Math.min(...own),
+      tokensPerSecond: (1000 * config.rows * config.length) / middle(own), load: contender.load,
+    }]
+  })
+}
+
+function show(rows: readonly Row[]): void {
+  const fastest = (prefix: string): number => Math.max(0, ...rows.filter((row) => row.contender.startsWith(prefix)).map((row) => row.tokensPerSecond))
+  for (const row of rows) {
+    console.log(`  ${row.contender.padEnd(18)} ${row.tokensPerSecond.toFixed(0).padStart(8)} tokens/s   median ${row.median.toFixed(1)} ms, best ${row.best.toFixed(1)} ms of ${row.steps}${row.load === null ? "" : `, load ${row.load.toFixed(0)} ms`}`)
+  }
+  const own = rows.filter((row) => row.contender.startsWith("cpu"))
+  const best = Math.max(0, ...own.map((row) => row.tokensPerSecond))
+  for (const peer of ["torch", "tfjs"]) {
+    const of = rows.filter((row) => row.contender.startsWith(peer))
+    if (of.length > 0 && best > 0) console.log(`  ratio to the best of ${peer}: ${(best / fastest(peer)).toFixed(2)}`)
+  }
+}
+
+const chosen = configs.filter((config) => positionals.length === 0 || positionals.includes(config.name))
+const rows: Row[] = []
+for (const config of chosen) {
+  const measured = await measure(config)
+  show(measured)
+  rows.push(...measured)
+}
+const products = await measureProducts()
+if (values.json !== undefined) writeFileSync(values.json, `${JSON.stringify({ machine: cpus()[0]?.model ?? "", cores: coresAvailable(), rows, products }, null, 2)}\n`)
