@@ -151,4 +151,13 @@ test("a process that is killed at random moments leaves nothing that the next on
   assert.equal(fs.readdirSync(path.join(place.folder, ".slm", "store")).filter((name) => !/^[0-9a-f]{16}$/.test(name) && !name.endsWith(".tmp")), [])
 })))
 
+test("two processes at once on one folder do the work once, and neither harms the other", () => undisturbed(training(), (whole) => withFolder(async (place) => {
+  place.write("book.txt", book)
+  place.write("recipe.slm", training())
+  const both = await Promise.all([0, 1].map(() => runUntilKilled(place.folder, Infinity, 0)))
+  assert.equal(both.map(({ said }) => said.at(-1)), ["done", "done"], both.map(({ said }) => said.join(", ")).join("; "))
+  assert.equal(both.map(({ said }) => said.filter((line) => line.startsWith("progress")).length).sort(), [0, 9])
+  assert.equal(resultOf(path.join(place.folder, "out")), resultOf(whole.out))
+})))
+
 test.run()

@@ -335,10 +335,11 @@ function freeFolder(state: RunState, stage: Stage): string {
   return folder
 }
 
-/** The folder holds these files and no others, each whole. */
+/** The folder holds these files and no older ones, each whole. */
 function copyFiles(stage: Stage, folder: string, files: Files): Outcome | null {
   fs.mkdirSync(folder, { recursive: true })
-  for (const name of fs.readdirSync(folder)) if (!files.has(name)) fs.rmSync(path.join(folder, name), { recursive: true, force: true })
+  // What another run is writing here at this moment has the name of a temporary file.
+  for (const name of fs.readdirSync(folder)) if (!files.has(name) && !name.endsWith(".tmp")) fs.rmSync(path.join(folder, name), { recursive: true, force: true })
   for (const [name, data] of files) {
     const written = writeAtomic(path.join(folder, name), data)
     if (!written.ok) return failed(...written.failures.map((failure) => fromFailure(failure, stage)))
