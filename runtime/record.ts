@@ -1,9 +1,9 @@
-import { appendFileSync, closeSync, mkdirSync, openSync } from "node:fs"
+import { appendFileSync, closeSync, mkdirSync, openSync, readFileSync } from "node:fs"
 import { join } from "node:path"
 import { stringify } from "yaml"
 import type { Failure } from "./data/result.ts"
 import { writeAtomic } from "./files.ts"
-import { reportPage } from "./report.ts"
+import { reportPage, type ReportOptions } from "./report.ts"
 import type { Event } from "./stages/events.ts"
 import { systemFailure } from "./system-error.ts"
 
@@ -11,14 +11,16 @@ import { systemFailure } from "./system-error.ts"
 export interface RunRecord {
   emit(event: Event): void
   /** Writes `run.yaml` and `report.html`; to be called once, however the run ended. What could not be written is returned. */
-  close(recipe: string, summary: Readonly<Record<string, unknown>>): readonly Failure[]
+  close(report: Omit<ReportOptions, "events">, summary: Readonly<Record<string, unknown>>): readonly Failure[]
 }
 
 /** Opens the record, or says why nothing can be written there. */
 export function openRecord(folder: string): RunRecord | Failure {
   try {
     mkdirSync(folder, { recursive: true })
-    return createRecord(folder, openSync(join(folder, "events.jsonl"), "w"))
+    const path = join(folder, "events.jsonl")
+    const before = readEarlier(path)
+    return createRecord(folder, openSync(path, "w"), before)
   } catch (error) {
     const refused = systemFailure(error)
     if (refused === null) throw error
@@ -26,30 +28,69 @@ export function openRecord(folder: string): RunRecord | Failure {
   }
 }
 
-function createRecord(folder: string, log: number): RunRecord {
+type Earlier = ReadonlyMap<string, readonly Event[]>
+
+function createRecord(folder: string, log: number, earlier: Earlier): RunRecord {
   const start = performance.now()
   const events: Event[] = []
   // A log that cannot be written must not end the run: what it said is told at the end.
   let refused: Failure | null = null
+  const keep = (event: Event, more: Readonly<Record<string, unknown>> = {}): void => {
+    events.push(event)
+    if (refused !== null) return
+    const seconds = Math.round(performance.now() - start) / 1000
+    try {
+      appendFileSync(log, `${JSON.stringify({ seconds, ...event, ...more })}\n`)
+    } catch (error) {
+      refused = systemFailure(error)
+      if (refused === null) throw error
+    }
+  }
   return {
     emit(event) {
-      events.push(event)
-      if (refused !== null) return
-      const seconds = Math.round(performance.now() - start) / 1000
-      try {
-        appendFileSync(log, `${JSON.stringify({ seconds, ...event })}\n`)
-      } catch (error) {
-        refused = systemFailure(error)
-        if (refused === null) throw error
-      }
+      keep(event)
+      // A result that is used again keeps its history: curves, and what the model wrote while it was trained.
+      if (event.event === "stage-cached") for (const past of earlier.get(event.stage.key) ?? []) keep(past, { earlier: true })
     },
-    close(recipe, summary) {
+    close(report, summary) {
       closeSync(log)
       const written = [
         writeAtomic(join(folder, "run.yaml"), stringify(summary, { lineWidth: 0 })),
-        writeAtomic(join(folder, "report.html"), reportPage(recipe, events)),
+        writeAtomic(join(folder, "report.html"), reportPage({ ...report, events })),
       ]
       return [...(refused === null ? [] : [refused]), ...written.flatMap((result) => (result.ok ? [] : result.failures))]
     },
+  }
+}
+
+/** What trainings said in the run that the folder holds, by the key of their stage. */
+function readEarlier(path: string): Earlier {
+  const found = new Map<string, Event[]>()
+  for (const line of linesOf(path)) {
+    const event = trainingEvent(line)
+    if (event !== null) found.set(event.stage.key, [...(found.get(event.stage.key) ?? []), event])
+  }
+  return found
+}
+
+function linesOf(path: string): readonly string[] {
+  try {
+    return readFileSync(path, "utf8").split("\n")
+  } catch {
+    return [] // the first run here
+  }
+}
+
+/** The event of a line, where it is the progress or a sample of a training; null for anything else. */
+function trainingEvent(line: string): Extract<Event, { event: "progress" | "sample" }> | null {
+  if (!/"event":"(progress|sample)"/.test(line)) return null
+  try {
+    const { seconds, earlier, ...event } = JSON.parse(line) as { seconds: unknown; earlier: unknown } & Extract<Event, { event: "progress" | "sample" }>
+    const named = typeof event.stage === "object" && typeof event.stage.key === "string" && typeof event.stage.name === "string"
+    if (!named) return null
+    if (event.event === "progress") return typeof event.step === "number" && typeof event.loss === "number" ? event : null
+    return event.event === "sample" && typeof event.at === "number" && typeof event.text === "string" && typeof event.prompt === "string" ? event : null
+  } catch {
+    return null // a line that was cut off when the run was killed
   }
 }

@@ -1,99 +1,162 @@
+/** One self-contained page about a run: curves, models, samples and every `expect`. Needs no network and runs no script. */
+import { bytes, count, duration } from "./numbers.ts"
+import { chart, escape, type Series } from "./report-chart.ts"
+import type { ModelRow, Writers } from "./report-models.ts"
 import type { Event, StageRef } from "./stages/events.ts"
 
-/** One self-contained page about a run: curves, results, samples and every `expect`. Needs no network and runs no script. */
-export function reportPage(recipe: string, events: readonly Event[]): string {
-  const sections = [curves(events), expects(events), facts(events), samples(events), files(events)]
+export interface ReportOptions {
+  readonly recipe: string
+  /** In order; those of stages that were done before included. */
+  readonly events: readonly Event[]
+  readonly models: readonly ModelRow[]
+  readonly writers: Writers
+}
+
+export function reportPage(report: ReportOptions): string {
+  const { recipe, events } = report
+  const sections = [warnings(events), expects(events), models(report.models), curves(events), texts(report), stages(events), files(events)]
   return `<!doctype html>
 <html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width">
 <title>${escape(recipe)}</title>
-<style>
-body { font: 15px/1.5 system-ui, sans-serif; max-width: 60rem; margin: 2rem auto; padding: 0 1rem; color: #222; background: #fff }
-h1 { font-size: 1.4rem } h2 { font-size: 1.1rem; margin-top: 2rem }
-table { border-collapse: collapse } td, th { padding: .2rem .8rem .2rem 0; text-align: left; vertical-align: top } td.n { text-align: right; font-variant-numeric: tabular-nums }
-.ok { color: #1a7f37 } .no { color: #cf222e } .dim { color: #777 } blockquote { margin: .4rem 0 1rem; white-space: pre-wrap; border-left: 3px solid #ddd; padding-left: .8rem }
-svg { width: 100%; height: auto } @media (prefers-color-scheme: dark) { body { color: #ddd; background: #181818 } blockquote { border-color: #444 } }
-</style></head><body>
+<style>${style}</style></head><body>
 <h1>${escape(recipe)}</h1>
+${head(events)}
 ${sections.filter((s) => s !== "").join("\n")}
 </body></html>
 `
 }
 
-const colours = ["#0969da", "#cf222e", "#1a7f37", "#8250df", "#bf8700", "#d4537e"]
+const style = `
+:root { color-scheme: light dark; --dim: #6a6a6a; --line: #ddd; --ok: #1a7f37; --no: #cf222e }
+@media (prefers-color-scheme: dark) { :root { --dim: #9a9a9a; --line: #444; --ok: #4ac26b; --no: #ff7b72 } }
+body { font: 15px/1.5 system-ui, sans-serif; max-width: 64rem; margin: 2rem auto; padding: 0 1rem }
+h1 { font-size: 1.5rem; margin-bottom: .2rem } h2 { font-size: 1.15rem; margin-top: 2.2rem } h3 { font-size: 1rem; margin: 1.4rem 0 .4rem }
+.wide { overflow-x: auto } table { border-collapse: collapse } th { font-weight: 600; color: var(--dim) }
+td, th { padding: .25rem 1.1rem .25rem 0; text-align: left; vertical-align: top; border-bottom: 1px solid var(--line) }
+td.n, th.n { text-align: right; white-space: nowrap; font-variant-numeric: tabular-nums }
+td.t { white-space: pre-wrap; overflow-wrap: anywhere; min-width: 9rem } code { font: 13px/1.5 ui-monospace, monospace }
+.ok { color: var(--ok) } .no { color: var(--no) } .dim { color: var(--dim) }
+svg { width: 100%; height: auto } svg text { font: 12px system-ui, sans-serif; fill: var(--dim) } .grid { stroke: var(--line) }
+.legend svg { width: 30px; height: 10px } .legend span { margin-right: 1.6rem; white-space: nowrap }
+`
 
-interface Series { readonly name: string; readonly colour: string; readonly dashed: boolean; readonly points: readonly (readonly [number, number])[] }
-
-function curves(events: readonly Event[]): string {
-  const progress = events.filter((e) => e.event === "progress")
-  const stages = unique(progress.map((e) => e.stage))
-  const series = stages.flatMap((stage, i): Series[] => {
-    const own = progress.filter((e) => e.stage.key === stage.key)
-    const colour = colours[i % colours.length] ?? "#888"
-    const valid = own.flatMap((e): [number, number][] => (e.valid === null ? [] : [[e.step, e.valid]]))
-    const train = { name: `${stage.name}, training`, colour, dashed: false, points: own.map((e): [number, number] => [e.step, e.loss]) }
-    return valid.length === 0 ? [train] : [train, { name: `${stage.name}, validation`, colour, dashed: true, points: valid }]
-  })
-  return series.length === 0 ? "" : `<h2>Loss</h2>\n${chart(series)}`
+function of<E extends Event["event"]>(events: readonly Event[], name: E): readonly Extract<Event, { event: E }>[] {
+  return events.filter((event): event is Extract<Event, { event: E }> => event.event === name)
 }
 
-const frame = { width: 900, height: 340, left: 46, right: 10, top: 10, bottom: 30 } as const
+function section(title: string, body: string): string {
+  return body === "" ? "" : `<h2>${title}</h2>\n${body}`
+}
 
-function chart(series: readonly Series[]): string {
-  const all = series.flatMap((s) => s.points).filter(([, y]) => Number.isFinite(y))
-  const last = Math.max(1, ...all.map(([x]) => x))
-  const low = Math.min(...all.map(([, y]) => y))
-  const high = Math.max(...all.map(([, y]) => y), low + 1e-6)
-  const px = (x: number): number => frame.left + (x / last) * (frame.width - frame.left - frame.right)
-  const py = (y: number): number => frame.top + ((high - y) / (high - low)) * (frame.height - frame.top - frame.bottom)
-  const grid = [0, 1, 2, 3, 4].map((i) => low + ((high - low) * i) / 4).map((y) =>
-    `<line x1="${frame.left}" x2="${frame.width - frame.right}" y1="${py(y).toFixed(1)}" y2="${py(y).toFixed(1)}" stroke="#8884"/><text x="4" y="${(py(y) + 4).toFixed(1)}" font-size="12" fill="#888">${y.toFixed(2)}</text>`)
-  const lines = series.map((s) => {
-    const path = s.points.filter(([, y]) => Number.isFinite(y)).map(([x, y]) => `${px(x).toFixed(1)},${py(y).toFixed(1)}`).join(" ")
-    return `<polyline points="${path}" fill="none" stroke="${s.colour}" stroke-width="1.5"${s.dashed ? ' stroke-dasharray="5 3"' : ""}/>`
-  })
-  const legend = series.map((s) => `<span style="color:${s.colour}">${s.dashed ? "┄" : "─"} ${escape(s.name)}</span>`).join(" &nbsp; ")
-  return `<svg viewBox="0 0 ${frame.width} ${frame.height}" role="img" aria-label="loss over steps">${grid.join("")}${lines.join("")}<text x="${frame.width - 70}" y="${frame.height - 8}" font-size="12" fill="#888">step ${last}</text></svg><p>${legend}</p>`
+/** Rows of cells that are HTML already. */
+function table(header: readonly string[] | null, rows: readonly (readonly string[])[]): string {
+  if (rows.length === 0) return ""
+  const first = header === null ? "" : `<tr>${header.join("")}</tr>\n`
+  return `<div class="wide"><table>${first}${rows.map((cells) => `<tr>${cells.join("")}</tr>`).join("\n")}</table></div>`
+}
+
+const cell = (html: string): string => `<td>${html}</td>`
+const text = (plain: string): string => cell(escape(plain))
+const number = (plain: string): string => `<td class="n">${escape(plain)}</td>`
+const title = (plain: string, right = false): string => `<th${right ? ' class="n"' : ""}>${escape(plain)}</th>`
+
+// ---------------------------------------------------------------- how it went
+
+const words = { done: "done", failed: "failed", interrupted: "interrupted; run again to go on" } as const
+
+function head(events: readonly Event[]): string {
+  const [started] = of(events, "run-started")
+  const [ended] = of(events, "run-finished")
+  const parts = [
+    ...(ended === undefined ? [] : [`<b class="${ended.status === "done" ? "ok" : "no"}">${words[ended.status]}</b> in ${duration(ended.seconds)}`]),
+    ...(started === undefined ? [] : [escape(started.device)]),
+  ]
+  return `<p>${parts.join(" on ")}</p>`
+}
+
+function warnings(events: readonly Event[]): string {
+  const said = of(events, "warning").map((e) => [cell(`<span class="no">${e.stage === null ? "" : escape(e.stage.name)}</span>`), cell(`${escape(e.message)}${e.help === null ? "" : `<br><span class="dim">${escape(e.help)}</span>`}`)])
+  const wrong = of(events, "diagnostic").filter(({ diagnostic: d }) => d.severity === "error" && d.code !== "SLM3307").map(({ diagnostic: d }) => [cell(`<span class="no">${escape(d.code)}</span>`), text(d.message)])
+  return section("Warnings", table(null, [...wrong, ...said]))
 }
 
 function expects(events: readonly Event[]): string {
-  const rows = events.filter((e) => e.event === "expect").map((e) => {
-    const values = e.left === null || e.right === null ? "" : `${e.left.toPrecision(5)} ${escape(e.operator)} ${e.right.toPrecision(5)}`
-    return `<tr><td class="${e.holds ? "ok" : "no"}">${e.holds ? "holds" : "fails"}</td><td><code>${escape(e.text)}</code></td><td>${values}</td></tr>`
-  })
-  return rows.length === 0 ? "" : `<h2>Expectations</h2>\n<table>${rows.join("\n")}</table>`
+  return section("Expectations", table(null, of(events, "expect").map((e) => [
+    `<td class="${e.holds ? "ok" : "no"}">${e.holds ? "✓ holds" : "✗ fails"}</td>`, cell(`<code>${escape(e.text)}</code>`),
+    number(e.left === null || e.right === null ? "" : `${measure(e.left)} ${e.operator} ${measure(e.right)}`),
+  ])))
 }
 
-function facts(events: readonly Event[]): string {
-  const rows = events.flatMap((e) => {
-    if (e.event !== "stage-finished" && e.event !== "stage-cached") return []
-    const time = e.event === "stage-finished" ? `${e.seconds.toFixed(1)} s` : "done before"
-    const found = Object.entries(e.facts).map(([name, value]) => `${name.replaceAll("_", " ")} ${Number.isInteger(value) ? value : value.toPrecision(5)}`).join(", ")
-    return [`<tr><td>${escape(e.stage.name)}</td><td class="dim">${e.stage.kind}</td><td class="n">${time}</td><td>${escape(found)}</td></tr>`]
-  })
-  return rows.length === 0 ? "" : `<h2>Stages</h2>\n<table>${rows.join("\n")}</table>`
+function measure(value: number): string {
+  return Number.isInteger(value) && Math.abs(value) < 1e6 ? String(value) : value.toPrecision(4)
 }
 
-function samples(events: readonly Event[]): string {
-  const rows = events.filter((e) => e.event === "sample").map((e) => {
-    const who = e.at === null ? e.stage.name : `${e.stage.name} at ${Math.round(e.at * 100)}%`
-    return `<div class="dim">${escape(who)}</div><blockquote><b>${escape(e.prompt)}</b>${escape(e.text)}</blockquote>`
-  })
-  return rows.length === 0 ? "" : `<h2>Samples</h2>\n${rows.join("\n")}`
+// ---------------------------------------------------------------- models
+
+const metrics = [["perplexity", "perplexity"], ["bits_per_byte", "bits per byte"], ["accuracy", "accuracy"]] as const
+
+function models(rows: readonly ModelRow[]): string {
+  const sets = [...new Set(rows.flatMap((row) => [...row.measured.keys()]))]
+  const columns = sets.flatMap((set) => metrics.filter(([field]) => rows.some((row) => row.measured.get(set)?.[field] !== undefined)).map(([field, shown]) => ({ set, field, shown })))
+  const header = [title("model"), title(""), title("parameters", true), title("size", true), ...columns.map(({ set, shown }) => title(sets.length > 1 ? `${shown}, ${set}` : shown, true))]
+  const measured = (value: number | undefined): string => (value === undefined ? "" : measure(value))
+  const body = rows.map((row) => [
+    cell(`<b>${escape(row.name)}</b>`), cell(`<span class="dim">${row.kind}</span>`), number(count(row.parameters)), number(bytes(row.bytes)),
+    ...columns.map(({ set, field }) => number(measured(row.measured.get(set)?.[field]))),
+  ])
+  const [only] = sets.length === 1 ? sets : []
+  return section("Models", body.length === 0 ? "" : `${table(header, body)}${only === undefined ? "" : `<p class="dim">measured on <code>${escape(only)}</code></p>`}`)
 }
 
-function files(events: readonly Event[]): string {
-  const exported = events.filter((e) => e.event === "exported")
-  if (exported.length === 0) return ""
-  const rows = exported.map((e) => `<tr><td><code>${escape(e.file)}</code></td><td class="n">${e.bytes} bytes</td></tr>`)
-  const gguf = exported.find((e) => e.file.endsWith(".gguf"))
-  const hint = gguf === undefined ? "" : `<p>With llama.cpp: <code>llama-cli -m ${escape(gguf.file)} -no-cnv -p "…"</code></p>`
-  return `<h2>Files</h2>\n<table>${rows.join("\n")}</table>${hint}`
+function curves(events: readonly Event[]): string {
+  const progress = of(events, "progress")
+  const trained = unique(progress.map((e) => e.stage))
+  const series = trained.flatMap((stage, group): Series[] => {
+    const own = progress.filter((e) => e.stage.key === stage.key)
+    const valid = own.flatMap((e): [number, number][] => (e.valid === null ? [] : [[e.step, e.valid]]))
+    const training: Series = { name: `${stage.name}, training`, group, dashed: false, points: own.map((e) => [e.step, e.loss]) }
+    return valid.length === 0 ? [training] : [training, { name: `${stage.name}, validation`, group, dashed: true, points: valid }]
+  })
+  return section("Loss", chart(series, { x: "step", y: "loss" }))
 }
 
 function unique(stages: readonly StageRef[]): StageRef[] {
   return [...new Map(stages.map((stage) => [stage.key, stage])).values()]
 }
 
-function escape(text: string): string {
-  return text.replace(/[&<>"']/g, (c) => `&#${c.charCodeAt(0)};`)
+// ---------------------------------------------------------------- what the models write
+
+/** For each prompt a row for each model: while it was trained, and as it is. The same prompt stands side by side. */
+function texts({ events, writers }: ReportOptions): string {
+  const samples = of(events, "sample")
+  const prompts = [...new Set(samples.map((e) => e.prompt))]
+  return section("What the models write", prompts.map((prompt) => {
+    const own = samples.filter((e) => e.prompt === prompt)
+    const shares = [...new Set(own.flatMap(({ at }) => (at === null ? [] : [at])))].sort((a, b) => a - b)
+    const columns: (number | null)[] = [...shares, ...(own.some(({ at }) => at === null) ? [null] : [])]
+    const names = [...new Set(own.map((e) => nameOf(e, writers)))]
+    const rows = names.map((name) => [cell(`<b>${escape(name)}</b>`), ...columns.map((at) => `<td class="t">${own.filter((e) => nameOf(e, writers) === name && e.at === at).map((e) => escape(e.text)).join("<br>")}</td>`)])
+    return `<h3>${escape(prompt === "" ? "(nothing)" : prompt)}</h3>\n${table([title(""), ...columns.map((at) => title(at === null ? "generated" : `${Math.round(at * 100)}%`))], rows)}`
+  }).join("\n"))
+}
+
+function nameOf({ stage }: Extract<Event, { event: "sample" }>, writers: Writers): string {
+  return writers.get(stage.key) ?? stage.name
+}
+
+// ---------------------------------------------------------------- stages and files
+
+function stages(events: readonly Event[]): string {
+  return section("Stages", table(null, events.flatMap((e) => {
+    if (e.event !== "stage-finished" && e.event !== "stage-cached") return []
+    const found = Object.entries(e.facts).map(([name, value]) => `${name.replaceAll("_", " ")} ${measure(value)}`).join(", ")
+    return [[text(e.stage.name), cell(`<span class="dim">${e.stage.kind}</span>`), number(e.event === "stage-finished" ? duration(e.seconds) : "done before"), text(found)]]
+  })))
+}
+
+function files(events: readonly Event[]): string {
+  const exported = of(events, "exported")
+  const gguf = exported.find((e) => e.file.endsWith(".gguf"))
+  const hint = gguf === undefined ? "" : `<p>With llama.cpp: <code>llama-cli -m ${escape(/^[\w./-]+$/.test(gguf.file) ? gguf.file : JSON.stringify(gguf.file))} -no-cnv -p "…"</code></p>`
+  return section("Files", `${table(null, exported.map((e) => [cell(`<code>${escape(e.file)}</code>`), number(bytes(e.bytes))]))}${hint}`)
 }

@@ -1,5 +1,6 @@
 import { readFileSync } from "node:fs"
 import { join } from "node:path"
+import { check } from "../compiler/check/check.ts"
 import { diagnostic, type Diagnostic } from "../grammar/diagnostic.ts"
 import { failure, good, type Failure } from "./data/result.ts"
 import type { Device } from "./device.ts"
@@ -7,7 +8,8 @@ import { writeAtomic } from "./files.ts"
 import { moduleReader } from "./library.ts"
 import { readLock, writeLock, type Lock } from "./lock.ts"
 import type { RecipeFile } from "./recipe.ts"
-import { openRecord } from "./record.ts"
+import { openRecord, type RunRecord } from "./record.ts"
+import { modelsOf, writersOf } from "./report-models.ts"
 import { run, type RunResult } from "./run.ts"
 import type { Emit } from "./stages/events.ts"
 import { openStore, type Store } from "./store/store.ts"
@@ -57,9 +59,17 @@ export async function runInFolder(recipe: RecipeFile, options: RunFolderOptions)
     },
   })
   const kept = result.lock === null || locked !== null || result.status !== "done" ? good(null) : writeAtomic(lockFile, writeLock(result.lock))
-  const failures = [...(kept.ok ? [] : kept.failures), ...record.close(recipe.name, summary(recipe, options, result))]
+  const failures = [...(kept.ok ? [] : kept.failures), ...record.close(reportOf(recipe, options, result), summary(recipe, options, result))]
   const refused = failures.map((failure) => atStart(recipe, failure))
   return { ...result, out, diagnostics: [...result.diagnostics, ...refused], status: refused.length > 0 && result.status === "done" ? "failed" : result.status }
+}
+
+/** What the report says beyond events: the recipe as it is understood with all that the run taught. */
+function reportOf(recipe: RecipeFile, { params }: RunFolderOptions, { facts, stages }: RunResult): Parameters<RunRecord["close"]>[0] {
+  const checked = check(recipe.source, { modules: moduleReader(recipe.folder), params, facts })
+  const known = checked.recipe?.stages ?? []
+  const byKey = new Map(stages.map((result) => [result.stage.key, result.facts]))
+  return { recipe: recipe.name, models: modelsOf(known, byKey, checked.session), writers: writersOf(known) }
 }
 
 function openLock(file: string): Lock | Failure {

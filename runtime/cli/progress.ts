@@ -1,5 +1,6 @@
 import type { Emit, Event, StageRef } from "../stages/events.ts"
-import { bytes, count, duration, sparkline } from "./show.ts"
+import { bytes, count, duration } from "../numbers.ts"
+import { sparkline } from "./show.ts"
 import type { Terminal } from "./terminal.ts"
 import { columns, cut, oneLine, wrap } from "./text.ts"
 
@@ -16,6 +17,8 @@ interface Curve {
 
 interface Display {
   readonly terminal: Terminal
+  /** Keys of stages whose models answer what is said to them instead of continuing it. */
+  readonly answers: ReadonlySet<string>
   readonly curves: Map<string, Curve>
   /** Columns of names and kinds. */
   names: number
@@ -27,8 +30,8 @@ interface Display {
 type Of<E extends Event["event"]> = Extract<Event, { event: E }>
 
 /** Shows a run to a person: a live line where the terminal can redraw, otherwise a plain line at every tenth. */
-export function showRun(terminal: Terminal): Emit {
-  const display: Display = { terminal, curves: new Map(), names: 0, kinds: 0, place: "" }
+export function showRun(terminal: Terminal, answers: ReadonlySet<string> = new Set()): Emit {
+  const display: Display = { terminal, answers, curves: new Map(), names: 0, kinds: 0, place: "" }
   return (event) => show(display, event)
 }
 
@@ -137,9 +140,9 @@ function fact(name: string, value: number): string {
 // ---------------------------------------------------------------- what is said on the way
 
 /** While a model trains one line is enough; what `generate` was asked for is shown whole. */
-function sample({ terminal }: Display, event: Of<"sample">): void {
+function sample({ terminal, answers }: Display, event: Of<"sample">): void {
   const who = event.at === null ? event.stage.name : `${event.stage.name} at ${Math.round(event.at * 100)}%`
-  const text = `  ${terminal.style("dim", who)}  ${terminal.style("bold", oneLine(event.prompt))}${oneLine(event.text)}`
+  const text = `  ${terminal.style("dim", who)}  ${terminal.style("bold", oneLine(event.prompt))}${answers.has(event.stage.key) ? " → " : ""}${oneLine(event.text)}`
   if (terminal.live && event.at !== null) terminal.line(cut(text, terminal.width - 1))
   else paragraph(terminal, text, "    ")
 }

@@ -3,7 +3,7 @@ import { findToolchain } from "../../devices/cpu-build.ts"
 import { probeDevices } from "../../devices/open.ts"
 import type { Command } from "../commands.ts"
 import { version } from "../../version.ts"
-import { bytes } from "../show.ts"
+import { bytes } from "../../numbers.ts"
 import type { Terminal } from "../terminal.ts"
 
 export const doctor: Command = async (args, terminal) => {

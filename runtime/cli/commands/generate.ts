@@ -1,14 +1,16 @@
 import { text } from "node:stream/consumers"
+import { nearest } from "../../../grammar/nearest.ts"
 import { openPastRun, writeText, type Model, type PastRun } from "../../past-run.ts"
-import { shownPath } from "../../system-error.ts"
+import { chatFrameOf } from "../../stages/chat-frame.ts"
 import type { WriteOptions } from "../../stages/writer.ts"
+import { shownPath } from "../../system-error.ts"
 import type { Arguments } from "../args.ts"
 import { chooseDevice } from "../choose-device.ts"
 import type { Command } from "../commands.ts"
 import { interruptible } from "../interrupt.ts"
-import { nearest } from "../../../grammar/nearest.ts"
 import { usage } from "../problem.ts"
 import { showDiagnostics } from "../recipe.ts"
+import { visible } from "../text.ts"
 
 export const generate: Command = async (args, terminal) => {
   const [folder = "", name] = args.positionals
@@ -31,7 +33,7 @@ export const generate: Command = async (args, terminal) => {
   }
   for (const sample of written) {
     if (args.flag("json")) terminal.line(JSON.stringify({ event: "sample", model: model.name, ...sample }))
-    else terminal.line(`${terminal.style("bold", sample.prompt)}${sample.text}`)
+    else terminal.line(`${terminal.style("bold", sample.prompt)}${chatFrameOf(model.stage) === null ? "" : "\n"}${terminal.live ? visible(sample.text) : sample.text}`)
   }
   return stop.signal.aborted ? 130 : 0
 }

@@ -4,7 +4,8 @@ import type { Count } from "../../plan-sizes.ts"
 import type { Command } from "../commands.ts"
 import { openPlan } from "../planned.ts"
 import { showDiagnostics } from "../recipe.ts"
-import { bytes, count, duration, flop, table } from "../show.ts"
+import { bytes, count, duration, flop } from "../../numbers.ts"
+import { table } from "../show.ts"
 import type { Terminal } from "../terminal.ts"
 
 export const plan: Command = async (args, terminal) => {

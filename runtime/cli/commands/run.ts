@@ -1,5 +1,7 @@
 import { existsSync } from "node:fs"
 import { join } from "node:path"
+import type { Checked } from "../../../compiler/check/check.ts"
+import { chatFrameOf } from "../../stages/chat-frame.ts"
 import { runInFolder, type RecordedRun } from "../../run-folder.ts"
 import type { Event } from "../../stages/events.ts"
 import { shownPath } from "../../system-error.ts"
@@ -10,16 +12,16 @@ import { showRun } from "../progress.ts"
 import { warnOn } from "../planned.ts"
 import { showProblem } from "../problem.ts"
 import { openRecipe, showDiagnostics } from "../recipe.ts"
-import { duration } from "../show.ts"
+import { duration } from "../../numbers.ts"
 import type { Terminal } from "../terminal.ts"
 
 export const run: Command = async (args, terminal) => {
   const opened = openRecipe(args, terminal)
   if (typeof opened === "number") return opened
-  const { recipe, params } = opened
+  const { recipe, params, checked } = opened
   const device = await chooseDevice(args, terminal)
   if (typeof device === "number") return device
-  const show = args.flag("json") ? (event: Event) => terminal.line(JSON.stringify(event)) : showRun(terminal)
+  const show = args.flag("json") ? (event: Event) => terminal.line(JSON.stringify(event)) : showRun(terminal, chats(checked))
   const stop = interruptible("stopping after this step; press Ctrl-C again to stop at once", terminal)
   const result = await runInFolder(recipe, {
     params, device, out: args.value("out"), fresh: args.flag("fresh"), locked: args.flag("locked"), allowRead: args.values("allow-read"), signal: stop.signal, warn: warnOn(terminal),
@@ -29,9 +31,13 @@ export const run: Command = async (args, terminal) => {
   })
   stop.release()
   if ("code" in result) return showProblem(result, args, terminal)
-  showDiagnostics(result.diagnostics.slice(opened.checked.diagnostics.length), result.sources, args, terminal)
+  showDiagnostics(result.diagnostics.slice(checked.diagnostics.length), result.sources, args, terminal)
   if (!args.flag("json")) showEnd(result, terminal)
   return result.status === "done" ? 0 : result.status === "interrupted" ? 130 : 1
+}
+
+function chats({ recipe }: Checked): ReadonlySet<string> {
+  return new Set((recipe?.stages ?? []).filter((stage) => chatFrameOf(stage) !== null).map(({ key }) => key))
 }
 
 function showEnd(result: RecordedRun, terminal: Terminal): void {
