@@ -4,7 +4,8 @@ import { dirname, join, sep } from "node:path"
 import type { DType, Shape } from "../../compiler/graph/node.ts"
 import { size } from "../../compiler/graph/node.ts"
 import type { Unusable } from "../device.ts"
-import { releaseThreads, startThreads, usableThreads } from "./tfjs-threads.ts"
+import { createPace } from "./tfjs-pace.ts"
+import { machine, releaseThreads, startThreads, threadsOf, usableThreads } from "./tfjs-threads.ts"
 
 export type Core = typeof import("@tensorflow/tfjs-core")
 /** The numbers of a tensor in host memory: f32, i32, bool. */
@@ -33,6 +34,8 @@ export interface Kernels {
   host(inputs: readonly Tensor[], shape: Shape, dtype: DType, body: (inputs: readonly HostData[], out: HostData) => void): Tensor
   /** The memory of the WebAssembly module, where that is the backend. */
   readonly heap: Heap | null
+  /** To be called after each step. */
+  pace(): void
   /** Live buffers of the backend, for tests. */
   count(): number
 }
@@ -129,7 +132,7 @@ async function openWasm(threads: number): Promise<Opened | string> {
     guardMemory(backend.wasm)
     const count = wasm.getThreadsCount()
     return {
-      kernels: wasmKernels(core, backend),
+      kernels: wasmKernels(core, backend, count === 1 ? () => {} : createPace(threadsOf(backend.wasm, count), machine)),
       detail: `WebAssembly backend ${wasm.version_wasm}, ${simd ? "SIMD" : "no SIMD"}, ${count} thread${count === 1 ? "" : "s"}`,
       // Not the number of threads: each element is computed by one thread, in the same order.
       numericsClass: `tfjs/wasm ${wasm.version_wasm}/${simd ? "simd" : "scalar"} ${process.arch}/${revision}`,
@@ -208,7 +211,7 @@ function guardMemory(wasm: WasmModule): void {
 
 // ---- the WebAssembly backend, called without TensorFlow.js's engine: no tape, no scopes, no book-keeping
 
-function wasmKernels(core: Core, backend: BackendWasm): Kernels {
+function wasmKernels(core: Core, backend: BackendWasm, pace: () => void): Kernels {
   let nextId = 0x40000000
   const heap: Heap = {
     newId: () => nextId++,
@@ -243,6 +246,7 @@ function wasmKernels(core: Core, backend: BackendWasm): Kernels {
       body(inputs.map(heap.data), heap.data(out).fill(0))
       return out
     },
+    pace,
     count: () => backend.numDataIds(),
   }
 }
@@ -285,6 +289,7 @@ export function engineKernels(core: Core): Kernels {
       body(inputs.map((x) => exact(asCore(x).dataSync(), x.dtype)), out)
       return upload(out, shape, dtype)
     },
+    pace() {},
     count: () => core.memory().numTensors,
   }
 }

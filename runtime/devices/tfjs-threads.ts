@@ -8,11 +8,13 @@ import { createRequire } from "node:module"
 import { availableParallelism, loadavg } from "node:os"
 import { join } from "node:path"
 import type { WasmModule } from "./tfjs-backend.ts"
+import type { Machine, Threads } from "./tfjs-pace.ts"
+import { mainThreadTimes } from "./tfjs-pace.ts"
 
 interface ThreadedModule extends WasmModule {
   cwrap(name: string, result: "number" | null, args: readonly string[]): (...args: readonly number[]) => number
-  readonly PThread: { readonly runningWorkers: readonly { unref(): void }[]; terminateAllThreads(): void }
-  tfjs: WasmModule["tfjs"] & Readonly<Record<string, unknown>>
+  readonly PThread: { readonly runningWorkers: readonly { unref(): void }[]; readonly unusedWorkers: readonly object[] }
+  tfjs: WasmModule["tfjs"] & { initWithThreadsCount(count: number): void } & Readonly<Record<string, unknown>>
 }
 
 interface ModuleOptions {
@@ -67,6 +69,21 @@ export async function startThreads(folder: string): Promise<WasmModule> {
 export function releaseThreads(module: WasmModule): void {
   for (const worker of (module as ThreadedModule).PThread.runningWorkers) worker.unref()
 }
+
+/** The threads of a running module, to be given up and taken back. Threads that were given up sleep; new ones need other workers. */
+export function threadsOf(module: WasmModule, most: number): Threads {
+  const { PThread, tfjs } = module as ThreadedModule
+  return {
+    most,
+    canRestart: () => PThread.unusedWorkers.length >= most - 1,
+    set(count) {
+      tfjs.initWithThreadsCount(count)
+      releaseThreads(module)
+    },
+  }
+}
+
+export const machine: Machine = { now: () => performance.now(), times: mainThreadTimes, idleCores: usableThreads }
 
 /** The functions that the backend calls, as the package's own start-up names them. */
 function interfaceOf(module: ThreadedModule): ThreadedModule["tfjs"] {

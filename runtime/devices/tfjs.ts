@@ -134,6 +134,7 @@ function feed(s: Session, node: NodeOf<"input">, index: number, batch: Readonly<
 async function step(s: Session, batch: Readonly<Record<string, HostTensor>>): Promise<Record<string, HostTensor>> {
   for (const name of Object.keys(batch)) declared(s, name, "batch")
   const results = s.memory.run(s.program.inputs.map((node, i) => feed(s, node, i, batch)))
+  s.kernels.pace()
   // All states first: reading waits, and the next step may begin meanwhile.
   const reads: { readonly name: string; readonly node: Node; readonly x: Tensor }[] = []
   for (const [i, { name, node }] of s.program.outputs.entries()) {
