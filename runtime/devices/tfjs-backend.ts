@@ -113,7 +113,8 @@ async function openNative(choice: "gpu" | "node"): Promise<Opened | string> {
       numericsClass: `tfjs/${choice} ${version}/${device.toLowerCase()} ${process.arch}/${revision}`,
     }
   } catch (error) {
-    return `${name}: ${firstLine(error)}`
+    const missing = error instanceof Error && "code" in error && error.code === "ERR_MODULE_NOT_FOUND"
+    return missing ? `${name} is not installed` : `${name}: ${firstLine(error)}`
   }
 }
 
