@@ -123,6 +123,9 @@ function writeSynced(file: string, data: Uint8Array): void {
   try {
     for (let done = 0; done < data.length; ) done += fs.writeSync(handle, data, done)
     fs.fsyncSync(handle)
+  } catch (error) {
+    // Of a write the system does not say which file it was.
+    throw isSystemError(error) && error.path === undefined ? Object.assign(error, { path: file }) : error
   } finally {
     fs.closeSync(handle)
   }

@@ -1,9 +1,12 @@
+import builtin from "node:fs"
 import * as fs from "node:fs"
+import { syncBuiltinESMExports } from "node:module"
 import * as os from "node:os"
 import * as path from "node:path"
 import { test } from "uvu"
 import * as assert from "uvu/assert"
 import { sha256 } from "../files.ts"
+import { systemFailure } from "../system-error.ts"
 import { openStore } from "./store.ts"
 
 const key = sha256("a stage")
@@ -62,6 +65,24 @@ test("a changed byte, a missing file and a cut manifest are noticed", () => with
     assert.is(warnings.length, i + 1)
     assert.match(warnings[i] ?? "", "is damaged; its stage runs again")
   })
+}))
+
+test("where the disk is full, nothing appears, what was there stays, and the mistake names the entry", () => withStore((store, root) => {
+  store.put(key, about, new Map([["a", bytes(1)]]))
+  const write = builtin.writeSync
+  builtin.writeSync = () => { throw Object.assign(new Error("ENOSPC"), { code: "ENOSPC", syscall: "write" }) }
+  syncBuiltinESMExports()
+  try {
+    store.put(key, about, new Map([["a", bytes(2)]]))
+    assert.unreachable()
+  } catch (error) {
+    assert.match(systemFailure(error)?.message ?? String(error), new RegExp(`${key.slice(0, 16)}/a cannot be written: no space is left on the disk`))
+  } finally {
+    builtin.writeSync = write
+    syncBuiltinESMExports()
+  }
+  assert.equal(fs.readdirSync(root), [key.slice(0, 16)])
+  assert.equal([...(store.get(key)?.files.get("a") ?? [])], [1])
 }))
 
 test("two keys that begin alike do not answer for each other", () => withStore((store) => {
