@@ -241,7 +241,7 @@ test("a classifier is trained and measured by its accuracy", () => withFolder(as
 rows = jsonl("rows.jsonl", fields: { text: "string", mood: "class" }) |> split(valid: 30%)
 words = byte()
 tokens = rows |> encode(words) |> pack(length: 8)
-model Moods = Classifier(${tiny}, 16, 2)
+model Moods = Classifier(${tiny} with { tie: true }, 16, 2)
 result = train Moods { data: tokens.train, objective: classify, batch: 8 sequences, steps: 12, optim: adamw(lr: 2e-2) }
 expect accuracy(result, tokens.valid, objective: classify) > 0.9
 `))

@@ -111,7 +111,8 @@ function llama(w: Weights, depth: number, sizes: Sizes, tied: boolean): { logits
     x = plus(x, linear(times(gate, linear(h, w(`${at}.mlp.up.weight`))), w(`${at}.mlp.down.weight`)))
     return x
   })
-  return { hidden, logits: linear(rmsNorm(x, w("norm.scale")), w(tied ? "embed.weight" : "head.weight")) }
+  const last = rmsNorm(x, w("norm.scale"))
+  return { hidden: [...hidden.slice(0, -1), last], logits: linear(last, w(tied ? "embed.weight" : "head.weight")) }
 }
 
 test("Llama: grouped queries, rotary positions, two documents", () => {

@@ -13,6 +13,7 @@ import type { Machine } from "./machine.ts"
 import { moved } from "./machine.ts"
 import { error, unknown } from "./make.ts"
 import { primitives } from "./primitives/table.ts"
+import { derived } from "./reach.ts"
 import { inner, lookup, reportUnknownName } from "./scopes.ts"
 import { coerce } from "./types.ts"
 import { runRequires } from "./instance.ts"
@@ -180,7 +181,8 @@ function callPrimitive(callee: PrimitiveValue, given: readonly Given[], site: Si
   }
   const at = entered(callee.name, callee.code, bound, site, m)
   if (at === null) return error
-  return meaning(bound.args, { span: site.span, callee: site.callee, args: bound.spans }, at)
+  const made = meaning(bound.args, { span: site.span, callee: site.callee, args: bound.spans }, at)
+  return goesOverLists.has(callee.name) ? made : derived(made, callee.name, values, m)
 }
 
 /** Primitives that look at a list without looking at its items. */

@@ -22,6 +22,7 @@ import { evaluateField, evaluateIndex } from "./members.ts"
 import { evaluateBinary, evaluateUnary } from "./operators.ts"
 import { constant, sub } from "./poly.ts"
 import { inner, lookup, reportUnknownName } from "./scopes.ts"
+import { derived } from "./reach.ts"
 import type { Session } from "./session.ts"
 import { limits } from "./session.ts"
 import type { Scope, Value } from "./value.ts"
@@ -132,7 +133,7 @@ function evaluateIf(expr: IfExpr, scope: Scope, m: Machine): Value {
   }
   const then = evaluate(expr.then, scope, m)
   const otherwise = evaluate(expr.else, scope, m)
-  if (condition.kind === "tensor") return selectTensor(condition, then, otherwise, { span: expr.span, callee: expr.span, args: new Map() }, m)
+  if (condition.kind === "tensor") return derived(selectTensor(condition, then, otherwise, { span: expr.span, callee: expr.span, args: new Map() }, m), null, [then, otherwise], m)
   return condition.kind === "error" ? error : join(then, otherwise, expr.span, m)
 }
 

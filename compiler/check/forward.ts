@@ -12,6 +12,7 @@ import type { Machine } from "./machine.ts"
 import { moved } from "./machine.ts"
 import { error } from "./make.ts"
 import { symbol } from "./poly.ts"
+import { forgotten } from "./reach.ts"
 import { inner } from "./scopes.ts"
 import { capitalsOf } from "./shapes.ts"
 import { listed } from "./suggest.ts"
@@ -74,7 +75,9 @@ export function callFrozen(artifact: ArtifactValue, given: readonly Given[], sit
   if (artifact.type.is !== "weights") return error
   const inside = moved(m, m.lowering === null ? {} : { lowering: { ...m.lowering, training: false } })
   const instance = instantiate(artifact.type.spec, artifactRole(artifact), site.span, inside)
-  return instance.kind === "error" ? error : stopped(callInstance(instance, given, site, inside), m)
+  if (instance.kind === "error") return error
+  const value = callInstance(instance, given, site, inside)
+  return m.lowering === null ? forgotten(value) : stopped(value, m)
 }
 
 function stopped(value: Value, m: Machine): Value {

@@ -152,7 +152,9 @@ function makeWeight(weight: Weight, path: string, scope: Scope, place: Place, we
   const start: InitValue = init.kind === "init" ? init : { kind: "init", how: "zeros", a: 0, origin: weight.init.span }
   const info: WeightInfo = { path, shape: dims, dtype: dtypes[weight.type.dtype], init: start, span: weight.span }
   weights.set(weight.name.name, info)
-  return tensor(info.dtype, dims, m.lowering === null ? null : m.lowering.weight(place.role, info), weight.span)
+  if (m.lowering !== null) return tensor(info.dtype, dims, m.lowering.weight(place.role, info), weight.span)
+  const value = tensor(info.dtype, dims, null, weight.span)
+  return info.dtype === "f32" ? { ...value, reach: { role: place.role, weight: info } } : value
 }
 
 /** Every weight once, in the order in which they are written; a shared part's weights are at its own path. */

@@ -3,6 +3,7 @@ import { pendingOf, sameValue } from "./equal.ts"
 import type { Machine } from "./machine.ts"
 import { bool, error, float, int, string, unknown } from "./make.ts"
 import { symbol } from "./poly.ts"
+import { derived, forgotten } from "./reach.ts"
 import type { Dim, RecordValue, TensorValue, Value } from "./value.ts"
 
 /** What is certain of a value that is one of two: the result of `if` where the condition is not known. */
@@ -17,7 +18,7 @@ export function join(a: Value, b: Value, at: Span, m: Machine): Value {
   if (a.kind === "bool" && b.kind === "bool") return a.value === b.value ? a : bool(null, at, [...a.pending, ...b.pending])
   if (a.kind === "string" && b.kind === "string") return a.value === b.value ? a : string(null, at)
   if (a.kind === "mask" && b.kind === "mask") return a
-  if (a.kind === "loss" && b.kind === "loss") return a
+  if (a.kind === "loss" && b.kind === "loss") return { ...a, terms: [...a.terms, ...b.terms] }
   if (a.kind === "unknown" && b.kind === "unknown" && a.type === b.type) return a
   return sameValue(a, b, m) === true ? a : unknown("any", at)
 }
@@ -30,7 +31,7 @@ function either(at: Span, axis: number) {
 function joinTensors(a: TensorValue, b: TensorValue, at: Span, m: Machine): Value {
   if (a.shape.length !== b.shape.length || a.dtype !== b.dtype) return unknown("tensor", at)
   const shape = a.shape.map((d, i): Dim => (m.compare(d.size, (b.shape[i] as Dim).size) === "equal" ? d : { size: either(at, i), origin: at }))
-  return { ...a, shape, vocab: a.vocab !== null && b.vocab !== null ? a.vocab : null }
+  return derived({ ...forgotten(a), shape, vocab: a.vocab !== null && b.vocab !== null ? a.vocab : null }, null, [a, b], m)
 }
 
 function joinRecords(a: RecordValue, b: RecordValue, at: Span, m: Machine): Value {

@@ -10,6 +10,7 @@ import { pendingOf, sameValue } from "./equal.ts"
 import type { Poly } from "./poly.ts"
 import { add, constant, constantOf, mul, mulAll, negate, opaqueOf, quotient, sub } from "./poly.ts"
 import { binaryTensor, unaryTensor } from "./primitives/number.ts"
+import { derived } from "./reach.ts"
 import { limits } from "./session.ts"
 import type { CallSite, IntValue, MixValue, Scope, Value } from "./value.ts"
 
@@ -19,7 +20,7 @@ type Order = "<" | "<=" | ">" | ">="
 export function evaluateUnary(expr: UnaryExpr, scope: Scope, m: Machine): Value {
   const x = evaluate(expr.operand, scope, m)
   if (x.kind === "error" || x.kind === "unknown") return x
-  if (x.kind === "tensor" || x.kind === "loss") return unaryTensor(expr.op, x, callSite(expr.span), m)
+  if (x.kind === "tensor" || x.kind === "loss") return derived(unaryTensor(expr.op, x, callSite(expr.span), m), null, [x], m)
   if (expr.op === "not") {
     if (x.kind === "bool") return bool(x.value === null ? null : !x.value, expr.span, x.pending)
     return m.report(diagnostic("SLM2112", expr.span, `\`not\` turns true and false around, not ${kindOf(x, m)}`))
@@ -51,7 +52,7 @@ export function binary(op: BinaryOp, left: Value, right: Value, site: OperatorSi
   if (left.kind === "error" || right.kind === "error") return error
   if (isEquality(op) && left.kind !== "tensor" && right.kind !== "tensor") return equality(op, left, right, site.span, m)
   if (left.kind === "unknown" || right.kind === "unknown") return unknownResult(op, left, right, site.span)
-  if (isGraphic(left) || isGraphic(right)) return binaryTensor(op, left, right, callSite(site.span), m)
+  if (isGraphic(left) || isGraphic(right)) return derived(binaryTensor(op, left, right, callSite(site.span), m), null, [left, right], m)
   if (op === "and" || op === "or") {
     if (left.kind !== "bool" || right.kind !== "bool") return mismatch(op, left, right, site, m)
     return right.value === (op === "or") ? right : left.value !== null ? right : bool(null, site.span, [...left.pending, ...right.pending])

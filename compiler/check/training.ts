@@ -4,7 +4,7 @@ import type { Span } from "../../grammar/diagnostic.ts"
 import { matches, pathsOf, reportUnmatched } from "./address.ts"
 import { kindOf } from "./describe.ts"
 import { artifactRole } from "./forward.ts"
-import { instantiate, weightsOf } from "./instance.ts"
+import { instantiate, joinPath, weightsOf } from "./instance.ts"
 import type { Machine } from "./machine.ts"
 import { dim, error, int, record, tensor } from "./make.ts"
 import { fieldOf } from "./members.ts"
@@ -14,7 +14,9 @@ import type { Poly } from "./poly.ts"
 import { add, constant, symbol } from "./poly.ts"
 import { primitives } from "./primitives/table.ts"
 import { lossOf } from "./loss-of.ts"
-import type { ArtifactType, ArtifactValue, CallSite, InstanceValue, OptimizerValue, SpecValue, TensorValue, Value, WeightInfo } from "./value.ts"
+import { derived, weightsReached } from "./reach.ts"
+import { listed } from "./suggest.ts"
+import type { AddressValue, ArtifactType, ArtifactValue, CallSite, InstanceValue, OptimizerValue, SpecValue, TensorValue, Value, WeightInfo } from "./value.ts"
 
 type Args = ReadonlyMap<string, Value>
 
@@ -103,8 +105,9 @@ function checkLoss(args: Args, roles: Roles, batch: Value, site: CallSite, m: Ma
   const first = several ? record(new Map(roles.subjects.map((s) => [s.name, s.instance]))) : only === undefined ? error : m.apply(only.instance, [batch], site.args.get("model") ?? site.span)
   if (first.kind === "error" || first.kind === "unknown") return
   if (loss === undefined || loss.kind === "none") {
-    if (parts.length > 0 && !allowsUnused(args)) m.report(diagnostic("SLM2202", site.args.get("parts") ?? at, "`parts` have no effect without a `loss` that uses them"))
-    defaultLoss(first, batch, site, m)
+    const value = defaultLoss(first, batch, site, m)
+    if (parts.length === 0 || allowsUnused(args)) checkReached(value, args, roles, site.args.get("model") ?? at, m)
+    else m.report(diagnostic("SLM2202", site.args.get("parts") ?? at, "`parts` have no effect without a `loss` that uses them"))
     return
   }
   const takesParts = loss.kind !== "closure" || loss.code.params.length !== 2
@@ -112,7 +115,46 @@ function checkLoss(args: Args, roles: Roles, batch: Value, site: CallSite, m: Ma
     m.report(diagnostic("SLM2202", site.args.get("parts") ?? at, "`parts` have no effect: the loss does not take them", { help: "`loss: (out, batch, parts) => …`" }))
     return
   }
-  lossOf(m.apply(loss, [first, batch, ...(takesParts ? parts : [])], at), at, m)
+  const value = lossOf(m.apply(loss, [first, batch, ...(takesParts ? parts : [])], at), at, m)
+  checkReached(value, args, roles, at, m)
+}
+
+/** Weights that are trained and have no part in the loss: they would learn nothing, and no one would be told. */
+function checkReached(loss: Value, args: Args, roles: Roles, at: Span, m: Machine): void {
+  if ((loss.kind !== "loss" && loss.kind !== "tensor") || allowsUnused(args)) return
+  const reached = weightsReached(loss)
+  const several = roles.subjects.length > 1
+  const idle = [...roles.subjects, ...roles.parts].flatMap((subject) => {
+    const trained = trainedWeights(args, subject, roles).map((w) => w.path)
+    const found = idlePaths(trained, (path) => reached.has(`${subject.name}.${path}`))
+    return found.map((path) => (several || roles.parts.includes(subject) ? joinPath(subject.name, path) : path === "" ? subject.spec.name : path))
+  })
+  if (idle.length === 0) return
+  if (reached.size === 0) {
+    m.report(diagnostic("SLM2209", at, "no gradient flows from this loss: it depends on no weight that is trained", { notes: ["nothing flows through comparisons, `argmax`, `round`, `stop_gradient`, or trained weights that are called in the loss."] }))
+    return
+  }
+  const [it, is] = idle.length === 1 ? ["it", "is"] : ["them", "are"]
+  const own = idle.filter((path) => !path.startsWith("parts."))
+  m.report(diagnostic("SLM2209", at, `${listed(idle.slice(0, 4))}${idle.length > 4 ? ` and ${idle.length - 4} more` : ""} ${is} trained, but the loss does not reach ${it}`, {
+    notes: ["without a gradient a weight learns nothing; weight decay would still shrink it."],
+    help: own.length === 0 ? `take ${it} out of \`parts\`, or use ${it} in the loss` : `\`freeze: [${own.slice(0, 4).join(", ")}]\` keeps ${it}; \`unused: allow\` says that this is meant`,
+  }))
+}
+
+/** The weights for which `isReached` does not hold, by the shortest paths that stand for them and nothing else. */
+function idlePaths(paths: readonly string[], isReached: (path: string) => boolean): readonly string[] {
+  const found = new Set<string>()
+  for (const path of paths) {
+    if (isReached(path)) continue
+    const starts = ["", ...[...path.matchAll(/[.[]/g)].map((cut) => path.slice(0, cut.index)), path]
+    found.add(starts.find((start) => paths.every((other) => !isBelow(other, start) || !isReached(other))) ?? path)
+  }
+  return [...found]
+}
+
+function isBelow(path: string, start: string): boolean {
+  return start === "" || path === start || (path.startsWith(start) && ".[".includes(path[start.length] ?? ""))
 }
 
 /** Cross entropy of `out.logits` against `batch.labels`. */
@@ -125,10 +167,10 @@ export function defaultLoss(out: Value, batch: Value, site: CallSite, m: Machine
   const [logits, labels] = [fieldOf(out, "logits", at, at, m), fieldOf(batch, "labels", at, at, m)]
   if (logits.kind !== "tensor" || labels.kind !== "tensor") return error
   const inner: CallSite = { span: at, callee: at, args: new Map() }
-  const losses = primitives.get("token_loss")?.(new Map<string, Value>([["logits", logits], ["labels", labels]]), inner, m) ?? error
+  const losses = derived(primitives.get("token_loss")?.(new Map<string, Value>([["logits", logits], ["labels", labels]]), inner, m) ?? error, "token_loss", [logits], m)
   const counts = binary(">=", labels, int(0), { span: at, opSpan: at, left: { span: at }, right: { span: at } }, m)
   if (losses.kind !== "tensor" || counts.kind !== "tensor") return error
-  return primitives.get("average")?.(new Map<string, Value>([["values", losses], ["counts", counts]]), inner, m) ?? error
+  return derived(primitives.get("average")?.(new Map<string, Value>([["values", losses], ["counts", counts]]), inner, m) ?? error, "average", [losses], m)
 }
 
 /** Evaluates the transforms on all gradients and the update on one weight of each rank. */
@@ -158,7 +200,7 @@ export function addressedWeights(addresses: Value | undefined, subjects: readonl
   let good = true
   for (const address of addresses.items) {
     if (address.kind !== "address") continue
-    const hit = subjects.some((s) => weightsOf(s.instance).some((w) => matches(address, w.path, "below") || (subjects.length > 1 && matches(address, `${s.name}.${w.path}`, "below"))))
+    const hit = subjects.some((s) => weightsOf(s.instance).some((w) => covers(address, s, w.path, subjects)))
     if (hit) continue
     good = false
     const [only] = subjects
@@ -167,11 +209,21 @@ export function addressedWeights(addresses: Value | undefined, subjects: readonl
   return good
 }
 
-function checkSomethingTrains(args: Args, roles: Roles, site: CallSite, m: Machine): void {
+/** Whether an address is about a weight; with several roles it may begin with the role. */
+function covers(address: AddressValue, { name }: Subject, path: string, subjects: readonly Subject[]): boolean {
+  return matches(address, path, "below") || (subjects.length > 1 && matches(address, `${name}.${path}`, "below"))
+}
+
+/** The weights of a role that `freeze` leaves to the optimiser. */
+function trainedWeights(args: Args, subject: Subject, roles: Roles): readonly WeightInfo[] {
   const freeze = args.get("freeze")
-  if (freeze?.kind !== "list" || roles.parts.length > 0) return
-  const left = roles.subjects.flatMap((s) => weightsOf(s.instance)).some((w) => !freeze.items.some((a) => a.kind === "address" && matches(a, w.path, "below")))
-  if (!left) m.report(diagnostic("SLM2202", site.args.get("freeze") ?? site.span, "everything is frozen: there is nothing left to train"))
+  const frozen = freeze?.kind === "list" && !roles.parts.includes(subject) ? freeze.items.filter((a) => a.kind === "address") : []
+  return weightsOf(subject.instance).filter((w) => w.dtype === "f32" && !frozen.some((a) => covers(a, subject, w.path, roles.subjects)))
+}
+
+function checkSomethingTrains(args: Args, roles: Roles, site: CallSite, m: Machine): void {
+  if (args.get("freeze")?.kind !== "list" || roles.parts.length > 0) return
+  if (roles.subjects.every((s) => trainedWeights(args, s, roles).length === 0)) m.report(diagnostic("SLM2202", site.args.get("freeze") ?? site.span, "everything is frozen: there is nothing left to train"))
 }
 
 // ---- evaluation

@@ -7,6 +7,7 @@ import type { DType, Node } from "../graph/node.ts"
 import type { Stage } from "../plan/stage.ts"
 import type { Machine } from "./machine.ts"
 import type { Poly } from "./poly.ts"
+import type { Reach } from "./reach.ts"
 
 /**
  * What an expression means. Checking is evaluation over values of which some are not known yet: the same evaluator
@@ -107,6 +108,8 @@ export interface TensorValue extends Traced {
   /** Of `ids(vocab)`: entries are below this. */
   readonly vocab: Dim | null
   readonly node: Node | null
+  /** The weights it depends on with a gradient, while nothing is lowered. */
+  readonly reach?: Reach
 }
 
 /**

@@ -82,6 +82,21 @@ test("attention checks heads, batch and length", () => {
   ])
 })
 
+test("a bias of attention fits its scores", () => {
+  const ctx = testContext()
+  const x = tensor("f32", [B, dim(2), T, dim(4)])
+  const attend = (bias: readonly Dim[]): Value => callPrimitive("attend", { query: x, key: x, value: x, mask: none, scale: none, bias: tensor("f32", bias) }, ctx)
+  for (const bias of [[T, T], [dim(2), dim(1), T], [B, dim(2), T, T]]) assert.is(attend(bias).kind, "tensor")
+  attend([dim(3), T, T])
+  attend([dim(1), B])
+  attend([dim(1), B, dim(2), T, T])
+  assert.equal(ctx.reported.map((d) => `${d.code} ${d.message}`), [
+    "SLM2102 `bias` does not fit the scores, [batch, heads, time, keys]: 3 instead of 2",
+    "SLM2102 `bias` does not fit the scores, [batch, heads, time, keys]: B instead of T",
+    "SLM2105 `bias` has 5 axes, [1, B, 2, T, T], instead of at most four: [batch, heads, time, keys]",
+  ])
+})
+
 test("dropout is the identity outside of training", () => {
   const ctx = testContext({ lower: true })
   const x = t([[1, 2]], ctx)

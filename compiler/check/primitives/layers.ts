@@ -158,7 +158,18 @@ function attendMistake(q: TensorValue, k: TensorValue, v: TensorValue, bias: Ten
       help: "the number of key/value heads divides the number of heads",
     }))
   }
-  return bias && bias.shape.length > 4 ? reportRank(bias.shape, "at most four: [batch, heads, time, keys]", "bias", site, ctx) : null
+  return bias === null ? null : biasMistake(bias, [at(q, 0), at(q, 1), at(q, 2), at(k, 2)], site, ctx)
+}
+
+/** A bias is repeated to the scores, [batch, heads, time, keys]. */
+function biasMistake(bias: TensorValue, scores: readonly Dim[], site: CallSite, ctx: Machine): ErrorValue | null {
+  if (bias.shape.length > 4) return reportRank(bias.shape, "at most four: [batch, heads, time, keys]", "bias", site, ctx)
+  for (const [i, d] of bias.shape.entries()) {
+    const wanted = scores[scores.length - bias.shape.length + i] ?? d
+    const mistake = ctx.known(d.size) === 1 ? null : requireSize(d, wanted, "bias", "`bias` does not fit the scores, [batch, heads, time, keys]", site, ctx)
+    if (mistake) return mistake
+  }
+  return null
 }
 
 function segmentMistake(mask: MaskValue, q: TensorValue, k: TensorValue, site: CallSite, ctx: Machine): ErrorValue | null {
