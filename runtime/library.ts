@@ -13,7 +13,7 @@ export const stdlibFolder: string = [new URL("./stdlib/", import.meta.url), new 
 /** Finds modules for the compiler, which itself reads nothing: `std.name` in the library, other ids as files of the recipe's folder. */
 export function moduleReader(recipeFolder: string): (id: string, from: string) => ModuleSource | null {
   return (id, from) => {
-    if (/^std\.[a-z_]+$/.test(id)) return readLibrary(id)
+    if (/^std\.[a-z][a-z0-9_]*$/.test(id)) return readLibrary(id)
     const path = resolve(dirname(resolve(from)), id)
     const inside = relative(recipeFolder, path)
     if (inside.startsWith("..") || resolve(recipeFolder, inside) !== path) return null
