@@ -18,8 +18,8 @@ export interface Fields { readonly [name: string]: readonly (readonly (number | 
 
 const at = { source: "test.slm", start: 0, end: 0 }
 
-function specOf(model: string, from: string): { readonly spec: SpecValue; readonly session: Session } {
-  const { values, session } = recipe(`model M = ${model}`, from)
+function specOf(model: string, from: string, before = ""): { readonly spec: SpecValue; readonly session: Session } {
+  const { values, session } = recipe(`${before}model M = ${model}`, from)
   const spec = values.get("M")
   if (spec?.kind !== "spec") throw new Error("not a specification")
   return { spec, session }
@@ -39,9 +39,9 @@ export interface Ran {
   readonly weights: (path: string) => Matrix
 }
 
-/** What a model with its first weights makes of a batch. */
-export function forward(model: string, from: string, batch: Fields, training = false): Ran {
-  const { spec, session } = specOf(model, from)
+/** What a model with its first weights makes of a batch. `before`: lines of the recipe that it needs. */
+export function forward(model: string, from: string, batch: Fields, training = false, before = ""): Ran {
+  const { spec, session } = specOf(model, from, before)
   const low = createLowering(session, { training, rows: null })
   const made = low.machine.instantiate(spec, "model", at)
   if (made.kind === "error") throw new Error("cannot be instantiated")

@@ -45,11 +45,19 @@ function isEquality(op: BinaryOp): boolean {
   return op === "==" || op === "!="
 }
 
+/** Whether a tensor that is not known is compared with numbers: the result has its elements. */
+function isElementwise(left: Value, right: Value): boolean {
+  const numbers = ["int", "float", "bool", "tensor", "number"]
+  const kinds = [left, right].map((v) => (v.kind === "unknown" ? v.type : v.kind))
+  return left.kind !== "tensor" && right.kind !== "tensor" && kinds.includes("tensor") && kinds.every((k) => numbers.includes(k))
+}
+
 /** The places of an operator and its operands. */
 export interface OperatorSite { readonly span: Span; readonly opSpan: Span; readonly left: { readonly span: Span }; readonly right: { readonly span: Span } }
 
 export function binary(op: BinaryOp, left: Value, right: Value, site: OperatorSite, m: Machine): Value {
   if (left.kind === "error" || right.kind === "error") return error
+  if (isEquality(op) && isElementwise(left, right)) return unknown("tensor", site.span)
   if (isEquality(op) && left.kind !== "tensor" && right.kind !== "tensor") return equality(op, left, right, site.span, m)
   if (left.kind === "unknown" || right.kind === "unknown") return unknownResult(op, left, right, site.span)
   if (isGraphic(left) || isGraphic(right)) return derived(binaryTensor(op, left, right, callSite(site.span), m), null, [left, right], m)
