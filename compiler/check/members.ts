@@ -2,6 +2,7 @@
 import type { FieldAccess, IndexExpr } from "../../grammar/ast.ts"
 import { diagnostic } from "../../grammar/diagnostic.ts"
 import type { Span } from "../../grammar/diagnostic.ts"
+import type { Stage } from "../plan/stage.ts"
 import { kindOf } from "./describe.ts"
 import { evaluate } from "./evaluate.ts"
 import { resolveSpec } from "./instance.ts"
@@ -39,9 +40,16 @@ function noField(object: Value, name: string, names: readonly string[], at: Span
 /** Numbers that are known once the stage has run. */
 const counts: Readonly<Record<string, readonly string[]>> = { tokenizer: ["size"], rows: ["rows"], tokens: ["rows", "tokens"] }
 
+/** The stage that made the parts that this one hands on. */
+export function splitOf(stage: Stage): Stage {
+  const data = stage.args.get("data")
+  return stage.kind === "split" || data?.kind !== "artifact" ? stage : splitOf(data.stage)
+}
+
 function artifactField(object: ArtifactValue, name: string, at: Span, whole: Span, m: Machine): Value {
   const { type, stage } = object
   if ((type.is === "rows" || type.is === "tokens") && type.parts !== null && type.parts.includes(name)) {
+    m.session.partsRead.add(`${splitOf(stage).key}.${name}`)
     return { ...object, member: name, type: { ...type, parts: null }, origin: object.origin }
   }
   if (counts[type.is]?.includes(name)) {

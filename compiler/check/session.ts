@@ -28,6 +28,8 @@ export interface Session {
   readonly reported: Set<string>
   readonly stages: Map<string, Stage>
   readonly keys: Keys
+  /** `<key of a split>.<part>` for every part that is mentioned. */
+  readonly partsRead: Set<string>
   readonly specs: WeakMap<SpecValue, ResolvedSpec>
   readonly sizes: WeakMap<Value, number>
   /** Stages whose loss, model and optimiser have been evaluated abstractly. */

@@ -8,6 +8,7 @@ import type { Stage } from "../plan/stage.ts"
 import { artifactKind } from "./describe.ts"
 import type { Machine } from "./machine.ts"
 import type { LoadedModule, Session } from "./session.ts"
+import { allowsUnused } from "./training.ts"
 import type { Value } from "./value.ts"
 
 export function reportUnused(module: LoadedModule, m: Machine): void {
@@ -84,9 +85,24 @@ function names(node: unknown, found: Set<string> = new Set()): ReadonlySet<strin
 export function reportUnusedData(bindings: ReadonlyMap<string, Value>, stages: readonly Stage[], session: Session, m: Machine): void {
   if (hasErrors(session)) return
   const used = new Set([...session.read, ...stages.flatMap((s) => s.inputs.map((i) => i.key))])
+  for (const stage of stages) reportUnusedParts(stage, used, session, m)
   for (const [name, value] of bindings) {
     if (value.kind !== "artifact" || used.has(value.stage.key) || !["rows", "tokens", "tokenizer", "difficulty"].includes(value.type.is)) continue
     m.report(diagnostic("SLM2011", value.stage.span, `nothing reads \`${name}\``, { label: artifactKind(value.type), help: "use it, or take it out" }))
+  }
+}
+
+/** Parts that a split sets aside and nobody asks for: rows that would be lost to training in silence. */
+function reportUnusedParts(stage: Stage, used: ReadonlySet<string>, session: Session, m: Machine): void {
+  if (stage.kind !== "split" || stage.type.is !== "rows" || !used.has(stage.key) || allowsUnused(stage.args)) return
+  for (const part of stage.type.parts ?? []) {
+    const share = stage.args.get(part)
+    if (part === "train" || share?.kind !== "float" || session.partsRead.has(`${stage.key}.${part}`)) continue
+    const written = share.origin !== null && !share.origin.source.startsWith("std.")
+    m.report(diagnostic("SLM2011", written ? share.origin : stage.span, `nothing reads the part \`${part}\` of \`${stage.name.split("/")[0] ?? ""}\``, {
+      label: `${share.value === null ? "a share" : `${Number((100 * share.value).toFixed(4))}%`} of the rows${written ? "" : ", where nothing else is said"}`,
+      help: part === "valid" ? "`valid: tokens.valid` in a `train` measures it; `split(valid: 0%)` sets nothing aside" : "it is for the last `evaluate` and `expect`; `unused: allow` in `split` says that it is meant",
+    }))
   }
 }
 

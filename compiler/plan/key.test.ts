@@ -55,6 +55,7 @@ test("names of bindings, comments, layout, order of fields and names of local va
   same((t) => t.replace("heads: 2)", "heads: 2, tie: false)"), "a default that is written out")
   same((t) => t.replace("clean(dedup: exact)", "clean()").replace("warmup: 5%", "warmup: 0.05"), "the same value, written otherwise")
   same((t) => t.replace("adamw(lr: cosine(peak: 3e-3, warmup: 5%)) |> clip_norm(1.0)", "clip_norm(adamw(lr: cosine(peak: 3e-3, warmup: 5%)), 1.0)"), "a pipe and a call")
+  same((t) => t.replace("valid: 10%)", "valid: 10%, unused: allow)").replace("steps: 10 }", "steps: 10, unused: allow }"), "a permission")
   same((t) => `${t}\nlet extra = 3\nexpect extra == 3\n`, "what no stage depends on")
 })
 

@@ -31,11 +31,14 @@ const revisions: Readonly<Record<StageKind, number>> = {
   lengths: 1, curriculum: 1, train: 1, load: 1, quantize: 1, evaluate: 1, generate: 1, expect: 1, export: 1,
 }
 
+/** What a recipe is allowed to say does not change what it does. */
+const permissions: ReadonlySet<string> = new Set(["unused"])
+
 /** Raised when the canonical form itself changes. */
 const formVersion = 1
 
 export function stageKey(kind: StageKind, args: ReadonlyMap<string, Value>, keys: Keys): { readonly key: string; readonly inputs: readonly Stage[] } {
-  const parts = [...args].sort(([a], [b]) => (a < b ? -1 : 1)).map(([name, value]) => `${name}=${keys.of(value)}`)
+  const parts = [...args].filter(([name]) => !permissions.has(name)).sort(([a], [b]) => (a < b ? -1 : 1)).map(([name, value]) => `${name}=${keys.of(value)}`)
   const inputs = new Map<string, Stage>()
   for (const value of args.values()) for (const stage of keys.stagesOf(value)) inputs.set(stage.key, stage)
   return { key: sha256(`slm ${formVersion} ${kind} ${revisions[kind]}\n${parts.join("\n")}`), inputs: [...inputs.values()] }

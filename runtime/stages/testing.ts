@@ -68,7 +68,7 @@ export function recipeOf(body: string): string {
 
 /** Bytes of `book.txt` in rows of `length`, split. */
 export const bookTokens = (length = 16): string => `
-book = text("book.txt") |> documents(by: paragraph) |> split(valid: 20%)
+book = text("book.txt") |> documents(by: paragraph) |> split(valid: 20%, unused: allow)
 words = byte()
 tokens = book |> encode(words) |> pack(length: ${length})
 `
