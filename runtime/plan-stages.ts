@@ -138,39 +138,51 @@ function stepsOf(stage: Stage, known: Checked, perStep: number, data: Count | nu
 
 // ---------------------------------------------------------------- evaluation and generation
 
-function measureEvaluation(stage: Stage, known: Checked, sizes: Sizes): Measures {
+/** The program of an evaluation and the shape of its batches; null where something of it is not known. */
+function evaluationOf(stage: Stage, known: Checked) {
   const [model, data] = [stage.args.get("model"), artifact(stage, "data")]
   const objective = stage.args.get("objective") ?? known.session.modules.get("std.objectives")?.entries.get("next_token")?.value
   const packed = dataShape(data, stage, known)
-  if (model === undefined || objective === null || objective === undefined || data === null || packed === null) return nothingMeasured
+  if (model === undefined || objective === null || objective === undefined || data === null || packed === null) return null
   const rows = number(stage, "batch", known) ?? 16
   const loss = stage.args.get("loss")
   const request = { model, objective, loss: loss === undefined || loss.kind === "none" ? null : loss, span: stage.span, byRow: stage.kind === "loss_of" }
-  const { program, weights } = lowerEvaluation(known.session, stage.name, request, rowShape(rows, packed))
+  return { lowered: lowerEvaluation(known.session, stage.name, request, rowShape(rows, packed)), data, tokensPerBatch: rows * packed.length }
+}
+
+function measureEvaluation(stage: Stage, known: Checked, sizes: Sizes): Measures {
+  const found = evaluationOf(stage, known)
+  if (found === null) return nothingMeasured
+  const { lowered, data, tokensPerBatch } = found
   const tokens = sizes.packed(data.stage, data.member)
-  const once = cost(program)
+  const once = cost(lowered.program)
   return {
-    parameters: weights.reduce((sum, w) => sum + size(w.shape), 0), tokens, memory: once.peakBytes, disk: null,
-    flops: tokens === null ? null : once.flops * Math.ceil(tokens.value / (rows * packed.length)),
+    parameters: lowered.weights.reduce((sum, w) => sum + size(w.shape), 0), tokens, memory: once.peakBytes, disk: null,
+    flops: tokens === null ? null : once.flops * Math.ceil(tokens.value / tokensPerBatch),
   }
 }
 
-/** All prompts at once, token by token; what a prompt itself takes is a few tokens more. */
-function measureGeneration(stage: Stage, known: Checked): Measures {
+/** The program that writes one token for each prompt, and how many tokens it writes at most. */
+function generationOf(stage: Stage, known: Checked): { readonly program: Program; readonly rows: number; readonly each: number } | null {
   const model = artifact(stage, "model")
   const prompts = stage.args.get("prompts")
   const wanted = number(stage, "tokens", known)
-  if (model?.type.is !== "weights" || prompts?.kind !== "list" || wanted === null) return nothingMeasured
+  if (model?.type.is !== "weights" || prompts?.kind !== "list" || wanted === null) return null
   const { spec, tokenizer } = model.type
   const machine = createMachine(known.session)
   const vocab = tokenizer === null ? null : machine.known(machine.unknownInt(tokenizer.stage, "size", stage.span).poly)
   const programs = vocab === null ? null : lowerGeneration(known.session, spec, vocab, stage.span)
-  if (typeof programs !== "function") return nothingMeasured
-  const rows = prompts.items.length
+  if (typeof programs !== "function") return null
   const context = intArgument(known.session, spec, "context") ?? wanted
-  const once = cost(programs(rows, 1, context).program)
-  const each = Math.min(wanted, context)
-  return { ...nothingMeasured, tokens: { value: rows * each, is: "at most" }, flops: once.flops * each, memory: once.peakBytes, parameters: countOf(stage, known) }
+  return { program: programs(prompts.items.length, 1, context).program, rows: prompts.items.length, each: Math.min(wanted, context) }
+}
+
+/** All prompts at once, token by token; what a prompt itself takes is a few tokens more. */
+function measureGeneration(stage: Stage, known: Checked): Measures {
+  const found = generationOf(stage, known)
+  if (found === null) return nothingMeasured
+  const once = cost(found.program)
+  return { ...nothingMeasured, tokens: { value: found.rows * found.each, is: "at most" }, flops: once.flops * found.each, memory: once.peakBytes, parameters: countOf(stage, known) }
 }
 
 function countOf(stage: Stage, known: Checked): number | null {
@@ -194,8 +206,10 @@ function weightsOf(stage: Stage, known: Checked): Pick<Measures, "parameters" | 
   return { parameters: list.reduce((sum, w) => sum + size(w.shape), 0), disk: list.reduce((sum, w) => sum + bytes(w.path, w.shape), 0) }
 }
 
-/** The programs of a stage, before (`raw`) or after the passes. Stages that run no graph have none. */
+/** The programs of a stage; `raw`: as a training's were lowered, before any pass. Stages that run no graph have none. */
 export function programsOf(stage: Stage, known: Checked, raw: boolean): readonly Program[] {
+  if (stage.kind === "evaluate" || stage.kind === "loss_of") return [evaluationOf(stage, known)?.lowered.program].filter((p) => p !== undefined)
+  if (stage.kind === "generate") return [generationOf(stage, known)?.program].filter((p) => p !== undefined)
   const found = stage.kind === "train" ? trainingShape(stage, known, null) : null
   if (found === null) return []
   const { step, accumulation, measure } = lowerTraining(known.session, stage, { ...found.shape, raw })

@@ -22,7 +22,8 @@ interface Subject { readonly stage: Stage; readonly name: string; readonly type:
 
 export function modelsOf(stages: readonly Stage[], facts: ReadonlyMap<string, Facts>, session: Session): readonly ModelRow[] {
   const evaluations = stages.filter((stage) => stage.kind === "evaluate")
-  const subjects = stages.flatMap((stage): Subject[] => {
+  // Of a stage that was not reached, not even the sizes need be known.
+  const subjects = stages.filter((stage) => facts.has(stage.key)).flatMap((stage): Subject[] => {
     if (stage.type.is === "weights") return [{ stage, name: stage.name, type: stage.type }]
     return stage.type.is === "roles" ? [...stage.type.roles].map(([role, { type }]) => ({ stage, name: `${stage.name}.${role}`, type })) : []
   })

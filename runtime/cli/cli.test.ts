@@ -190,12 +190,12 @@ async function shows(cwd: string): Promise<void> {
   const plan = await slm(["plan", "tiny.slm", "--set", "steps=5", "--args", ...reference], { cwd })
   assert.is(plan.code, 0, plan.err)
   assert.match(plan.out, /param steps = 5 {2}Steps of the training\.[^]*\+ {2}small +train[^]*optim: adamw/)
-  for (const [phase, shown] of [["parse", /"kind": "param"/], ["check", /small = train/], ["graph", /dot/], ["transform", /dot/]] as const) {
+  for (const [phase, shown] of [["parse", /"kind": "param"/], ["check", /small = train/], ["graph", /dot/], ["kernels", /kernels of small step/], ["c", /slm_step/]] as const) {
     const compiled = await slm(["compile", "tiny.slm", "--after", phase, "--stage", "small"], { cwd })
     assert.is(compiled.code, 0, compiled.err)
     assert.match(compiled.out, shown)
   }
-  assert.equal([...new Set(objects((await slm(["compile", "tiny.slm", "--json"], { cwd })).out).map((o) => o["event"]))], ["program"])
+  assert.equal([...new Set(objects((await slm(["compile", "tiny.slm", "--after", "fusion", "--json"], { cwd })).out).map((o) => o["event"]))], ["program"])
   assert.match((await slm(["compile", "tiny.slm", "--after", "grpah"], { cwd })).err, /did you mean graph\?/)
   assert.match((await slm(["compile", "tiny.slm", "--stage", "smal"], { cwd })).err, /did you mean small\?/)
 }

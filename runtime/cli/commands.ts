@@ -95,7 +95,7 @@ export const commands: readonly Entry[] = [
     spec: {
       name: "compile", summary: "Prints what the compiler made of a recipe, after any phase.", positionals: ["RECIPE"],
       options: {
-        after: { type: "value", placeholder: "PHASE", help: "parse, check, graph, transform (default transform)" },
+        after: { type: "value", placeholder: "PHASE", help: "parse, check, graph, transform, fusion, kernels, c (default transform)" },
         stage: { type: "value", placeholder: "NAME", help: "only the stage of this name" },
         set: setOption, "allow-read": readOption,
       },

@@ -1,16 +1,24 @@
 import { printProgram } from "../../../compiler/graph/print.ts"
-import { parse } from "../../../grammar/parse.ts"
-import { programsOf } from "../../plan-stages.ts"
-import type { Command, ExitCode } from "../commands.ts"
+import type { Program } from "../../../compiler/graph/node.ts"
+import { fuse } from "../../../compiler/kernel/fuse.ts"
+import { orderKernels } from "../../../compiler/kernel/order.ts"
+import { printFusion, printKernels } from "../../../compiler/kernel/print.ts"
+import { renderC } from "../../../compiler/render/c.ts"
+import { cpuTargets, scheduleCpu, type CpuTarget } from "../../../compiler/schedule/cpu.ts"
 import { nearest } from "../../../grammar/nearest.ts"
+import { parse } from "../../../grammar/parse.ts"
+import { findToolchain } from "../../devices/cpu-build.ts"
+import type { StagePlan } from "../../plan.ts"
+import { programsOf } from "../../plan-stages.ts"
+import { readRecipe } from "../../recipe.ts"
+import type { Arguments } from "../args.ts"
+import type { Command, ExitCode } from "../commands.ts"
 import { openPlan } from "../planned.ts"
 import { usage } from "../problem.ts"
 import { hasErrors, showDiagnostics } from "../recipe.ts"
-import { readRecipe } from "../../recipe.ts"
-import type { Arguments } from "../args.ts"
 import type { Terminal } from "../terminal.ts"
 
-const phases = ["parse", "check", "graph", "transform"] as const
+const phases = ["parse", "check", "graph", "transform", "fusion", "kernels", "c"] as const
 type Phase = (typeof phases)[number]
 
 export const compile: Command = async (args, terminal) => {
@@ -48,15 +56,35 @@ async function printStages(phase: Exclude<Phase, "parse">, args: Arguments, term
     return usage(terminal, { message: `there is no stage ${JSON.stringify(wanted)}`, help: close === null ? `stages: ${names.join(", ")}` : `did you mean ${close}?` })
   }
   const json = args.flag("json")
-  for (const { stage, args: values } of planned.stages) {
-    if (wanted !== null && stage.name !== wanted) continue
-    if (phase !== "check") {
-      for (const program of programsOf(stage, planned.checked, phase === "graph")) terminal.line(json ? JSON.stringify({ event: "program", stage: stage.name, text: printProgram(program) }) : printProgram(program))
-    } else if (json) terminal.line(JSON.stringify({ event: "stage", name: stage.name, kind: stage.kind, key: stage.key, args: Object.fromEntries(values) }))
-    else {
-      terminal.line(`${stage.name} = ${stage.kind}  ${terminal.style("dim", stage.key.slice(0, 16))}`)
-      for (const [name, value] of values) terminal.line(`  ${name}: ${value}`)
+  const target = phase === "c" ? await targetHere() : cpuTargets.portable
+  for (const each of planned.stages.filter(({ stage }) => wanted === null || stage.name === wanted)) {
+    const { stage } = each
+    if (phase === "check") showStage(each, json, terminal)
+    else for (const program of programsOf(stage, planned.checked, phase === "graph")) {
+      const text = textOf(program, phase, target)
+      terminal.line(json ? JSON.stringify({ event: "program", stage: stage.name, name: program.name, phase, text }) : text)
     }
   }
   return 0
+}
+
+function showStage({ stage, args }: StagePlan, json: boolean, terminal: Terminal): void {
+  if (json) return terminal.line(JSON.stringify({ event: "stage", name: stage.name, kind: stage.kind, key: stage.key, args: Object.fromEntries(args) }))
+  terminal.line(`${stage.name} = ${stage.kind}  ${terminal.style("dim", stage.key.slice(0, 16))}`)
+  for (const [name, value] of args) terminal.line(`  ${name}: ${value}`)
+}
+
+function textOf(program: Program, phase: Exclude<Phase, "parse" | "check">, target: CpuTarget): string {
+  switch (phase) {
+    case "graph": case "transform": return printProgram(program)
+    case "fusion": return printFusion(program, fuse(program))
+    case "kernels": return printKernels(orderKernels(fuse(program)))
+    case "c": return renderC(scheduleCpu(orderKernels(fuse(program)), target))
+  }
+}
+
+/** The instructions that the `cpu` device would use on this machine. */
+async function targetHere(): Promise<CpuTarget> {
+  const toolchain = await findToolchain(process.env)
+  return "target" in toolchain ? toolchain.target : cpuTargets.portable
 }
