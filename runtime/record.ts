@@ -81,14 +81,17 @@ function linesOf(path: string): readonly string[] {
   }
 }
 
-/** The event of a line, where it is the progress or a sample of a training; null for anything else. */
-function trainingEvent(line: string): Extract<Event, { event: "progress" | "sample" }> | null {
-  if (!/"event":"(progress|sample)"/.test(line)) return null
+type TrainingEvent = Extract<Event, { event: "progress" | "sample" | "trace" }>
+
+/** The event of a line, where it is the progress, a sample or a trace of a training; null for anything else. */
+function trainingEvent(line: string): TrainingEvent | null {
+  if (!/"event":"(progress|sample|trace)"/.test(line)) return null
   try {
-    const { seconds, earlier, ...event } = JSON.parse(line) as { seconds: unknown; earlier: unknown } & Extract<Event, { event: "progress" | "sample" }>
+    const { seconds, earlier, ...event } = JSON.parse(line) as { seconds: unknown; earlier: unknown } & TrainingEvent
     const named = typeof event.stage === "object" && typeof event.stage.key === "string" && typeof event.stage.name === "string"
     if (!named) return null
     if (event.event === "progress") return typeof event.step === "number" && typeof event.loss === "number" ? event : null
+    if (event.event === "trace") return typeof event.step === "number" && typeof event.steps === "string" ? event : null
     return event.event === "sample" && typeof event.at === "number" && typeof event.text === "string" && typeof event.prompt === "string" ? event : null
   } catch {
     return null // a line that was cut off when the run was killed

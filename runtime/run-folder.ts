@@ -67,8 +67,9 @@ export async function runInFolder(recipe: RecipeFile, options: RunFolderOptions)
 /** What the report says beyond events: the recipe as it is understood with all that the run taught. */
 function reportOf(recipe: RecipeFile, { params }: RunFolderOptions, { facts, stages }: RunResult): Parameters<RunRecord["close"]>[0] {
   const checked = check(recipe.source, { modules: moduleReader(recipe.folder), params, facts })
-  const known = checked.recipe?.stages ?? []
   const byKey = new Map(stages.map((result) => [result.stage.key, result.facts]))
+  // Of a run that ended early only what it made: sizes of the rest may not be known.
+  const known = (checked.recipe?.stages ?? []).filter(({ key }) => byKey.has(key))
   return { recipe: recipe.name, models: modelsOf(known, byKey, checked.session), writers: writersOf(known) }
 }
 

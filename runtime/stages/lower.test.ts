@@ -129,7 +129,7 @@ test("every program is stepped with what it declares and no more", () => {
 })
 
 test("parts of a loss are trained and are no part of the result", () => {
-  const lowered = lower(`, parts: { head: Linear(8, 4) }, loss: (out, batch, parts) => average(parts.head(out.hidden[0]))`, shape(2, 1))
+  const lowered = lower(`, parts: { head: Linear(8, 4) }, loss: (out, batch, parts) => cross_entropy(out.logits, batch.labels) + average(parts.head(out.hidden[0]))`, shape(2, 1))
   const part = lowered.weights.filter((slot) => slot.role === "parts.head")
   assert.equal(part.map(({ path, trained, kept }) => [path, trained, kept]), [["weight", true, false], ["offset", true, false]])
 })
@@ -148,6 +148,15 @@ test("dropout draws other numbers at each step, and none while measuring", async
   }
   assert.is(losses[0], losses[2])
   assert.is.not(losses[0], losses[1])
+})
+
+test("`unused: allow`: a loss need not take the parts, and an address may match nothing", async () => {
+  const lowered = lower(", unused: allow, parts: { map: Linear(4, 4) }, freeze: [nowhere], loss: (out, batch) => cross_entropy(out.logits, batch.labels)", shape(2, 1))
+  const stepper = await stepperOf(lowered)
+  const before = await stepper.read()
+  await stepper.step([batch(0, 2)], 1)
+  const after = await stepper.read()
+  for (const name of ["model.head.weight", "model.embed.weight"]) assert.ok(difference(new Map([[name, before.get(name) as HostTensor]]), after) > 0, name)
 })
 
 test("initial values: how, scale and stream", () => {
