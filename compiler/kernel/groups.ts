@@ -23,13 +23,18 @@ export interface RowsGroup {
   readonly columns: Column[]
   readonly members: Node[]
   readonly reads: Set<Node>
+  readonly number: number
   readonly deps: Set<Group>
+  /** Numbers of the groups that it waits for, directly or not, as bits. */
+  readonly waits: Uint32Array
 }
 /** One op (or the outputs of one op) with a kernel of its own. */
 export interface SoloGroup {
   readonly is: "solo"
   readonly members: Node[]
+  readonly number: number
   readonly deps: Set<Group>
+  readonly waits: Uint32Array
 }
 export type Group = RowsGroup | SoloGroup
 
@@ -47,11 +52,13 @@ interface State extends Grouping {
   readonly groupOf: Map<Node, Group>
   readonly readers: Map<Node, RowsGroup[]>
   readonly solos: Map<string, SoloGroup>
+  /** Words of a set of groups. */
+  readonly words: number
 }
 
 /** All kernels-to-be, in an order of which the first members are in the graph's order. */
 export function groupNodes(order: readonly Node[], grouping: Grouping): readonly Group[] {
-  const s: State = { ...grouping, groups: [], groupOf: new Map(), readers: new Map(), solos: new Map() }
+  const s: State = { ...grouping, groups: [], groupOf: new Map(), readers: new Map(), solos: new Map(), words: Math.ceil((2 * grouping.storage.size + 1) / 32) }
   for (const node of order) {
     if (!s.storage.has(node) || isLeaf(node)) continue
     if (isOpaque(node)) addSolo(s, node)
@@ -64,9 +71,9 @@ function addSolo(s: State, node: Node): void {
   const key = s.soloKey(node)
   const deps = producers(s, node.inputs.flatMap((x) => leavesOf(s, x)))
   const before = s.solos.get(key)
-  const group: SoloGroup = before ?? { is: "solo", members: [], deps: new Set() }
+  const group: SoloGroup = before ?? { is: "solo", members: [], number: s.groups.length, deps: new Set(), waits: new Uint32Array(s.words) }
   group.members.push(node)
-  for (const dep of deps) group.deps.add(dep)
+  for (const dep of deps) wait(s, group, dep)
   if (before === undefined) {
     s.solos.set(key, group)
     s.groups.push(group)
@@ -93,15 +100,20 @@ function producers(s: State, leaves: readonly Node[]): Set<Group> {
   return new Set(leaves.map((leaf) => s.groupOf.get(leaf)).filter((group) => group !== undefined))
 }
 
-/** Whether `from` waits for `to`, directly or not. */
+/** Whether `from` is `to` or waits for it, directly or not. */
 function waitsFor(from: Group, to: Group): boolean {
-  const seen = new Set<Group>([from])
-  const pending = [from]
-  for (let group = pending.pop(); group !== undefined; group = pending.pop()) {
-    if (group === to) return true
-    for (const dep of group.deps) if (!seen.has(dep)) { seen.add(dep); pending.push(dep) }
+  return from === to || (((from.waits[to.number >>> 5] ?? 0) >>> (to.number & 31)) & 1) === 1
+}
+
+function wait(s: State, group: Group, dep: Group): void {
+  if (group.deps.has(dep)) return
+  group.deps.add(dep)
+  const join = (of: Group): void => {
+    for (let i = 0; i < s.words; i++) of.waits[i] = (of.waits[i] ?? 0) | (dep.waits[i] ?? 0)
+    of.waits[dep.number >>> 5] = (of.waits[dep.number >>> 5] ?? 0) | (1 << (dep.number & 31))
   }
-  return false
+  join(group)
+  for (const other of s.groups) if (other !== group && waitsFor(other, group)) join(other)
 }
 
 function place(s: State, node: Node): void {
@@ -126,7 +138,7 @@ function addsNoWait(group: Group, deps: ReadonlySet<Group>): boolean {
 }
 
 function newGroup(s: State, domain: Domain): RowsGroup {
-  const group: RowsGroup = { is: "rows", domain, e: createExprBuilder(), values: new Map(), columns: [], members: [], reads: new Set(), deps: new Set() }
+  const group: RowsGroup = { is: "rows", domain, e: createExprBuilder(), values: new Map(), columns: [], members: [], reads: new Set(), number: s.groups.length, deps: new Set(), waits: new Uint32Array(s.words) }
   s.groups.push(group)
   return group
 }
@@ -136,7 +148,7 @@ function add(s: State, group: RowsGroup, node: Node, leaves: readonly Node[], de
   for (const dep of deps) if (dep !== group && waitsFor(dep, group)) return false
   const done = isReduction(node) ? addReduction(s, group, node as NodeOf<"sum"> | NodeOf<"max_of">) : addValue(s, group, node)
   if (!done) return false
-  for (const dep of deps) if (dep !== group) group.deps.add(dep)
+  for (const dep of deps) if (dep !== group) wait(s, group, dep)
   for (const leaf of leaves) {
     group.reads.add(leaf)
     const readers = s.readers.get(leaf) ?? []
@@ -222,7 +234,7 @@ function addColumn(s: State, group: RowsGroup, node: Node, combine: Combine, val
   const partial = s.partial(node, chunks, cols)
   group.columns.push({ buffer: partial, combine, value })
   const total = newGroup(s, { rows: 1, cols })
-  total.deps.add(group)
+  wait(s, total, group)
   const k = variable("k", chunks)
   const place = plus(times(k, cols), colIndex(total.domain))
   enter(s, total, node, total.e.fold(combine, chunks, total.e.load(partial, place, [])), "full")

@@ -108,6 +108,12 @@ function isEpilogue(kernel: RowsKernel, of: ContractKernel, inPlace: ReadonlyMap
   return !written.some((buffer) => buffer === of.a.buffer || buffer === of.b.buffer)
 }
 
+/** Kernels over rows first: they use what has just been made. Then in the order of the graph. */
+function isBefore(kernels: readonly Kernel[], i: number, j: number): boolean {
+  const [x, y] = [kernels[i]?.kind === "rows", kernels[j]?.kind === "rows"]
+  return x === y ? i < j : x
+}
+
 export function orderKernels(fused: Fused): Ordered {
   const { kernels } = fused
   const by = accesses(kernels)
@@ -115,12 +121,18 @@ export function orderKernels(fused: Fused): Ordered {
   const inPlace = placeInPlace(fused, kernels, by, waits)
   const done: (Kernel | null)[] = []
   const position = new Map<number, number>()
-  const isReady = (i: number): boolean => [...(waits[i] ?? [])].every((j) => position.has(j))
-  const pending = new Set(kernels.map((_, i) => i))
+  const missing = waits.map((of) => of.size)
+  const followers = kernels.map((): number[] => [])
+  waits.forEach((of, i) => { for (const j of of) followers[j]?.push(i) })
+  const ready = new Set(kernels.map((_, i) => i).filter((i) => missing[i] === 0))
   const emit = (i: number): void => {
     const kernel = kernels[i]
     if (kernel === undefined) return
-    pending.delete(i)
+    ready.delete(i)
+    for (const j of followers[i] ?? []) {
+      missing[j] = (missing[j] ?? 0) - 1
+      if (missing[j] === 0) ready.add(j)
+    }
     const after = Math.max(-1, ...[...(waits[i] ?? [])].map((j) => position.get(j) ?? -1))
     const host = done[after]
     if (kernel.kind === "rows" && host?.kind === "contract" && isEpilogue(kernel, host, inPlace)) {
@@ -132,11 +144,10 @@ export function orderKernels(fused: Fused): Ordered {
     position.set(i, done.length)
     done.push(kernel)
   }
-  while (pending.size > 0) {
-    const ready = [...pending].filter(isReady)
-    const next = ready.find((i) => kernels[i]?.kind === "rows") ?? ready[0]
+  for (let left = kernels.length; left > 0; left--) {
+    const [next, ...others] = ready
     if (next === undefined) throw new Error(`order: the kernels of ${fused.name} wait for one another`)
-    emit(next)
+    emit(others.reduce((best, i) => (isBefore(kernels, i, best) ? i : best), next))
   }
   return { ...fused, kernels: done.filter((kernel) => kernel !== null), inPlace }
 }

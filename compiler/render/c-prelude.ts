@@ -9,6 +9,7 @@ export function prelude({ lanes, family }: CpuTarget): string {
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <unistd.h>
 #if defined(__x86_64__)
 #include <immintrin.h>

@@ -76,6 +76,16 @@ export function entryPoints(arena: number, scratch: number): string {
 /* ---- what the caller sees */
 void slm_close(program *p);
 
+/* Zeros, in large pages where the system has them. */
+static char *pages(size_t bytes) {
+  void *p = mmap(0, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+  if (p == MAP_FAILED) return 0;
+#if defined(MADV_HUGEPAGE)
+  madvise(p, bytes, MADV_HUGEPAGE);
+#endif
+  return p;
+}
+
 /* A program with its arena, all zeros but for constants, and threads that sleep; 0 if there is no memory for it. */
 program *slm_open(long threads) {
   program *p = calloc(1, sizeof *p);
@@ -83,12 +93,9 @@ program *slm_open(long threads) {
   p->threads = MAX(1, MIN(threads, 256));
   pthread_mutex_init(&p->lock, 0);
   pthread_cond_init(&p->wake, 0);
-  void *arena = 0, *scratch = 0;
-  if (posix_memalign(&arena, 4096, ${arena}L)) arena = 0;
-  if (posix_memalign(&scratch, 4096, ${scratch}L * p->threads)) scratch = 0;
-  p->arena = arena; p->scratch = scratch;
-  if (!arena || !scratch) { slm_close(p); return 0; }
-  memset(arena, 0, ${arena}L);
+  p->arena = pages(${arena}L);
+  p->scratch = pages(${scratch}L * p->threads);
+  if (!p->arena || !p->scratch) { slm_close(p); return 0; }
   fill_constants(p->arena);
   for (p->started = 1; p->started < p->threads; p->started++) {
     worker *w = malloc(sizeof *w);
@@ -125,8 +132,8 @@ void slm_close(program *p) {
   for (long i = 1; i < p->started; i++) pthread_join(p->ids[i], 0);
   pthread_mutex_destroy(&p->lock);
   pthread_cond_destroy(&p->wake);
-  free(p->arena);
-  free(p->scratch);
+  if (p->arena) munmap(p->arena, ${arena}L);
+  if (p->scratch) munmap(p->scratch, ${scratch}L * p->threads);
   free(p);
 }
 `

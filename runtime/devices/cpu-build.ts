@@ -41,6 +41,11 @@ export function detectFamily(cpuinfo: string | null, arch: string): CpuTarget["f
   return all("avx2", "fma") ? "avx2" : "portable"
 }
 
+/** The family of the processor at hand. */
+export function localFamily(): CpuTarget["family"] {
+  return detectFamily(readText("/proc/cpuinfo"), process.arch)
+}
+
 function readText(path: string): string | null {
   try {
     return readFileSync(path, "utf8")
@@ -79,7 +84,7 @@ export async function findToolchain(env: NodeJS.ProcessEnv, family?: CpuTarget["
   for (const command of candidates) {
     const asked = await run(command, ["--version"], 20_000)
     if (asked.failed) continue
-    const chosen = family ?? detectFamily(readText("/proc/cpuinfo"), process.arch)
+    const chosen = family ?? localFamily()
     return { command, version: asked.out.split("\n")[0] ?? "", target: cpuTargets[chosen], flags: [...commonFlags, ...familyFlags[chosen]], cache: cacheFolder(env) }
   }
   return { reason: named !== undefined && named !== "" ? `the C compiler that CC names, ${JSON.stringify(named)}, does not run` : `there is no C compiler (tried ${candidates.join(", ")})`, help: installHelp }
