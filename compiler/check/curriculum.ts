@@ -4,7 +4,7 @@ import { diagnostic } from "../../grammar/diagnostic.ts"
 import type { Span } from "../../grammar/diagnostic.ts"
 import type { Bound } from "./arguments.ts"
 import type { Site } from "./calls.ts"
-import { kindOf } from "./describe.ts"
+import { display, kindOf } from "./describe.ts"
 import { evaluate } from "./evaluate.ts"
 import type { Machine } from "./machine.ts"
 import { error, list, none, record, string, unknown } from "./make.ts"
@@ -36,7 +36,20 @@ export function curriculumOf(code: Curriculum, scope: Scope, bound: Bound, site:
   if (difficulty.kind === "none" && mixes.some((mix) => mix.items.some((i) => i.easiest !== null))) {
     return m.report(diagnostic("SLM2015", code.name.span, `\`easiest\` needs to know what is easy`, { help: "give the curriculum a `difficulty`: `difficulty: rarity(prose)`" }))
   }
+  if (!ranksWhatIsChosen(difficulty, mixes, m)) return error
   return staged(difficulty, stages, mixes, site.span, m)
+}
+
+/** Difficulties belong to the rows they were measured on. */
+function ranksWhatIsChosen(difficulty: Value, mixes: readonly MixValue[], m: Machine): boolean {
+  const ranked = difficulty.kind === "artifact" ? difficulty.stage.args.get("data") : undefined
+  if (ranked?.kind !== "artifact") return true
+  const wrong = mixes.flatMap((mix) => mix.items).find((i) => i.easiest !== null && (i.data.stage.key !== ranked.stage.key || i.data.member !== ranked.member))
+  if (wrong === undefined) return true
+  m.report(diagnostic("SLM2110", wrong.easiest?.origin ?? wrong.data.origin ?? difficulty.origin ?? ranked.stage.span, `the difficulty is one of \`${display(ranked, m) ?? ""}\`, and does not rank \`${display(wrong.data, m) ?? ""}\``, {
+    labels: difficulty.origin === null ? [] : [{ span: difficulty.origin, message: "the difficulty" }], help: "measure the data that `easiest` chooses from",
+  }))
+  return false
 }
 
 function fieldValue(fields: readonly FieldExpr[], name: string, names: readonly string[], type: string, scope: Scope, m: Machine): Value {
@@ -63,6 +76,28 @@ function rising(code: Curriculum, stages: readonly Value[], m: Machine): boolean
     before = at
   }
   return true
+}
+
+/** Whether a training of so many steps (null: not known) comes to every stage; a mixture has no epochs. */
+export function reachesAll(data: ArtifactValue, steps: number | null, epochs: Value | undefined, at: Span, m: Machine): boolean {
+  const stages = data.stage.kind === "curriculum" ? data.stage.args.get("stages") : undefined
+  if (stages?.kind !== "list") return true
+  if (epochs !== undefined && epochs.kind !== "none") {
+    m.report(diagnostic("SLM2203", at, "a mixture has no epochs", { notes: ["it draws from several sources, so that there is no number of rows that would be one epoch."], help: "say how long to train in `steps` or `tokens`" }))
+    return false
+  }
+  const ends = stages.items.map((s) => {
+    const until = s.kind === "record" ? s.fields.get("until") : undefined
+    return until?.kind === "int" ? m.known(until.poly) : null
+  })
+  const last = ends.findIndex((end) => end !== null && steps !== null && end >= steps)
+  const next = stages.items[last + 1]
+  const name = next?.kind === "record" ? next.fields.get("name") : undefined
+  if (last < 0 || next === undefined || name?.kind !== "string") return true
+  m.report(diagnostic("SLM2204", at, `stage \`${name.value ?? ""}\` is never reached`, {
+    label: `${steps} steps`, labels: next.origin === null ? [] : [{ span: next.origin, message: `begins after step ${ends[last]}` }], help: "train for longer, or let the stages end earlier",
+  }))
+  return false
 }
 
 /** A mixture used as it is: one stage to the end. */

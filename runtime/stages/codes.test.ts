@@ -49,10 +49,6 @@ ${voices.replace("result", "loaded")}expect perplexity(result, tokens.valid) > 0
 `,
     shown: "error[SLM3304]: there is no tokenizer for `loaded`",
   },
-  SLM3305: {
-    recipe: `${tiny}${train("epochs: 1.0", "50% tokens.train + 50% tokens.valid".replace(/(\d+%) /g, "$1 * "))}`,
-    shown: "error[SLM3305]: a mixture has no epochs",
-  },
   SLM3307: {
     recipe: `${tiny}${train("steps: 1")}expect perplexity(result, tokens.valid) < 1\n`,
     shown: "error[SLM3307]: this does not hold: perplexity(result, tokens.valid) < 1",

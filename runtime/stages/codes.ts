@@ -16,10 +16,6 @@ export const stageCodes = {
     title: "no tokenizer is known for these weights",
     page: "Weights that were trained here carry the tokenizer of their data. Weights from a folder have the one in its `tokenizer.json`; without it there is no way from text to tokens.",
   },
-  SLM3305: {
-    title: "`epochs` of a mixture",
-    page: "A mixture or curriculum draws from several sources, so there is no number of rows that would be one epoch. Say how long to train in `steps` or `tokens`.",
-  },
   SLM3307: {
     title: "an expectation does not hold",
     page: "`expect` is part of the recipe: the run fails where its condition is false, and shows the values of both sides.",

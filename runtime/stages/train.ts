@@ -97,7 +97,7 @@ async function plan(stage: Stage, env: StageEnv): Promise<Result<Plan> | Outcome
   const accumulate = numberArg(stage, "accumulate", env) ?? 1
   const seed = numberArg(stage, "seed", env) ?? 0
   if (input.is === "curriculum" && given(stage, "epochs") !== null) {
-    return failed(diagnostic("SLM3305", stage.span, "a mixture has no epochs", { help: "say how long to train in `steps` or `tokens`" }))
+    throw new Error(`train: ${stage.name} has epochs of a mixture`)
   }
   const total = stepsOf(stage, first, rows * accumulate, env)
   const source = input.is === "curriculum" ? input.plan(total, rows * accumulate, seed) : good(first)

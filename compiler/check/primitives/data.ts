@@ -1,5 +1,6 @@
 /** Reading, cutting, cleaning and tokenising: each registers a stage. */
 import { diagnostic } from "../../../grammar/diagnostic.ts"
+import type { Span } from "../../../grammar/diagnostic.ts"
 import type { Stage } from "../../plan/stage.ts"
 import type { Machine } from "../machine.ts"
 import { listed } from "../suggest.ts"
@@ -175,12 +176,19 @@ export function onePart(args: Args, name: string, site: CallSite, ctx: Machine):
   return false
 }
 
+/** Training, evaluation and difficulties are about rows of one length. */
+export function isPacked(value: ArtifactValue, at: Span, m: Machine): boolean {
+  if (value.type.is !== "tokens" || value.type.length !== null) return true
+  m.report(diagnostic("SLM2117", at, "these tokens are not in rows of one length yet", { help: "`|> pack(length: 128)` makes rows of 128 predictions" }))
+  return false
+}
+
 function difficulty(args: Args, site: CallSite, ctx: Machine): ArtifactType | null {
-  return onePart(args, "data", site, ctx) ? { is: "difficulty" } : null
+  return onePart(args, "data", site, ctx) && isPacked(artifact(args, "data"), site.args.get("data") ?? site.span, ctx) ? { is: "difficulty" } : null
 }
 
 const easiest: Primitive = (args, site, ctx) => {
-  if (!onePart(args, "data", site, ctx)) return { kind: "error", origin: null }
+  if (!onePart(args, "data", site, ctx) || !isPacked(artifact(args, "data"), site.args.get("data") ?? site.span, ctx)) return { kind: "error", origin: null }
   return { kind: "mix", items: [{ share: { kind: "float", value: 1, pending: [], origin: site.span }, data: artifact(args, "data"), easiest: args.get("share") ?? null }], origin: site.span }
 }
 
@@ -200,6 +208,5 @@ export const dataPrimitives: PrimitiveTable = {
   pack: stage("pack", pack),
   rarity: stage("rarity", difficulty),
   lengths: stage("lengths", difficulty),
-  loss_of: stage("loss_of", difficulty),
   easiest,
 }

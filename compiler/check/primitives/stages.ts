@@ -1,14 +1,15 @@
 /** Training, loading, quantising, evaluating, generating: each registers a stage, after it has been evaluated abstractly. */
 import { diagnostic } from "../../../grammar/diagnostic.ts"
 import type { Span } from "../../../grammar/diagnostic.ts"
-import { mixed } from "../curriculum.ts"
+import { mixed, reachesAll } from "../curriculum.ts"
 import type { Machine } from "../machine.ts"
 import { error, unknown } from "../make.ts"
+import { lookup, moduleScope, prelude } from "../scopes.ts"
 import { listed } from "../suggest.ts"
 import { addressedWeights, allowsUnused, checkEvaluation, checkTraining, rolesOf, subjectOf } from "../training.ts"
 import type { Roles } from "../training.ts"
 import type { ArtifactType, ArtifactValue, CallSite, Primitive, SpecValue, Value } from "../value.ts"
-import { artifact, inRange, onePart, tokensOf } from "./data.ts"
+import { artifact, inRange, isPacked, numberArg, onePart, tokensOf } from "./data.ts"
 import type { PrimitiveTable } from "./table.ts"
 
 type Args = ReadonlyMap<string, Value>
@@ -30,6 +31,8 @@ const train: Primitive = (args, site, m) => {
   const roles = rolesOf(withData, site, m)
   if (roles === null) return error
   const tokens = artifact(withData, "data")
+  const until = ["steps", "tokens", "epochs"].find((name) => given(args, name)) ?? ""
+  if (!reachesAll(tokens, stepsOf(withData, m), args.get("epochs"), place(site, until), m)) return error
   const result = resultType(withData, roles, tokensOf(tokens).tokenizer)
   const made = m.stage("train", withData, result.type, site.span)
   if (made.kind === "artifact") for (const [name, fill] of result.members) fill({ ...made, member: name })
@@ -49,12 +52,6 @@ function trainingData(args: Args, site: CallSite, m: Machine): Args | null {
     if (value?.kind === "artifact" && !isPacked(value, place(site, name), m)) return null
   }
   return new Map([...args, ["data", tokens]])
-}
-
-export function isPacked(value: ArtifactValue, at: Span, m: Machine): boolean {
-  if (value.type.is !== "tokens" || value.type.length !== null) return true
-  m.report(diagnostic("SLM2117", at, "these tokens are not in rows of one length yet", { help: "`|> pack(length: 128)` makes rows of 128 predictions" }))
-  return false
 }
 
 function trainOptions(args: Args, site: CallSite, m: Machine): boolean {
@@ -80,6 +77,15 @@ function trainOptions(args: Args, site: CallSite, m: Machine): boolean {
     return false
   }
   return [["steps", 1], ["epochs", 0], ["tokens", 1], ["batch", 1], ["accumulate", 1]].every(([name, low]) => inRange(args, String(name), Number(low), Infinity, site, m))
+}
+
+/** How many steps a training takes (spec 10.3), as far as the recipe alone tells. */
+function stepsOf(args: Args, m: Machine): number | null {
+  const steps = numberArg(args, "steps", m)
+  const packed = tokensOf(artifact(args, "data")).length
+  const length = packed?.kind === "int" ? m.known(packed.poly) : null
+  const [tokens, batch, accumulate] = [numberArg(args, "tokens", m), numberArg(args, "batch", m), numberArg(args, "accumulate", m)]
+  return steps ?? (tokens === null || length === null || batch === null || accumulate === null ? null : Math.ceil(tokens / (batch * accumulate * length)))
 }
 
 /** The type of what is trained, and how to fill in the roles once there is a stage. */
@@ -123,6 +129,14 @@ const quantize: Primitive = (args, site, m) => {
 
 const reportFields = ["loss", "perplexity", "bits_per_byte", "accuracy", "parameters", "bytes"] as const
 
+/** `evaluate` with the objective `next_token`, row by row. */
+const lossOfRows: Primitive = (args, site, m) => {
+  if (!onePart(args, "data", site, m) || !isPacked(artifact(args, "data"), place(site, "data"), m)) return error
+  const objective = lookup("next_token", moduleScope(prelude), m)
+  const fits = objective === null || checkEvaluation(new Map([...args, ["objective", objective]]), site, m)
+  return fits ? m.stage("loss_of", args, { is: "difficulty" }, site.span) : error
+}
+
 const evaluate: Primitive = (args, site, m) => {
   if (!onePart(args, "data", site, m) || !isPacked(artifact(args, "data"), place(site, "data"), m) || !inRange(args, "batch", 1, Infinity, site, m)) return error
   const made = m.stage("evaluate", args, { is: "report", fields: reportFields }, site.span)
@@ -157,5 +171,5 @@ const transformGradients: Primitive = (args, _site, m) => {
 }
 
 export const stagePrimitives: PrimitiveTable = {
-  train, load, quantize, evaluate, generate, transform_gradients: transformGradients,
+  train, load, quantize, evaluate, loss_of: lossOfRows, generate, transform_gradients: transformGradients,
 }
