@@ -2,7 +2,7 @@ import { mkdirSync, openSync, readFileSync, readdirSync, writeFileSync } from "n
 import { join } from "node:path"
 import { test } from "uvu"
 import * as assert from "uvu/assert"
-import { inFolder } from "./cli/testing.ts"
+import { inFolder } from "./cli/process.fixture.ts"
 import { shownPath, systemFailure } from "./system-error.ts"
 
 function caught(body: () => unknown): unknown {

@@ -1,8 +1,9 @@
 import { chmodSync, closeSync, existsSync, mkdirSync, openSync, readFileSync, writeFileSync } from "node:fs"
 import { join } from "node:path"
+import { pathToFileURL } from "node:url"
 import { suite } from "uvu"
 import * as assert from "uvu/assert"
-import { build, inFolder, node, objects, slm, tiny, writeTiny, type Call, type Ended } from "./testing.ts"
+import { build, entry, inFolder, node, objects, slm, tiny, writeTiny, type Call, type Ended } from "./process.fixture.ts"
 
 const reference = ["--device", "reference"] as const
 const commands = suite("commands")
@@ -128,6 +129,15 @@ light("new makes recipes that check, in a folder of any name, and never overwrit
     assert.match(again.err, "npc.slm exists already; nothing was written")
     assert.is(readFileSync(recipe, "utf8"), "mine")
   })
+})
+
+light("importing the library starts nothing", async () => {
+  const script = `const busy = () => process.getActiveResourcesInfo().sort().join()
+    const before = busy(), listeners = process.eventNames().length
+    const slm = await import(${JSON.stringify(pathToFileURL(join(entry, "..", "index.js")).href)})
+    console.log(Object.keys(slm).join(), busy() === before, process.eventNames().length === listeners)`
+  const ended = await node(["--input-type=module", "--eval", script], {})
+  assert.equal([ended.out, ended.err, ended.code], ["check,generate,plan,render,run,version true true\n", "", 0])
 })
 
 light("doctor names the devices and the compiler; in JSON one object a line", async () => {

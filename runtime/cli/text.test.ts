@@ -1,0 +1,35 @@
+import fc from "fast-check"
+import { test } from "uvu"
+import * as assert from "uvu/assert"
+import { columns, cut, oneLine, visible, wrap } from "./text.ts"
+
+const red = (text: string): string => `\u001b[31m${text}\u001b[39m`
+
+test("wide characters take two columns, marks and colours none", () => {
+  assert.equal(["abc", "中文", "é", "e\u0301", "🐋", red("ab"), ""].map(columns), [3, 4, 1, 1, 2, 2, 0])
+})
+
+test("a text is cut at the width with an ellipsis, and ends in its own colour", () => {
+  assert.is(cut("The whale", 9), "The whale")
+  assert.is(cut("The whale swims", 9), "The whal…")
+  assert.is(cut("中文字", 5), "中文…")
+  assert.is(cut(red("The whale swims"), 9), red("The whal…"))
+  fc.assert(fc.property(fc.string({ unit: "grapheme" }), fc.integer({ min: 1, max: 40 }), (text, width) => columns(cut(text, width)) <= width))
+})
+
+test("lines break at spaces, long words anywhere, and nothing but spaces is lost", () => {
+  assert.equal(wrap("the whale swims in the sea", 10), ["the whale", "swims in", "the sea"])
+  assert.equal(wrap("Leviathanleviathan swims", 8, "  "), ["Leviatha", "  nlevia", "  than", "  swims"])
+  const text = fc.array(fc.string({ unit: fc.constantFrom(..."ab 中🐋é"), maxLength: 12 })).map((words) => words.join(" "))
+  fc.assert(fc.property(text, fc.integer({ min: 4, max: 40 }), (given, width) => {
+    const lines = wrap(given, width)
+    return lines.every((line) => columns(line.trimEnd()) <= width) && lines.join("").replaceAll(" ", "") === given.replaceAll(" ", "")
+  }))
+})
+
+test("what a model writes cannot steer the terminal", () => {
+  assert.is(oneLine("a\u001b[2J\u0007b\r\nc\td\u202ee\ufffd\ufffd"), "a·[2J·b ⏎ c d·e�")
+  assert.is(visible("a\u001b]0;x\u0007\n\tb"), "a·]0;x·\n    b")
+})
+
+test.run()

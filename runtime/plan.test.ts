@@ -1,0 +1,70 @@
+import { join } from "node:path"
+import { test } from "uvu"
+import * as assert from "uvu/assert"
+import { inFolder, tiny, writeTiny } from "./cli/process.fixture.ts"
+import { check, plan, run, type PlanSummary } from "./index.ts"
+
+async function planOf(folder: string, set: Readonly<Record<string, number>> = {}): Promise<PlanSummary> {
+  const report = await plan(join(folder, "tiny.slm"), { device: "reference", set })
+  if (report.plan === null) throw new Error(report.diagnostics.map((d) => d.message).join("\n"))
+  return report.plan
+}
+
+const named = ({ stages }: PlanSummary, name: string) => {
+  const found = stages.find((stage) => stage.name === name)
+  if (found === undefined) throw new Error(`no stage ${name}`)
+  return found
+}
+
+test("before a run sizes are bounds with the stage that resolves them; after it they are known", () =>
+  inFolder(async (folder) => {
+    writeTiny(folder)
+    const before = await planOf(folder)
+    assert.equal(before.unknowns.map(({ name, taken, resolvedBy }) => [name, taken.is, resolvedBy]), [["letters.size", "about", "letters"], ["tokens.valid.tokens", "about", "tokens"]])
+    assert.equal(named(before, "talk").tokens, { value: 4, is: "at most" })
+    assert.equal(named(before, "small").tokens, { value: 3 * 2 * 8, is: "exact" })
+    assert.ok(before.seconds > 0 && before.flops > 0)
+
+    assert.is((await run(join(folder, "tiny.slm"), { device: "reference" })).status, "done")
+    const after = await planOf(folder)
+    assert.equal(after.unknowns, [])
+    assert.equal(named(after, "evaluate small").tokens, { value: 18 * 8, is: "exact" })
+    assert.is(named(after, "small").parameters, 1368)
+    assert.is(named(after, "pocket").disk, 2016)
+    assert.equal(after.stages.filter(({ state }) => state === "new").map(({ kind }) => kind), ["export"])
+    assert.equal([after.flops, after.memory], [0, 0])
+
+    // Another number of steps is another training; what it reads is still known.
+    const longer = await planOf(folder, { steps: 6 })
+    assert.equal(longer.unknowns, [])
+    assert.is(named(longer, "small").tokens?.value, 2 * (named(after, "small").tokens?.value ?? 0))
+    assert.ok(longer.stages.filter(({ state }) => state === "new").some(({ name }) => name === "small"))
+  }))
+
+test("epochs take the steps that the data will decide", () =>
+  inFolder(async (folder) => {
+    writeTiny(folder, "tiny.slm", tiny.replace("  steps: steps\n", "  epochs: 2.0\n").replace("/// Steps of the training.\nparam steps = 3\n", ""))
+    const before = named(await planOf(folder), "small").tokens
+    assert.is(before?.is, "about")
+    assert.is((await run(join(folder, "tiny.slm"), { device: "reference" })).status, "done")
+    assert.equal(named(await planOf(folder), "small").tokens, { value: 2 * 40 * 8, is: "exact" })
+  }))
+
+test("an input that is not there is told with its place, beside the plan", () =>
+  inFolder(async (folder) => {
+    writeTiny(folder, "tiny.slm", tiny.replace("lines.txt", "line.txt"))
+    const report = await plan(join(folder, "tiny.slm"), { device: "reference" })
+    assert.ok(report.plan !== null)
+    assert.equal(report.diagnostics.map(({ code, span }) => [code, tiny.slice(span.start, span.start + 4)]), [["SLM3101", "text"]])
+  }))
+
+test("mistakes of a recipe are values; those of a caller reject", async () => {
+  const wrong = check({ text: "let a = bpee\n", folder: "." })
+  assert.equal([wrong.ok, wrong.diagnostics.map(({ code }) => code)], [false, ["SLM2001"]])
+  assert.equal(check("there/is/no.slm").diagnostics.map(({ code }) => code), ["SLM3104"])
+  assert.is((await plan("there/is/no.slm", { device: "reference" })).plan, null)
+  const unknown = { device: "abacus" } as unknown as Parameters<typeof plan>[1]
+  await plan({ text: "let a = 1\n", folder: "." }, unknown).then(() => assert.unreachable(), (error: Error) => assert.match(error.message, "there is no device abacus"))
+})
+
+test.run()
