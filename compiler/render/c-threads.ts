@@ -76,7 +76,11 @@ export function entryPoints(arena: number, scratch: number): string {
 /* ---- what the caller sees */
 void slm_close(program *p);
 
-/* Zeros, in large pages where the system has them. */
+/* Zeros, in large pages where the system has them; under a sanitizer from the heap, which it watches. */
+#if defined(__SANITIZE_ADDRESS__)
+static char *pages(size_t bytes) { return calloc(bytes, 1); }
+static void give_back(char *p, size_t bytes) { (void)bytes; free(p); }
+#else
 static char *pages(size_t bytes) {
   void *p = mmap(0, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
   if (p == MAP_FAILED) return 0;
@@ -85,6 +89,8 @@ static char *pages(size_t bytes) {
 #endif
   return p;
 }
+static void give_back(char *p, size_t bytes) { if (p) munmap(p, bytes); }
+#endif
 
 /* A program with its arena, all zeros but for constants, and threads that sleep; 0 if there is no memory for it. */
 program *slm_open(long threads) {
@@ -132,8 +138,8 @@ void slm_close(program *p) {
   for (long i = 1; i < p->started; i++) pthread_join(p->ids[i], 0);
   pthread_mutex_destroy(&p->lock);
   pthread_cond_destroy(&p->wake);
-  if (p->arena) munmap(p->arena, ${arena}L);
-  if (p->scratch) munmap(p->scratch, ${scratch}L * p->threads);
+  give_back(p->arena, ${arena}L);
+  give_back(p->scratch, ${scratch}L * p->threads);
   free(p);
 }
 `

@@ -193,7 +193,7 @@ export function planContract(kernel: ContractKernel, target: CpuTarget): Contrac
   const chunk = kernel.epilogue !== null && kernel.epilogue.columns.length > 0 ? kernel.epilogue.chunk : 24
   if (kernel.a.colStride !== 1 && k > 1) {
     const slice = sliceOf(k, 256)
-    return { way: "outer", tile, slice, rows: chunk, cols: n, scratch: (padded(m, tile.rows) + padded(n, width)) * slice }
+    return { way: "outer", tile, slice, rows: chunk, cols: n, scratch: (padded(m, tile.rows) + tile.rows + padded(n, width)) * slice }
   }
   const rows = chunk * Math.max(1, Math.floor(96 / chunk))
   return { way: "stream", tile, slice: sliceOf(k, 384), rows, cols: n, scratch: Math.min(padded(n, width), bandOf(k, width)) * k }

@@ -3,6 +3,7 @@ import { createBuilder } from "../../compiler/graph/builder.ts"
 import type { Program } from "../../compiler/graph/node.ts"
 import * as g from "../../compiler/graph/ops.ts"
 import type { HostTensor } from "../device.ts"
+import { coresAvailable } from "../devices/cpu-build.ts"
 import { openCpu } from "../devices/cpu.ts"
 import { isUsable } from "../devices/open.ts"
 
@@ -19,8 +20,8 @@ function sizesOf([rows, inputs, outputs]: readonly [number, number, number], kin
 const repeats = 8
 
 /** Best of several runs of several products each; billions of operations per second. */
-export async function measureProducts(): Promise<readonly ProductRate[]> {
-  const device = await openCpu()
+export async function measureProducts(threads = coresAvailable()): Promise<readonly ProductRate[]> {
+  const device = await openCpu({ threads })
   if (!isUsable(device)) return []
   console.log(`\nproducts alone: ${device.info.detail}`)
   const rates: ProductRate[] = []
