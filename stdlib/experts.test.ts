@@ -1,6 +1,8 @@
 import { test } from "uvu"
 import * as assert from "uvu/assert"
+import { check } from "../compiler/check/check.ts"
 import { dot, forward, furthest, linear, matrix, parameters, softmax, type Matrix } from "./architectures.fixture.ts"
+import { environment } from "./testing.ts"
 
 test("Mixtral 8x7B has the published number of parameters", () => {
   assert.is(parameters("Mixtral(vocab: 32000, dim: 4096, depth: 32, heads: 32, kv_heads: 8, hidden: 14336)", "experts"), 46_702_792_704)
@@ -57,6 +59,17 @@ test("what finds no place is passed by, in the order of the batch", () => {
   const kept = choices.map((e, n) => choices.slice(0, n).filter((other) => other === e).length < 3) // 12 tokens, 4 experts
   assert.ok(kept.includes(false) && kept.includes(true))
   assert.ok(furthest(few.get("logits"), all.map((row, n) => row.map((v) => (kept[n] === true ? v : 0)))) < 1e-5)
+})
+
+test("a model whose sizes only the batch decides can be evaluated, and its expectations wait for it", () => {
+  const text = `use std.experts { Mixtral, balanced }
+use std.optim { sgd }
+tokens = text("book.txt") |> encode(byte()) |> pack(length: 8)
+sparse = train Mixtral(vocab: byte().size, dim: 8, depth: 1, heads: 2, experts: 4) { data: tokens, objective: next_token, loss: balanced(), optim: sgd(lr: 0.1), steps: 1 }
+expect perplexity(sparse, tokens) < 1000`
+  const checked = check({ id: "test.slm", text }, environment)
+  assert.equal(checked.diagnostics.map((d) => d.message), [])
+  assert.equal(checked.recipe?.expects.map((e) => e.text), ["perplexity(sparse, tokens) < 1000"])
 })
 
 test.run()

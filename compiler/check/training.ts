@@ -6,7 +6,7 @@ import { kindOf } from "./describe.ts"
 import { artifactRole } from "./forward.ts"
 import { instantiate, joinPath, weightsOf } from "./instance.ts"
 import type { Machine } from "./machine.ts"
-import { dim, error, int, record, tensor } from "./make.ts"
+import { dim, error, int, record, tensor, unknown } from "./make.ts"
 import { fieldOf } from "./members.ts"
 import { binary } from "./operators.ts"
 import { firstStates, transformed, update } from "./optimizer.ts"
@@ -165,6 +165,8 @@ export function defaultLoss(out: Value, batch: Value, site: CallSite, m: Machine
   }
   const at = site.callee
   const [logits, labels] = [fieldOf(out, "logits", at, at, m), fieldOf(batch, "labels", at, at, m)]
+  // Sizes that only the batch decides, as those of a mixture of experts, leave the logits unknown until the stage is lowered.
+  if (logits.kind === "unknown" || labels.kind === "unknown") return unknown("Loss", at)
   if (logits.kind !== "tensor" || labels.kind !== "tensor") return error
   const inner: CallSite = { span: at, callee: at, args: new Map() }
   const losses = derived(primitives.get("token_loss")?.(new Map<string, Value>([["logits", logits], ["labels", labels]]), inner, m) ?? error, "token_loss", [logits], m)
