@@ -196,7 +196,7 @@ const dropout: Primitive = (args, site, ctx) => {
 }
 
 function dropped(b: Builder, x: Node, rate: number, ctx: Machine): Node {
-  const keep = ops.le(b, rate, randomNode(b, x.shape, "dropout", ctx))
+  const keep = ops.le(b, rate, randomNode(b, x, "dropout", ctx))
   return ops.where(b, keep, ops.mul(b, x, 1 / (1 - rate)), 0)
 }
 
