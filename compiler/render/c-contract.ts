@@ -127,7 +127,7 @@ export const contractHelpers = `/* out[panel][k][rows] = a(i, k); a(i, k) at a[i
 static __attribute__((noinline, unused)) void pack_left(float *out, const float *a, long row, long col, long count, long rows, long height) {
   for (long from = 0; from < rows; from += height) {
     const long n = MIN(height, rows - from);
-    if (row == 1) for (long k = 0; k < count; k++, out += n) { long i = 0; for (; i + 4 <= n; i += 4) memcpy(out + i, a + from + i + k * col, 16); for (; i < n; i++) out[i] = a[from + i + k * col]; }
+    if (row == 1) for (long k = 0; k < count; k++, out += n) for (long i = 0; i < n; i += LANES) store_some(out, i, load_some(a + from + k * col, i, n), n);
     else for (long k = 0; k < count; k++, out += n) for (long i = 0; i < n; i++) out[i] = a[(from + i) * row + k * col];
   }
 }
