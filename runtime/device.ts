@@ -38,3 +38,12 @@ export interface Unusable {
   readonly reason: string
   readonly help: string
 }
+
+/** The device was usable and is not now: a full disk under its cache, a compiler that was stopped, memory that is not there. */
+export class DeviceFailure extends Error {
+  readonly help: string
+  constructor(message: string, help: string) {
+    super(message)
+    this.help = help
+  }
+}

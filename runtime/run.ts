@@ -10,6 +10,7 @@ import { LoweringMistake } from "../compiler/graph/lower/context.ts"
 import type { Stage } from "../compiler/plan/stage.ts"
 import { diagnostic } from "../grammar/diagnostic.ts"
 import type { Diagnostic, Source } from "../grammar/diagnostic.ts"
+import { DeviceFailure } from "./device.ts"
 import type { Device } from "./device.ts"
 import type { ExpectResult } from "./expects.ts"
 import { decided, doesNotHold, undecided } from "./expects.ts"
@@ -168,7 +169,7 @@ async function runStages(state: RunState): Promise<RunStatus> {
     const stage = stages[index]
     if (stage === undefined) break
     if (options.signal?.aborted) return "interrupted"
-    const outcome = await guarded(stage, () => runStage(state, stage, index, stages.length))
+    const outcome = await guarded(stage, options.signal, () => runStage(state, stage, index, stages.length))
     if (outcome.is === "interrupted") return "interrupted"
     if (outcome.is === "failed") {
       report(state, outcome.diagnostics)
@@ -200,11 +201,14 @@ function report(state: RunState, diagnostics: readonly Diagnostic[]): void {
  * What the operating system refuses, to the stage or to the store of its result, is a mistake at the stage's place; and what
  * does not fit the data is one at the place that says so.
  */
-async function guarded(stage: Stage, work: () => Promise<Outcome>): Promise<Outcome> {
+async function guarded(stage: Stage, signal: AbortSignal | null | undefined, work: () => Promise<Outcome>): Promise<Outcome> {
   try {
     return await work()
   } catch (error) {
     if (error instanceof LoweringMistake) return failed(error.diagnostic)
+    // What works for a device may be stopped by the same Ctrl-C as the run.
+    if (error instanceof DeviceFailure && signal?.aborted === true) return { is: "interrupted" }
+    if (error instanceof DeviceFailure) return failed(diagnostic("SLM3501", stage.span, error.message, { help: error.help }))
     const refused = systemFailure(error)
     if (refused === null) throw error
     return failed(fromFailure(refused, stage))

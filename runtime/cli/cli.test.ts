@@ -227,6 +227,18 @@ commands("--set is checked like the recipe, and shows where it goes wrong", asyn
   })
 })
 
+commands("a recipe reads beside its folder only where it is allowed to", async () => {
+  await inFolder(async (cwd) => {
+    writeTiny(cwd)
+    mkdirSync(join(cwd, "sub"))
+    writeFileSync(join(cwd, "sub", "tiny.slm"), tiny.replace("lines.txt", "../lines.txt"))
+    const refused = await slm(["data", join("sub", "tiny.slm")], { cwd })
+    assert.is(refused.code, 1)
+    assert.match(refused.err, /error\[SLM3102\][^]*--allow-read FOLDER/)
+    assert.is((await slm(["data", join("sub", "tiny.slm"), "--allow-read", "."], { cwd })).code, 0)
+  })
+})
+
 commands("a failed expectation exits with 1 and shows both values", async () => {
   await inFolder(async (cwd) => {
     writeTiny(cwd, "tiny.slm", tiny.replace("< 1000", "< 1.5"))

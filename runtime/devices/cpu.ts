@@ -8,6 +8,7 @@ import { renderC } from "../../compiler/render/c.ts"
 import { scheduleCpu } from "../../compiler/schedule/cpu.ts"
 import type { CpuProgram, CpuTarget } from "../../compiler/schedule/cpu.ts"
 import type { Device, HostTensor, Runner, Unusable } from "../device.ts"
+import { DeviceFailure } from "../device.ts"
 import type { Broken, Toolchain } from "./cpu-build.ts"
 import { build, coresAvailable, findToolchain } from "./cpu-build.ts"
 import { loadKoffi, openProgram } from "./cpu-run.ts"
@@ -60,9 +61,9 @@ function viewOf(memory: ArrayBuffer, buffer: Buffer, offset: number): HostData {
 async function createRunner(koffi: Exclude<ReturnType<typeof loadKoffi>, Broken>, toolchain: Toolchain, threads: number, program: Program): Promise<Runner> {
   const scheduled = compileCpu(program, toolchain.target)
   const built = await build(toolchain, renderC(scheduled))
-  if ("reason" in built) throw new Error(`cpu: ${program.name}: ${built.reason}`)
+  if ("reason" in built) throw new DeviceFailure(built.reason, `${built.help}; or run on another device: \`--device tfjs\``)
   const opened = openProgram(koffi, built.path, scheduled.arena, threads)
-  if ("reason" in opened) throw new Error(`cpu: ${program.name}: ${opened.reason}`)
+  if ("reason" in opened) throw new DeviceFailure(opened.reason, `${opened.help}; or run on another device: \`--device tfjs\``)
   const view = (buffer: Buffer): HostData => viewOf(opened.memory, buffer, scheduled.offsets.get(buffer) ?? 0)
   const inputs = new Map(scheduled.inputs.map(({ name, buffer }) => [name, view(buffer)]))
   const declared = new Map<string, NodeOf<"input">>(program.inputs.map((node) => [node.args.name, node]))
