@@ -59,7 +59,7 @@ function begin(d: Display, event: Of<"run-started">): void {
   const longest = (texts: readonly string[], most: number): number => Math.min(most, Math.max(0, ...texts.map(columns)))
   d.names = longest(event.stages.map(({ name }) => name), 20)
   d.kinds = longest(event.stages.map(({ kind }) => kind), 10)
-  d.terminal.line(`${d.terminal.style("bold", event.recipe)} on ${event.device}, ${event.stages.length} ${event.stages.length === 1 ? "stage" : "stages"}`)
+  paragraph(d.terminal, `${d.terminal.style("bold", event.recipe)} on ${event.device}, ${event.stages.length} ${event.stages.length === 1 ? "stage" : "stages"}`, "  ")
 }
 
 // ---------------------------------------------------------------- training

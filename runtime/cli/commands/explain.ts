@@ -3,6 +3,7 @@ import type { Command } from "../commands.ts"
 import { nearest } from "../../../grammar/nearest.ts"
 import { usage } from "../problem.ts"
 import { table } from "../show.ts"
+import { wrap } from "../text.ts"
 
 export const explain: Command = async (args, terminal) => {
   const [given] = args.positionals
@@ -25,6 +26,6 @@ export const explain: Command = async (args, terminal) => {
   }
   terminal.line(terminal.style("bold", `${code}: ${entry.title}`))
   terminal.line()
-  terminal.line(entry.page.trim())
+  for (const line of entry.page.trim().split("\n")) for (const part of terminal.live ? wrap(line, terminal.width - 1) : [line]) terminal.line(part)
   return 0
 }
