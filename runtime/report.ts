@@ -135,9 +135,14 @@ function texts({ events, writers }: ReportOptions): string {
     const shares = [...new Set(own.flatMap(({ at }) => (at === null ? [] : [at])))].sort((a, b) => a - b)
     const columns: (number | null)[] = [...shares, ...(own.some(({ at }) => at === null) ? [null] : [])]
     const names = [...new Set(own.map((e) => nameOf(e, writers)))]
-    const rows = names.map((name) => [cell(`<b>${escape(name)}</b>`), ...columns.map((at) => `<td class="t">${own.filter((e) => nameOf(e, writers) === name && e.at === at).map((e) => escape(e.text)).join("<br>")}</td>`)])
+    const rows = names.map((name) => [cell(`<b>${escape(name)}</b>`), ...columns.map((at) => `<td class="t">${own.filter((e) => nameOf(e, writers) === name && e.at === at).map((e) => escape(legible(e.text))).join("<br>")}</td>`)])
     return `<h3>${escape(prompt === "" ? "(nothing)" : prompt)}</h3>\n${table([title(""), ...columns.map((at) => title(at === null ? "generated" : `${Math.round(at * 100)}%`))], rows)}`
   }).join("\n"))
+}
+
+/** Bytes that are no text and control characters say nothing by their number. */
+function legible(written: string): string {
+  return written.trim().replace(/[\u0000-\u0008\u000b-\u001f\u007f-\u009f]/g, "·").replace(/\ufffd+/g, "\ufffd")
 }
 
 function nameOf({ stage }: Extract<Event, { event: "sample" }>, writers: Writers): string {
