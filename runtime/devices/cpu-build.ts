@@ -118,7 +118,7 @@ export async function build(toolchain: Toolchain, source: string): Promise<Built
 }
 
 /** `-march=native` means another thing on another processor. */
-function processorName(): string {
+export function processorName(): string {
   return /^model name\s*:(.*)$/m.exec(readText("/proc/cpuinfo") ?? "")?.[1]?.trim() ?? ""
 }
 

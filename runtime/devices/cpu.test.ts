@@ -1,3 +1,6 @@
+import { mkdtempSync, readdirSync, rmSync } from "node:fs"
+import { tmpdir } from "node:os"
+import { join } from "node:path"
 import { test } from "uvu"
 import * as assert from "uvu/assert"
 import { createBuilder } from "../../compiler/graph/builder.ts"
@@ -8,7 +11,8 @@ import type { Device, HostTensor } from "../device.ts"
 import type { ConformanceCase } from "./conformance.ts"
 import { checkDevice, conformanceCases, runCase } from "./conformance.ts"
 import { trainingBatch, trainingProgram, trainingState } from "./conformance-training.ts"
-import { coresAvailable, detectFamily } from "./cpu-build.ts"
+import { coresAvailable, detectFamily, findToolchain } from "./cpu-build.ts"
+import { layoutPath } from "./cpu-cache.ts"
 import { checkMerged, merged } from "./cpu-testing.ts"
 import type { CpuOptions } from "./cpu.ts"
 import { openCpu } from "./cpu.ts"
@@ -144,6 +148,28 @@ test("Node's loop goes on while a step runs", async () => {
   clearInterval(timer)
   assert.ok(turns > 0)
   runner.dispose()
+})
+
+test("a program is compiled once, and found again until its text or its generator changes", async () => {
+  const toolchain = await findToolchain(process.env)
+  if ("reason" in toolchain) return console.log(`  skipped: ${toolchain.reason}`)
+  const b = createBuilder()
+  const x = b.input("x", "batch", "f32", [3])
+  const [one, two] = [programOf([x], { y: g.add(b, x, 1) }), programOf([x], { y: g.add(b, x, 2) })]
+  assert.is(layoutPath(toolchain, one), layoutPath(toolchain, one))
+  assert.is.not(layoutPath(toolchain, one), layoutPath(toolchain, two))
+  assert.is.not(layoutPath(toolchain, one), layoutPath({ ...toolchain, version: "another" }, one))
+  const folder = mkdtempSync(join(tmpdir(), "slm-cpu-"))
+  const device = await openCpu({ env: { ...process.env, XDG_CACHE_HOME: folder } })
+  if (!isUsable(device)) return console.log(`  skipped: ${device.reason}`)
+  for (const wanted of [3, 3]) {
+    const runner = await device.load(two)
+    assert.equal((await runner.step({ x: f32([3], [1, 1, 1]) }))["y"], f32([3], [wanted, wanted, wanted]))
+    runner.dispose()
+    // The probe and the program: text and object of each, and the program's layout. Nothing half made.
+    assert.is(readdirSync(join(folder, "slm", "cpu")).length, 5)
+  }
+  rmSync(folder, { recursive: true, force: true })
 })
 
 test("without a compiler the device is unusable, with a reason and a way out", async () => {

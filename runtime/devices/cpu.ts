@@ -1,8 +1,7 @@
 /** The CPU device: a program becomes kernels, kernels become one C program, and a step is one call of it. */
 import { fuse } from "../../compiler/kernel/fuse.ts"
-import type { Buffer } from "../../compiler/kernel/ir.ts"
 import { orderKernels } from "../../compiler/kernel/order.ts"
-import type { NodeOf, Program } from "../../compiler/graph/node.ts"
+import type { Node, NodeOf, Program } from "../../compiler/graph/node.ts"
 import { size } from "../../compiler/graph/node.ts"
 import { renderC } from "../../compiler/render/c.ts"
 import { scheduleCpu } from "../../compiler/schedule/cpu.ts"
@@ -11,6 +10,8 @@ import type { Device, HostTensor, Runner, Unusable } from "../device.ts"
 import { DeviceFailure } from "../device.ts"
 import type { Broken, Toolchain } from "./cpu-build.ts"
 import { build, coresAvailable, findToolchain } from "./cpu-build.ts"
+import type { Layout } from "./cpu-cache.ts"
+import { layoutOf, layoutPath, recall, remember } from "./cpu-cache.ts"
 import { loadKoffi, openProgram } from "./cpu-run.ts"
 
 export interface CpuOptions {
@@ -52,20 +53,34 @@ export function compileCpu(program: Program, target: CpuTarget): CpuProgram {
 
 type HostData = HostTensor["data"]
 
-/** The numbers of a buffer in the arena. */
-function viewOf(memory: ArrayBuffer, buffer: Buffer, offset: number): HostData {
-  if (buffer.dtype === "f32") return new Float32Array(memory, offset, buffer.size)
-  return buffer.dtype === "i32" ? new Int32Array(memory, offset, buffer.size) : new Uint8Array(memory, offset, buffer.size)
+/** The numbers of a node in the arena. */
+function viewOf(memory: ArrayBuffer, { dtype, shape }: Pick<Node, "dtype" | "shape">, offset: number | undefined): HostData {
+  if (offset === undefined) throw new Error("cpu: a tensor has no place in the arena")
+  const n = size(shape)
+  if (dtype === "f32") return new Float32Array(memory, offset, n)
+  return dtype === "i32" ? new Int32Array(memory, offset, n) : new Uint8Array(memory, offset, n)
 }
 
-async function createRunner(koffi: Exclude<ReturnType<typeof loadKoffi>, Broken>, toolchain: Toolchain, threads: number, program: Program): Promise<Runner> {
+/** The shared object of a program and its layout: as an earlier run left them, or made now. */
+async function prepare(toolchain: Toolchain, program: Program): Promise<Layout> {
+  const path = layoutPath(toolchain, program)
+  const known = recall(path)
+  if (known !== null) return known
   const scheduled = compileCpu(program, toolchain.target)
   const built = await build(toolchain, renderC(scheduled))
   if ("reason" in built) throw new DeviceFailure(built.reason, `${built.help}; or run on another device: \`--device tfjs\``)
-  const opened = openProgram(koffi, built.path, scheduled.arena, threads)
+  const layout = layoutOf(scheduled, built.path)
+  remember(path, layout)
+  return layout
+}
+
+async function createRunner(koffi: Exclude<ReturnType<typeof loadKoffi>, Broken>, toolchain: Toolchain, threads: number, program: Program): Promise<Runner> {
+  const layout = await prepare(toolchain, program)
+  const opened = openProgram(koffi, layout.object, layout.arena, threads)
   if ("reason" in opened) throw new DeviceFailure(opened.reason, `${opened.help}; or run on another device: \`--device tfjs\``)
-  const view = (buffer: Buffer): HostData => viewOf(opened.memory, buffer, scheduled.offsets.get(buffer) ?? 0)
-  const inputs = new Map(scheduled.inputs.map(({ name, buffer }) => [name, view(buffer)]))
+  const inputs = new Map(program.inputs.map((node) => [node.args.name, viewOf(opened.memory, node, layout.inputs[node.args.name])]))
+  const returned = program.outputs.filter(({ name }) => !program.inputs.some(({ args }) => args.name === name && args.role === "state"))
+  const outputs = returned.map(({ name, node }) => ({ name, node, data: viewOf(opened.memory, node, layout.outputs[name]) }))
   const declared = new Map<string, NodeOf<"input">>(program.inputs.map((node) => [node.args.name, node]))
   const unset = new Set(program.inputs.filter((node) => node.args.role === "state").map((node) => node.args.name))
   let closed = false
@@ -99,24 +114,11 @@ async function createRunner(koffi: Exclude<ReturnType<typeof loadKoffi>, Broken>
       for (const { args: { name, role } } of program.inputs) if (role === "batch" && batch[name] === undefined) throw new Error(`cpu: the batch lacks ${name}`)
       for (const name of unset) throw new Error(`cpu: state ${name} was never set`)
       await opened.step()
-      return outputsOf(program, scheduled, inputs, view)
+      return Object.fromEntries(outputs.map(({ name, node, data }) => [name, { shape: node.shape, dtype: node.dtype, data: data.slice() }]))
     },
     dispose() {
       if (!closed) opened.close()
       closed = true
     },
   }
-}
-
-/** What goes to the caller: outputs that are not states of the same name. */
-function outputsOf(program: Program, scheduled: CpuProgram, inputs: ReadonlyMap<string, HostData>, view: (buffer: Buffer) => HostData): Readonly<Record<string, HostTensor>> {
-  const computed = new Map(scheduled.outputs.map(({ name, buffer }) => [name, buffer]))
-  const returned: Record<string, HostTensor> = {}
-  for (const { name, node } of program.outputs) {
-    if (inputs.has(name) && program.inputs.some(({ args }) => args.name === name && args.role === "state")) continue
-    const buffer = computed.get(name)
-    if (buffer === undefined) throw new Error(`cpu: output ${name} has no value`)
-    returned[name] = { shape: node.shape, dtype: node.dtype, data: view(buffer).slice() }
-  }
-  return returned
 }
