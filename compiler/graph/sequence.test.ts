@@ -215,6 +215,13 @@ test("an op along other axes does not mix", () => {
   assert.is(verdict((b, x) => g.dot(b, g.reshape(b, x, [B, 4, 2, 4]), g.fill(b, 1, [B, 4, 4, 3]))), "along")
 })
 
+test("a constant that is the same at every position grows with the sequence", () => {
+  const rows = (at: (t: number, d: number) => number) => Array.from({ length: B * 4 * D }, (_, i) => at(Math.floor(i / D) % 4, i % D))
+  assert.is(verdict((b, x) => g.mul(b, x, g.literal(b, rows((_, d) => d), [B, 4, D], "f32"))), "along")
+  assert.is(verdict((b, x) => g.mul(b, x, g.cast(b, b.make("iota", { shape: [B, 4, D], axis: 2 }, []), "f32"))), "along")
+  assert.match(verdict((b, x) => g.mul(b, x, g.literal(b, rows((t) => t), [B, 4, D], "f32"))), "look it up by `at.positions`")
+})
+
 test("a table with one row per place does not grow with the sequence", () => {
   assert.match(verdict((b, x) => g.add(b, x, weight(b, "places", 4, D))), "add at blocks[1].mix: meets a tensor with one entry per position of a fixed length")
   assert.match(verdict((b, x) => g.mul(b, x, g.cast(b, g.iota(b, [4, D]), "f32"))), "look it up by `at.positions`")

@@ -173,6 +173,7 @@ function resize(pass: Pass, user: Node, node: Node, place: Place): Node {
   const shape = resizedShape(pass, node.shape, place)
   const input = node.inputs[0]
   if (node.op === "fill") return b.make("fill", { ...node.args, shape }, [], node.note)
+  if (node.op === "iota" && node.args.axis !== place.axis) return b.make("iota", { ...node.args, shape }, [], node.note)
   if (node.op === "broadcast" && input?.shape[place.axis] === 1) return b.make("broadcast", { shape }, [emitted(pass, input)], node.note)
   if (node.op === "broadcast" && input !== undefined) return b.make("broadcast", { shape }, [resized(pass, user, input, place)], node.note)
   if (node.op === "reshape" && input !== undefined) {
@@ -183,7 +184,20 @@ function resize(pass: Pass, user: Node, node: Node, place: Place): Node {
     return copy(b, node, [resized(pass, user, input, { axis: node.args.axes[place.axis] ?? 0, inner: place.inner })])
   }
   if (elementwise.has(node.op)) return copy(b, node, node.inputs.map((x) => resized(pass, user, x, place)))
+  const values = node.op === "literal" && place.inner === 1 && node.shape[place.axis] === options.length ? atOnePosition(node.args.values, node.shape, place.axis) : null
+  if (values !== null) {
+    const one = b.make("literal", { values, shape: node.shape.map((n, i) => (i === place.axis ? 1 : n)), dtype: node.dtype }, [], node.note)
+    return b.make("broadcast", { shape }, [one], node.note)
+  }
   throw new MixingFound(user, "meets a tensor with one entry per position of a fixed length; look it up by `at.positions` instead")
+}
+
+/** The values at one position of an axis, where they are the same at every other; else null. */
+function atOnePosition(values: readonly number[], shape: Shape, axis: number): readonly number[] | null {
+  const below = size(shape.slice(axis + 1))
+  const whole = below * (shape[axis] ?? 1)
+  const first = (i: number): number => i - (i % whole) + (i % below)
+  return values.every((value, i) => Object.is(value, values[first(i)])) ? values.filter((_, i) => first(i) === i) : null
 }
 
 /** `attend` over the caches: the new keys and values are written at the offset, then all that is there is looked at. */
