@@ -184,6 +184,8 @@ async function writes(cwd: string): Promise<void> {
   assert.is((await slm(["generate", folder, "pocket", "--tokens", "5", "--seed", "1", ...reference], { cwd, input: "the\n" })).out, prompted.out)
   const [sample, other] = objects((await slm(["generate", folder, "small", "--prompt", "the", "--prompt", "", "--tokens", "5", "--temperature", "0", "--json", ...reference], { cwd })).out)
   assert.equal([sample?.["event"], sample?.["model"], sample?.["prompt"], other?.["prompt"]], ["sample", "small", "the", ""])
+  assert.is(prompted.err, "")
+  assert.match((await slm(["generate", folder, "--prompt", "the", "--tokens", "50", ...reference], { cwd })).err, "warning: a text ended because it reached the model's `context`")
   const wrong = await slm(["generate", folder, "smal", ...reference], { cwd })
   assert.equal([wrong.code, wrong.out], [2, ""])
   assert.match(wrong.err, /holds no model "smal"\nhelp: did you mean small\?/)

@@ -10,6 +10,7 @@ import type { Command } from "../commands.ts"
 import { interruptible } from "../interrupt.ts"
 import { usage } from "../problem.ts"
 import { showDiagnostics } from "../recipe.ts"
+import type { Terminal } from "../terminal.ts"
 import { visible } from "../text.ts"
 
 export const generate: Command = async (args, terminal) => {
@@ -22,7 +23,7 @@ export const generate: Command = async (args, terminal) => {
   if ("message" in options) return usage(terminal, options)
   const device = await chooseDevice(args, terminal)
   if (typeof device === "number") return device
-  const prompts = args.values("prompt").length > 0 ? args.values("prompt") : [(await text(process.stdin)).replace(/\r?\n$/, "")]
+  const prompts = args.values("prompt").length > 0 ? args.values("prompt") : [await promptFromInput(terminal)]
   const stop = interruptible("stopping; what was written so far follows", terminal)
   const written = await writeText(run, model, device, prompts, { ...options, signal: stop.signal })
   stop.release()
@@ -35,7 +36,13 @@ export const generate: Command = async (args, terminal) => {
     if (args.flag("json")) terminal.line(JSON.stringify({ event: "sample", model: model.name, ...sample }))
     else terminal.line(`${terminal.style("bold", sample.prompt)}${chatFrameOf(model.stage) === null ? "" : "\n"}${terminal.live ? visible(sample.text) : sample.text}`)
   }
+  if (written.some(({ end }) => end === "context")) terminal.error(`${terminal.style("yellow", "warning")}: a text ended because it reached the model's \`context\``)
   return stop.signal.aborted ? 130 : 0
+}
+
+async function promptFromInput(terminal: Terminal): Promise<string> {
+  if (process.stdin.isTTY) terminal.error(terminal.style("dim", "type what is to be continued, then Ctrl-D"))
+  return (await text(process.stdin)).replace(/\r?\n$/, "")
 }
 
 /** The model of that name, or the last one of the run. */
