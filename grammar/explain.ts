@@ -192,8 +192,8 @@ function wrongSign(p: Place): Diagnostic | null {
       const start = { source: p.source.id, start: before.startOffset, end: before.startOffset }
       return make(p, "SLM1024", `\`${before.image} = …\` in a block needs \`let\``, { label: "the result of the block would end before this", help: `write \`let ${before.image} = …\`, or \`${before.image}: …\` for a record`, fix: { span: start, text: "let " } })
     }
-    if (endsValue(before) && (p.expected === "EOF" || closers.has(p.expected))) return make(p, "SLM1017", "a value is compared with `==`", { help: "write `==`", fix: { span: p.span, text: "==" } })
   }
+  if (found.tokenType === t.Equals && endsValue(before) && (p.expected === "EOF" || closers.has(p.expected))) return make(p, "SLM1017", "a value is compared with `==`", { help: "write `==`", fix: { span: p.span, text: "==" } })
   const binding = p.expected === "Equals" || p.expected === "`=` or parameters"
   if (found.tokenType === t.Colon && binding && p.rule !== "weight") return make(p, "SLM1017", "a name is bound with `=`", { help: "write `=`", fix: { span: p.span, text: "=" } })
   if (found.tokenType === t.Colon && p.expected === "EOF" && before !== undefined && isWord(before)) return make(p, "SLM1017", "a name is bound with `=`", { help: "write `=`; `name: value` stands inside of `{ … }` and `( … )`", fix: { span: p.span, text: "=" } })
@@ -288,6 +288,9 @@ const membersOf: Readonly<Record<string, readonly string[]>> = {
 
 function sideBySide(p: Place): Diagnostic | null {
   if ((p.rule !== "module" && !closers.has(p.expected)) || !endsValue(p.before) || !beginsValue(p.found) || p.before === undefined) return null
+  if (p.found.tokenType === t.RecordOpen && isWord(p.before) && !firstOfLine(p.found)) {
+    return make(p, "SLM1012", `arguments of \`${p.before.image}\` stand in parentheses`, { label: "braces are for the fields of a stage, for records and for `with`", help: `write \`${p.before.image}(name: value, …)\`` })
+  }
   return make(p, "SLM1012", `\`${p.before.image}\` and \`${p.found.image}\` stand side by side`, {
     label: "nothing joins this to what stands before",
     help: "put an operator between them, or start a new line",
@@ -318,6 +321,7 @@ function header(p: Place): Diagnostic | null {
   if (p.rule === "use" && p.expected === "LCurly") return diagnostic("SLM1010", at, "this `use` names nothing", { label: "`{ … }` expected here", help: "list what you use: `use std.models { Llama }`" })
   if (p.expected === "a module") return diagnostic("SLM1010", at, `\`use\` needs a module, not ${found}`, { help: 'write `use std.models { … }` or `use "./file.slm" { … }`' })
   if (p.rule === "parameters" && p.expected === "LParen") return diagnostic("SLM1010", at, "the parameters are missing", { label: "`(` expected here", help: "write `()` where there are none" })
+  if (p.rule === "changes" && p.expected === "LCurly") return diagnostic("SLM1010", at, `changes stand in braces, not in ${found}`, { label: "`{` expected here", help: "write `with { name: value }`" })
   if (p.expected === "LCurly" || (p.rule === "braces" && p.expected === "")) return diagnostic("SLM1010", at, `a block is expected, not ${found}`, { label: "`{` expected here", help: "put the `{` on the same line" })
   if (p.expected === "Name") return diagnostic("SLM1010", at, `a name is expected, not ${found}`, { label: "a name belongs here" })
   return null

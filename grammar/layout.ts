@@ -38,6 +38,8 @@ const maxChain = 300
 
 interface Frame {
   readonly open: IToken | null
+  /** First token of the entry that is being read. */
+  first: IToken | null
   nest: number
   chain: number
 }
@@ -62,7 +64,7 @@ export function layout(source: Source, lexed: readonly IToken[]): { readonly tok
     last = line + (token.tokenType === t.RawString ? lineBreaks(token.image) : 0)
   }
   const balanced = balance(source, lexed)
-  const state: State = { source, out: [], frames: [{ open: null, nest: 0, chain: 0 }], diagnostics: [...balanced.diagnostics], nest: 0, chain: 0 }
+  const state: State = { source, out: [], frames: [{ open: null, first: null, nest: 0, chain: 0 }], diagnostics: [...balanced.diagnostics], nest: 0, chain: 0 }
   const match = bracketsOf(balanced.tokens)
   for (let i = 0; i < balanced.tokens.length; i++) i = step(state, balanced.tokens, match, i)
   setEnds(state.out)
@@ -84,17 +86,54 @@ function step(state: State, tokens: readonly IToken[], match: Int32Array, i: num
   if (token === undefined) return i
   const previous = state.out.at(-1)
   if (token.tokenType === t.Comma && previous !== undefined && (opensGroup(previous) || previous.tokenType === t.Comma || previous.tokenType === t.Newline)) {
-    if (state.diagnostics.length < maxReported) state.diagnostics.push(diagnostic("SLM1013", spanOf(state, token), "there is nothing before this comma", { help: "remove it, or write the missing entry before it" }))
+    report(state, diagnostic("SLM1013", spanOf(state, token), "there is nothing before this comma", { help: "remove it, or write the missing entry before it" }))
     return i
   }
   if (breaksHere(state, tokens, i, previous)) pushBreak(state, token, previous)
+  const habit = foreignWord(state, tokens, match, i)
+  if (habit !== null) return habit
+  const frame = state.frames.at(-1)
+  if (frame !== undefined) frame.first ??= token
   retype(tokens, match, i)
   if (tooDeep(state, token)) return elide(state, tokens, match, i)
   state.out.push(token)
-  if (opensGroup(token)) state.frames.push({ open: token, nest: 0, chain: 0 })
+  if (opensGroup(token)) state.frames.push({ open: token, first: null, nest: 0, chain: 0 })
   else if (closesGroup(token) && state.frames.length > 1) leave(state)
   else if (token.tokenType === t.Comma) endEntry(state)
   return i
+}
+
+/** Forms of other languages that would leave a wrong tree behind; null where this is none. The result is the last token dealt with. */
+function foreignWord(state: State, tokens: readonly IToken[], match: Int32Array, i: number): number | null {
+  const [token, next] = [tokens[i], tokens[i + 1]]
+  const frame = state.frames.at(-1)
+  if (token === undefined || next === undefined || frame === undefined) return null
+  if (token.image === "return" && frame.first === null && frame.open?.tokenType === t.BlockOpen && onSameLine(next) && (isWord(next) || next.tokenType === t.NumberLiteral || opensGroup(next))) {
+    report(state, diagnostic("SLM1029", spanOf(state, token), "`return` means nothing here", { label: "a word of another language", help: "the last line of a block is its result", fix: { span: { ...spanOf(state, token), end: next.startOffset }, text: "" } }))
+    return i
+  }
+  if (token.tokenType === t.Equals && state.out.at(-1) !== frame.first && (frame.first?.tokenType === t.Expect || frame.first?.tokenType === t.Require)) {
+    report(state, diagnostic("SLM1017", spanOf(state, token), "a value is compared with `==`", { help: "write `==`", fix: { span: spanOf(state, token), text: "==" } }))
+    become(token, t.EqualEqual)
+  }
+  return frame.open === null && frame.first === null && isName(token) && next.tokenType === t.Colon && onSameLine(next) ? strayField(state, tokens, match, i) : null
+}
+
+/** `words: …` outside of a block: the name is bound, so that it is known; what it is bound to is left out. */
+function strayField(state: State, tokens: readonly IToken[], match: Int32Array, i: number): number {
+  const [token, colon] = [tokens[i], tokens[i + 1]]
+  if (token === undefined || colon === undefined) return i
+  const name = token.image
+  report(state, diagnostic("SLM1011", spanOf(state, token), `the field \`${name}\` stands outside of a block`, { label: "no block is open here", help: `put it between the \`{\` and \`}\` of what it belongs to, or write \`${name} = …\`` }))
+  become(colon, t.Equals)
+  const filler = createTokenInstance(t.Elided, "", colon.startOffset + 1, colon.startOffset, Number.NaN, Number.NaN, Number.NaN, Number.NaN)
+  filler.payload = { ...placeOf(colon), first: false }
+  state.out.push(token, colon, filler)
+  return endOfEntry(tokens, match, i + 2, true) - 1
+}
+
+function report(state: State, d: Diagnostic): void {
+  if (state.diagnostics.length < maxReported) state.diagnostics.push(d)
 }
 
 function leave(state: State): void {
@@ -109,6 +148,7 @@ function endEntry(state: State): void {
   state.chain -= frame.chain
   frame.nest = 0
   frame.chain = 0
+  frame.first = null
 }
 
 function pushBreak(state: State, token: IToken, previous: IToken | undefined): void {
@@ -313,20 +353,25 @@ function elide(state: State, tokens: readonly IToken[], match: Int32Array, i: nu
     filler.payload = { ...placeOf(token), first: false }
     state.out.push(filler)
   }
-  let at = i
   const braces = group === null || group.tokenType === t.RecordOpen || group.tokenType === t.BlockOpen || group.tokenType === t.LCurly
+  const at = endOfEntry(tokens, match, i, braces)
+  endEntry(state)
+  const last = tokens[at - 1] ?? token
+  const span = { source: state.source.id, start: token.startOffset, end: last.startOffset + last.image.length }
+  report(state, tooDeepDiagnostic(span))
+  return at - 1
+}
+
+/** The index behind the entry in which token `i` stands; line breaks end entries in `braces`. */
+function endOfEntry(tokens: readonly IToken[], match: Int32Array, i: number, braces: boolean): number {
+  let at = i
   for (;;) {
     const here = tokens[at]
     at = here !== undefined && opensGroup(here) ? after(match, at) : at + 1
     const next = tokens[at]
-    if (next === undefined || closesGroup(next) || next.tokenType === t.Comma) break
-    if (braces && placeOf(next).first && !continuing.has(next.tokenType) && here !== undefined && !unfinished.has(here.tokenType)) break
+    if (next === undefined || closesGroup(next) || next.tokenType === t.Comma) return at
+    if (braces && placeOf(next).first && !continuing.has(next.tokenType) && here !== undefined && !unfinished.has(here.tokenType)) return at
   }
-  endEntry(state)
-  const last = tokens[at - 1] ?? token
-  const span = { source: state.source.id, start: token.startOffset, end: last.startOffset + last.image.length }
-  if (state.diagnostics.length < maxReported) state.diagnostics.push(tooDeepDiagnostic(span))
-  return at - 1
 }
 
 function tooDeepDiagnostic(span: Span): Diagnostic {

@@ -50,7 +50,7 @@ export function climb(operands: readonly Operand[], operators: readonly Operator
 
 function above(c: Climb, least: number): ast.Expr {
   let left = prefixed(c)
-  let compared: Operator | null = null
+  let compared: { readonly op: Operator; readonly right: ast.Expr } | null = null
   for (let op = c.operators[c.operator]; op !== undefined; op = c.operators[c.operator]) {
     const power = powerOf(op)
     if (power < least) break
@@ -60,11 +60,10 @@ function above(c: Climb, least: number): ast.Expr {
       continue
     }
     const right = above(c, op.type === t.Caret ? power : power + 1)
-    if (power === binding.comparison || power === binding.range) {
-      if (compared !== null && powerOf(compared) === power) c.diagnostics.push(chained(compared, op))
-      compared = op
-    }
-    left = combine(op, left, right)
+    const again: typeof compared = compared !== null && powerOf(compared.op) === power ? compared : null
+    if (again !== null) c.diagnostics.push(chained(again.op, op))
+    if (power === binding.comparison || power === binding.range) compared = { op, right }
+    left = again === null || power === binding.range ? combine(op, left, right) : both(left, combine(op, again.right, right), op.span)
   }
   return left
 }
@@ -94,6 +93,7 @@ function binaryOp(op: Operator): ast.BinaryOp {
   if (op.type === t.And) return "and"
   if (op.type === t.Or) return "or"
   if (op.type === t.Caret) return "^"
+  if (op.type === t.EqualEqual) return "==" // written `=` in a condition, which is reported
   return op.text as ast.BinaryOp
 }
 
@@ -107,6 +107,11 @@ function combine(op: Operator, left: ast.Expr, right: ast.Expr): ast.Expr {
   if (op.type === t.PipeRight) return { kind: "pipe", left, right, span }
   if (op.type === t.DotDot) return { kind: "range", from: left, to: right, span }
   return { kind: "binary", op: binaryOp(op), opSpan: op.span, left, right, span }
+}
+
+/** What a chain of comparisons is meant to be. */
+function both(left: ast.Expr, right: ast.Expr, opSpan: Span): ast.Expr {
+  return { kind: "binary", op: "and", opSpan, left, right, span: { ...left.span, end: Math.max(left.span.end, right.span.end) } }
 }
 
 function chained(first: Operator, second: Operator): Diagnostic {
