@@ -6,13 +6,14 @@ import { writeFileSync } from "node:fs"
 import { cpus } from "node:os"
 import { parseArgs } from "node:util"
 import type { Device } from "../device.ts"
-import { coresAvailable } from "../devices/cpu-build.ts"
+import { coresAvailable, localFamily } from "../devices/cpu-build.ts"
 import { openCpu } from "../devices/cpu.ts"
 import { isUsable } from "../devices/open.ts"
 import { openTfjs } from "../devices/tfjs.ts"
 import type { Config, Prepared } from "./config.ts"
 import { batchOf, configs, firstStates, prepareConfig } from "./config.ts"
-import { peerSettings, runPeer } from "./peer.ts"
+import type { PeerSetting } from "./peer.ts"
+import { peerSettings, runPeer, threadCounts } from "./peer.ts"
 import { measureProducts } from "./products.ts"
 
 /** One way to run a setting; a turn yields milliseconds of steps. */
@@ -64,11 +65,12 @@ async function onDevice(device: Device, name: string, prepared: Prepared): Promi
   }
 }
 
-function peerContender(config: Config, threads: number): Contender {
+function peerContender(config: Config, setting: PeerSetting): Contender {
   return {
-    name: `torch, ${threads} thread${threads === 1 ? "" : "s"}`, detail: "", load: null, close: () => {},
+    name: `torch, ${setting.threads} thread${setting.threads === 1 ? "" : "s"}${setting.coreType === null ? "" : `, ${setting.coreType}`}`,
+    detail: setting.coreType === null ? "" : `OPENBLAS_CORETYPE=${setting.coreType}`, load: null, close: () => {},
     async turn(limit) {
-      const result = await runPeer(config, threads, limit)
+      const result = await runPeer(config, setting, limit)
       if (typeof result === "string") {
         console.log(`  skipped: ${result}`)
         return []
@@ -81,14 +83,14 @@ function peerContender(config: Config, threads: number): Contender {
 async function contendersFor(prepared: Prepared): Promise<readonly Contender[]> {
   const cores = coresAvailable()
   const found: Contender[] = []
-  for (const threads of peerSettings(cores)) {
+  for (const threads of threadCounts(cores)) {
     const device = await openCpu({ threads })
     if (isUsable(device)) found.push(await onDevice(device, `cpu, ${threads} thread${threads === 1 ? "" : "s"}`, prepared))
     else console.log(`  skipped: ${device.reason}`)
   }
   const tfjs = values["skip-tfjs"] ? null : await openTfjs()
   if (tfjs !== null && isUsable(tfjs)) found.push(await onDevice(tfjs, "tfjs", prepared))
-  return [...found, ...peerSettings(cores).map((threads) => peerContender(prepared.config, threads))]
+  return [...found, ...peerSettings(cores, localFamily() === "avx512").map((setting) => peerContender(prepared.config, setting))]
 }
 
 const middle = (times: readonly number[]): number => [...times].sort((x, y) => x - y)[times.length >> 1] ?? NaN
@@ -114,7 +116,7 @@ async function measure(config: Config): Promise<readonly Row[]> {
 function show(rows: readonly Row[]): void {
   const fastest = (prefix: string): number => Math.max(0, ...rows.filter((row) => row.contender.startsWith(prefix)).map((row) => row.tokensPerSecond))
   for (const row of rows) {
-    console.log(`  ${row.contender.padEnd(18)} ${row.tokensPerSecond.toFixed(0).padStart(8)} tokens/s   median ${row.median.toFixed(1)} ms, best ${row.best.toFixed(1)} ms of ${row.steps}${row.load === null ? "" : `, load ${row.load.toFixed(0)} ms`}`)
+    console.log(`  ${row.contender.padEnd(28)} ${row.tokensPerSecond.toFixed(0).padStart(8)} tokens/s   median ${row.median.toFixed(1)} ms, best ${row.best.toFixed(1)} ms of ${row.steps}${row.load === null ? "" : `, load ${row.load.toFixed(0)} ms`}`)
   }
   const own = rows.filter((row) => row.contender.startsWith("cpu"))
   const best = Math.max(0, ...own.map((row) => row.tokensPerSecond))

@@ -3,18 +3,27 @@ import { execFile } from "node:child_process"
 import { fileURLToPath } from "node:url"
 import type { Config } from "./config.ts"
 
+/** Numbers of threads worth trying. */
+export const threadCounts = (cores: number): readonly number[] => (cores > 1 ? [1, cores] : [1])
+
+/** OpenBLAS may know a processor too little to use all its vectors; naming a core type can double its speed. */
+export interface PeerSetting { readonly threads: number; readonly coreType: string | null }
+
 /** Settings worth trying: which is best differs between machines and libraries. */
-export const peerSettings = (cores: number): readonly number[] => (cores > 1 ? [1, cores] : [1])
+export function peerSettings(cores: number, hasAvx512: boolean): readonly PeerSetting[] {
+  const types = hasAvx512 ? [null, "SkylakeX"] : [null]
+  return threadCounts(cores).flatMap((threads) => types.map((coreType) => ({ threads, coreType })))
+}
 
 export interface PeerTimes { readonly version: string; readonly times: readonly number[] }
 
 const python = "/usr/bin/python3"
 
 /** Milliseconds of steps with so many threads, or why there are none. */
-export function runPeer(c: Config, threads: number, seconds: number): Promise<PeerTimes | string> {
+export function runPeer(c: Config, { threads, coreType }: PeerSetting, seconds: number): Promise<PeerTimes | string> {
   const script = fileURLToPath(new URL("torch_peer.py", import.meta.url))
   const args = [script, c.depth, c.heads, c.dim, c.length, c.rows, c.vocab, threads, seconds].map(String)
-  const env = { ...process.env, OMP_WAIT_POLICY: "PASSIVE", OMP_NUM_THREADS: String(threads), OPENBLAS_NUM_THREADS: String(threads) }
+  const env = { ...process.env, OMP_WAIT_POLICY: "PASSIVE", OMP_NUM_THREADS: String(threads), OPENBLAS_NUM_THREADS: String(threads), ...(coreType === null ? {} : { OPENBLAS_CORETYPE: coreType }) }
   return new Promise((done) => {
     execFile(python, args, { env, timeout: 600_000 }, (error, out, problem) => {
       if (error === null) return done(JSON.parse(out) as PeerTimes)
