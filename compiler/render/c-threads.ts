@@ -8,6 +8,7 @@ typedef struct program {
   long step;                    /* under the lock */
   int quit;
   _Atomic long finished;
+  _Atomic unsigned char *claimed; /* blocks of this step's kernels that a thread has taken */
   pthread_mutex_t lock;
   pthread_cond_t wake;
   pthread_t ids[256];
@@ -71,7 +72,7 @@ static void *work(void *given) {
 }
 `
 
-export function entryPoints(arena: number, scratch: number): string {
+export function entryPoints(arena: number, scratch: number, sites: number): string {
   return `
 /* ---- what the caller sees */
 void slm_close(program *p);
@@ -101,7 +102,8 @@ program *slm_open(long threads) {
   pthread_cond_init(&p->wake, 0);
   p->arena = pages(${arena}L);
   p->scratch = pages(${scratch}L * p->threads);
-  if (!p->arena || !p->scratch) { slm_close(p); return 0; }
+  p->claimed = calloc(${Math.max(1, sites)}, 2 * p->threads);
+  if (!p->arena || !p->scratch || !p->claimed) { slm_close(p); return 0; }
   fill_constants(p->arena);
   for (p->started = 1; p->started < p->threads; p->started++) {
     worker *w = malloc(sizeof *w);
@@ -117,6 +119,7 @@ void *slm_arena(program *p) { return p->arena; }
 /* One step. */
 int slm_step(program *p) {
   const unsigned before = flush_small();
+  memset((void *)p->claimed, 0, ${Math.max(1, sites)} * 2 * p->threads);
   if (p->threads > 1) {
     atomic_store(&p->finished, 0);
     pthread_mutex_lock(&p->lock);
@@ -140,6 +143,7 @@ void slm_close(program *p) {
   pthread_cond_destroy(&p->wake);
   give_back(p->arena, ${arena}L);
   give_back(p->scratch, ${scratch}L * p->threads);
+  free((void *)p->claimed);
   free(p);
 }
 `
