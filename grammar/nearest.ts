@@ -1,4 +1,4 @@
-/** The candidate that `word` is most likely a misspelling of, or else an abbreviation or extension of (`len`, `optimizer`); null where none is near. */
+/** The candidate that `word` is most likely a misspelling of, or else an abbreviation or extension of (`len`, `optimizer`, `learning_rate`); null where none is near. */
 export function nearest(word: string, names: Iterable<string>): string | null {
   const candidates = [...names]
   const limit = word.length <= 3 ? 1 : word.length <= 7 ? 2 : 3
@@ -18,7 +18,12 @@ export function nearest(word: string, names: Iterable<string>): string | null {
 /** The only candidate that goes on where the word ends, or the other way around. */
 function alike(word: string, candidates: readonly string[]): string | null {
   const begins = (a: string, b: string): boolean => b.length >= 3 && a.startsWith(b)
-  const [only, ...more] = candidates.filter((c) => c !== word && (begins(word, c.toLowerCase()) || begins(c.toLowerCase(), word)))
+  const initials = (name: string): string => name.split("_").map((part) => part[0] ?? "").join("")
+  const short = (a: string, b: string): boolean => a.length >= 2 && (a === initials(b) || b.startsWith(`${a}_`))
+  const [only, ...more] = candidates.filter((c) => {
+    const lower = c.toLowerCase()
+    return lower !== word && (begins(word, lower) || begins(lower, word) || short(word, lower) || short(lower, word))
+  })
   return more.length > 0 ? null : only ?? null
 }
 

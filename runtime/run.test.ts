@@ -299,7 +299,7 @@ test("exports are written below the run's folder and nowhere else", () => withFo
   assert.ok(fs.existsSync(path.join(ran.out, "small", "model.gguf")))
   assert.ok(fs.existsSync(path.join(ran.out, "hf", "config.json")))
   const outside = await place.run(recipe.replace("small/model.gguf", "../model.gguf"))
-  assert.match(problemsOf(outside).join(), "SLM3105")
+  assert.match(problemsOf(outside).join(), "SLM2213")
   assert.not.ok(fs.existsSync(path.join(place.folder, "model.gguf")))
 }))
 

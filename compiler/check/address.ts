@@ -92,10 +92,26 @@ export function pathsOf(instance: InstanceValue): readonly string[] {
 
 /** An address that matches nothing is a mistake; the paths nearest to it are shown. */
 export function reportUnmatched(address: AddressValue, paths: readonly string[], what: string, at: Span, m: Machine): void {
+  const last = lastIndex(address, paths)
+  if (last !== null) {
+    m.report(diagnostic("SLM2201", address.origin ?? at, `\`${address.text}\` matches nothing in ${what}`, { notes: [`places are counted from 0; the last one there is ${last}`] }))
+    return
+  }
   const near = [...new Set(paths.map(generalised))]
     .map((path) => ({ path, score: similarity(address, path) }))
     .sort((a, b) => b.score - a.score).slice(0, 4).map((p) => `\`${p.path}\``)
   m.report(diagnostic("SLM2201", address.origin ?? at, `\`${address.text}\` matches nothing in ${what}`, near.length === 0 ? {} : { notes: [`nearest are ${near.join(", ")}`] }))
+}
+
+/** The largest index there is, where an address is wrong in its index alone. */
+function lastIndex(address: AddressValue, paths: readonly string[]): number | null {
+  const place = address.segments.findIndex((s) => s.is === "index")
+  const anywhere: AddressValue = { ...address, segments: address.segments.map((s) => (s.is === "index" ? { is: "any" } : s)) }
+  const found = paths.filter((path) => matches(anywhere, path, "below")).flatMap((path) => {
+    const segment = parsePath(path)[place]
+    return segment !== undefined && "index" in segment ? [segment.index] : []
+  })
+  return place < 0 || found.length === 0 ? null : Math.max(...found)
 }
 
 function generalised(path: string): string {
@@ -109,5 +125,8 @@ function similarity(address: AddressValue, path: string): number {
   while (score < parts.length && names.includes(parts[score] ?? "")) score++
   const last = names[names.length - 1] ?? ""
   const shared = parts.filter((p) => names.includes(p)).length
-  return 3 * score + shared + (parts[parts.length - 1]?.startsWith(last.slice(0, 1)) === true ? 0.5 : 0) - 0.2 * parts.length
+  const end = parts[parts.length - 1] ?? ""
+  let common = 0
+  while (common < end.length && last[common] === end[common]) common++
+  return 3 * score + shared + common / Math.max(end.length, 1) - 0.2 * parts.length
 }

@@ -67,7 +67,7 @@ export function bindArguments(signature: Signature, m: Machine): Bound | null {
   if (!assigned.good) return null
   if (missing.length === 0) return { args, spans, axes }
   m.report(diagnostic("SLM2015", signature.site.callee, `${signature.what} needs ${listed(missing)}`, {
-    notes: [`it takes ${signatureText(signature.params, m)}`],
+    notes: [needed(signature.params, m)],
   }))
   return null
 }
@@ -105,6 +105,13 @@ function assign(signature: Signature, m: Machine): { readonly named: Map<string,
     else mistake("SLM2014", g, `${signature.what} has no parameter \`${name}\``, didYouMean(name, plain.map((p) => p.name.name)) ?? (plain.length > 0 ? `it has ${listed(plain.map((p) => p.name.name))}` : undefined))
   }
   return { named, rest, good }
+}
+
+/** What a call takes; of long lists what it cannot do without. */
+function needed(params: readonly Parameter[], m: Machine): string {
+  const all = signatureText(params, m)
+  const least = params.filter((p) => p.default === null && p.type?.kind !== "optional" && !p.rest)
+  return all.length <= 160 || least.length === params.length ? `it takes ${all}` : `it takes at least ${signatureText(least, m)}`
 }
 
 export function signatureText(params: readonly Parameter[], m: Machine): string {

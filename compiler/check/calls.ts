@@ -14,6 +14,7 @@ import { moved } from "./machine.ts"
 import { error, unknown } from "./make.ts"
 import { primitives } from "./primitives/table.ts"
 import { derived } from "./reach.ts"
+import { sameSpan } from "./relocate.ts"
 import { inner, lookup, reportUnknownName } from "./scopes.ts"
 import { coerce } from "./types.ts"
 import { runRequires } from "./instance.ts"
@@ -103,7 +104,7 @@ function callClosure(closure: ClosureValue, given: readonly Given[], site: Site,
   if (closure.code.kind === "lambda") return callLambda(closure, given, site, m)
   const code = closure.code
   const bound = bindArguments({ params: code.params, what: `\`${code.name.name}\``, scope: closure.scope, given: withTotal(given, code.params.length, m), site }, m)
-  if (bound === null || code.body === null) return error
+  if (bound === null || code.body === null || [...bound.args.values()].some((v) => v.kind === "error")) return error
   const at = entered(code.name.name, code, bound, site, m)
   if (at === null) return error
   const body = code.body
@@ -122,9 +123,10 @@ function callLambda(closure: ClosureValue, given: readonly Given[], site: Site, 
   const all = withTotal(given.map((g, i) => ({ ...g, value: values[i] ?? error })), params.length, m).map((g) => g.value ?? error)
   if (all.length !== params.length) {
     return m.report(diagnostic(values.length < params.length ? "SLM2015" : "SLM2016", site.span, `this function takes ${count(params.length, "argument")}, not ${values.length}`, {
-      labels: [{ span: closure.code.span, message: "the function" }],
+      labels: sameSpan(site.span, closure.code.span) ? [] : [{ span: closure.code.span, message: "the function" }],
     }))
   }
+  if (all.some((v) => v.kind === "error")) return error
   const args = new Map(params.map((p, i) => [p.name, all[i] ?? error]))
   const at = entered("", closure.code, { args, axes: new Map(), spans: new Map() }, site, m)
   return at === null ? error : evaluate(body, inner(closure.scope, args), at)

@@ -11,7 +11,7 @@ import { checkDefinitions } from "./definitions.ts"
 import { display, kindOf, showType, textOf } from "./describe.ts"
 import { reportDuplicates } from "./duplicates.ts"
 import { evaluate } from "./evaluate.ts"
-import { exportStage } from "./exports.ts"
+import { exportStage, reportSamePlaces } from "./exports.ts"
 import { resolveSpec } from "./instance.ts"
 import type { Machine } from "./machine.ts"
 import { createMachine } from "./machine.ts"
@@ -107,6 +107,7 @@ function checkRecipe(entry: Source, session: Session): Recipe {
     if (item.kind === "expect") expects.push(...checkExpect(item, module, m))
     if (item.kind === "export") exports.push(...checkExport(item, module, m))
   }
+  reportSamePlaces(exports, m)
   const stages = [...session.stages.values()]
   const own = [...session.modules.values()].filter((loaded) => !loaded.library)
   for (const loaded of own) reportDuplicates(loaded, m)

@@ -1,12 +1,12 @@
 /** `export weights { gguf: "a.gguf" }`: one stage, with the formats that map the model's weights to foreign names. */
-import type { ExportItem } from "../../grammar/ast.ts"
+import type { ExportItem, Expr } from "../../grammar/ast.ts"
 import { diagnostic } from "../../grammar/diagnostic.ts"
 import type { Stage } from "../plan/stage.ts"
-import { kindOf } from "./describe.ts"
+import { kindOf, textOf } from "./describe.ts"
 import { evaluate } from "./evaluate.ts"
 import type { Machine } from "./machine.ts"
 import { libraryModule } from "./modules.ts"
-import { force } from "./scopes.ts"
+import { force, lookup } from "./scopes.ts"
 import { didYouMean, listed } from "./suggest.ts"
 import { evaluateAs } from "./types.ts"
 import type { FormatValue, Scope, SpecValue, Value } from "./value.ts"
@@ -22,7 +22,7 @@ export function exportStage(item: ExportItem, scope: Scope, m: Machine): Stage |
   const fields = fieldsOf(item, scope, m)
   if (model.kind === "error" || model.kind === "unknown" || fields === null) return null
   if (model.kind !== "artifact" || model.type.is !== "weights") {
-    m.report(diagnostic("SLM2110", item.subject.span, `\`export\` writes weights, not ${kindOf(model, m)}`))
+    m.report(diagnostic("SLM2110", item.subject.span, `\`export\` writes weights, not ${kindOf(model, m)}`, model.kind === "spec" ? { help: `\`train\` or \`load\` gives \`${model.name}\` weights` } : {}))
     return null
   }
   const args = new Map<string, Value>([["model", model], ...fields])
@@ -54,15 +54,47 @@ function fieldsOf(item: ExportItem, scope: Scope, m: Machine): ReadonlyMap<strin
       mistake("SLM2014", f.name.span, `\`export\` has no field \`${name}\``, didYouMean(name, names) ?? `it has ${listed(names)}`)
       continue
     }
+    if (name in targets && isFileName(f.value, scope, m)) {
+      mistake("SLM2110", f.value.span, `\`${name}\` is the path to write to, a text`, `write \`"${textOf(f.value.span, m.session)}"\``)
+      continue
+    }
     const value = name === "type" ? evaluateAs(f.value, { kind: "oneof", span: f.span, names: floats.map((n) => ({ name: n, span: f.span })) }, scope, m) : evaluate(f.value, scope, m)
     if (fields.has(name)) mistake("SLM2017", f.name.span, `\`${name}\` is given twice`)
     else if (value.kind === "error") good = false
     else if (name in targets && (value.kind !== "string" || value.value === "")) mistake("SLM2110", f.value.span, `\`${name}\` is the path to write to, a text, not ${kindOf(value, m)}`)
+    else if (name in targets && value.kind === "string" && !staysInside(value.value)) mistake("SLM2213", f.value.span, "this is not a place below the output folder", "exports are written below the run's folder: `\"model.gguf\"`; `--out` chooses that folder")
     else if (name === "format" && value.kind !== "format") mistake("SLM2110", f.value.span, `\`format\` is a format, not ${kindOf(value, m)}`)
-    else if (name === "type" && value.kind !== "symbol") mistake("SLM2110", f.value.span, `\`type\` is ${listed(floats, "or")}, not ${kindOf(value, m)}`)
+    else if (name === "type" && value.kind !== "symbol") mistake("SLM2110", f.value.span, `\`type\` is ${listed(floats, "or")}, not ${kindOf(value, m)}`, value.kind === "encoding" || (value.kind === "definition" && value.code.kind === "encoding") ? "`quantize` the weights first, and export what it yields" : undefined)
     fields.set(name, value)
   }
   return good ? fields : null
+}
+
+/** A path below the output folder, and not that folder itself. */
+function staysInside(path: string | null): boolean {
+  if (path === null) return true
+  const parts = path.split(/[\\/]/).filter((part) => part !== ".")
+  return parts.length > 0 && parts[0] !== "" && !parts.includes("..") && !/^[A-Za-z]:$/.test(parts[0] ?? "") && parts.some((part) => part !== "")
+}
+
+/** Two exports to one place: the second would replace what the first wrote. */
+export function reportSamePlaces(exports: readonly Stage[], m: Machine): void {
+  const seen = new Map<string, Value>()
+  for (const { args } of exports) for (const target of Object.keys(targets)) {
+    const path = args.get(target)
+    if (path?.kind !== "string" || path.value === null || path.origin === null) continue
+    const place = path.value.split(/[\\/]/).filter((part) => part !== "." && part !== "").join("/")
+    const before = seen.get(place)
+    if (before === undefined) seen.set(place, path)
+    else if (before.origin !== null && before.origin.start !== path.origin.start) {
+      m.report(diagnostic("SLM2213", path.origin, `\`${path.value}\` is written twice`, { labels: [{ span: before.origin, message: "the first time here" }], help: "give each its own name" }))
+    }
+  }
+}
+
+/** `model.gguf`, where nothing is called `model`. */
+function isFileName(expr: Expr, scope: Scope, m: Machine): boolean {
+  return expr.kind === "field" && expr.object.kind === "name" && lookup(expr.object.name, scope, m) === null
 }
 
 /** The format given, or the only one that maps this model to the target: the recipe's own before the library's. */

@@ -117,6 +117,10 @@ const words = { artifact: "what a stage yields", let: "a value", model: "a speci
 
 function wrongForm(item: Bind, value: Value, right: Bind["form"], m: Machine): Value {
   const name = item.name.name
+  if (value.kind === "template") {
+    const called = value.code.name.name
+    return m.report(diagnostic("SLM2012", item.value.span, `\`${called}\` is a ${value.code.form} without its arguments`, { help: `write \`${called}(…)\`` }))
+  }
   const written = right === "artifact" ? name : `${right} ${name}`
   m.report(diagnostic("SLM2012", item.name.span, `\`${name}\` is ${kindOf(value, m)}, not ${words[item.form]}`, {
     help: `write \`${written} = ...\``, fix: { span: { ...item.span, end: item.name.span.end }, text: written },

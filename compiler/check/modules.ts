@@ -2,6 +2,7 @@
 import type { Use } from "../../grammar/ast.ts"
 import { diagnostic } from "../../grammar/diagnostic.ts"
 import { parse } from "../../grammar/parse.ts"
+import { nearest } from "../../grammar/nearest.ts"
 import type { Machine } from "./machine.ts"
 import { prelude } from "./scopes.ts"
 import type { Entry, LoadedModule, ModuleSource } from "./session.ts"
@@ -55,7 +56,9 @@ function resolve(item: Use, from: LoadedModule, chain: readonly string[], m: Mac
   const { session } = m
   const source = session.environment.modules(item.module, from.id)
   if (source === null) {
+    const near = item.isPath ? null : libraryModules.find((id) => id === `std.${item.module}`) ?? nearest(item.module, libraryModules)
     m.report(diagnostic("SLM2004", item.moduleSpan, `there is no module \`${item.module}\``, {
+      ...(near === null ? {} : { help: `did you mean \`${near}\`?` }),
       notes: [item.isPath ? "a path is looked up from the folder of the file that uses it" : "the library's modules are called `std.…`"],
     }))
     return null

@@ -80,7 +80,7 @@ export function visibleNames(scope: Scope, session: Session): readonly string[] 
 }
 
 export function reportUnknownName(name: string, at: Span, scope: Scope, m: Machine): Value {
-  const help = importHelp(name, m) ?? didYouMean(name, visibleNames(scope, m.session))
+  const help = importHelp(name, m) ?? didYouMean(name, visibleNames(scope, m.session).filter((n) => n !== m.session.binding))
   return m.report(diagnostic("SLM2001", at, `nothing here is called \`${name}\``, help === undefined ? {} : { help }))
 }
 

@@ -2,6 +2,7 @@
 import { diagnostic } from "../../grammar/diagnostic.ts"
 import type { Span } from "../../grammar/diagnostic.ts"
 import { matches, pathsOf, reportUnmatched } from "./address.ts"
+import { count } from "./calls.ts"
 import { kindOf } from "./describe.ts"
 import { artifactRole } from "./forward.ts"
 import { instantiate, joinPath, weightsOf } from "./instance.ts"
@@ -115,8 +116,24 @@ function checkLoss(args: Args, roles: Roles, batch: Value, site: CallSite, m: Ma
     m.report(diagnostic("SLM2202", site.args.get("parts") ?? at, "`parts` have no effect: the loss does not take them", { help: "`loss: (out, batch, parts) => …`" }))
     return
   }
+  if (!takesResults(loss, [several ? "roles" : "out", "batch", ...(takesParts && parts.length > 0 ? ["parts"] : [])], at, m)) return
   const value = lossOf(m.apply(loss, [first, batch, ...(takesParts ? parts : [])], at), at, m)
   checkReached(value, args, roles, at, m)
+}
+
+/** Whether a loss can be called with what a training gives it; a function of tensors, such as `cross_entropy`, cannot. */
+function takesResults(loss: Value, names: readonly string[], at: Span, m: Machine): boolean {
+  if (loss.kind !== "closure") return true
+  const { code } = loss
+  const [first] = code.kind === "fn" ? code.params : []
+  const ofTensors = first?.type?.kind === "tensor" || (first?.type?.kind === "named" && first.type.name === "tensor")
+  const needed = code.kind === "fn" ? code.params.filter((p) => p.default === null).length : code.params.length
+  if (!ofTensors && needed <= names.length && code.params.length >= names.length) return true
+  const name = code.kind === "fn" ? code.name.name : null
+  m.report(diagnostic("SLM2207", at, `a loss takes (${names.join(", ")})${ofTensors ? `, and \`${name ?? ""}\` takes tensors` : `, not ${count(code.params.length, "argument")}`}`, {
+    help: ofTensors ? `\`loss: (${names.join(", ")}) => ${name ?? ""}(${names[0] === "roles" ? "roles.a(batch)" : "out"}.logits, batch.labels)\`` : `\`loss: (${names.join(", ")}) => …\``,
+  }))
+  return false
 }
 
 /** Weights that are trained and have no part in the loss: they would learn nothing, and no one would be told. */

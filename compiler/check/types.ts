@@ -4,13 +4,15 @@ import { diagnostic } from "../../grammar/diagnostic.ts"
 import type { DiagnosticParts, Span } from "../../grammar/diagnostic.ts"
 import { addressOf } from "./address.ts"
 import { callDefinition, count } from "./calls.ts"
-import { kindOf, showType, units, wantedBy } from "./describe.ts"
+import { kindOf, showType, textOf, units, wantedBy } from "./describe.ts"
 import { pendingOf } from "./equal.ts"
 import { evaluate } from "./evaluate.ts"
 import type { Machine } from "./machine.ts"
+import { moved } from "./machine.ts"
 import { bool, float, int, record, string, unknown, word } from "./make.ts"
 import { symbol } from "./poly.ts"
-import { lookup, lookupLocal } from "./scopes.ts"
+import { inLibrary } from "./relocate.ts"
+import { lookup, lookupLocal, moduleScope } from "./scopes.ts"
 import { coerceTensor, sequenceRecord, symbolTensor } from "./shapes.ts"
 import { didYouMean, listed } from "./suggest.ts"
 import type { ArtifactType, ClosureValue, Dim, Scope, Value } from "./value.ts"
@@ -56,9 +58,31 @@ export function coerce(value: Value, type: TypeExpr | null, want: Want, m: Machi
 }
 
 export function refuse(value: Value, type: TypeExpr, want: Want, m: Machine, parts: DiagnosticParts = {}): Value {
-  const from = value.origin !== null && (value.origin.source !== want.at.source || value.origin.end < want.at.start || value.origin.start > want.at.end) && value.origin !== null
+  const from = value.origin !== null && !inLibrary(value.origin, m.session) && (value.origin.source !== want.at.source || value.origin.end < want.at.start || value.origin.start > want.at.end)
     ? [{ span: value.origin, message: "it comes from here" }] : []
-  return m.report(diagnostic("SLM2110", want.at, `${want.what} is ${wantedBy(type, m.session)}, not ${kindOf(value, m)}`, { labels: from, ...parts }))
+  const help = parts.help ?? helpFor(value, type, want, m)
+  return m.report(diagnostic("SLM2110", want.at, `${want.what} is ${wantedBy(type, m.session)}, not ${kindOf(value, m)}`, { labels: from, ...parts, ...(help === undefined ? {} : { help }) }))
+}
+
+/** What is usually meant by a value of the wrong kind. */
+function helpFor(value: Value, type: TypeExpr, want: Want, m: Machine): string | undefined {
+  const written = textOf(want.at, m.session)
+  if (value.kind === "string" && value.value !== null && /^[A-Za-z_]\w*$/.test(value.value)) {
+    const named = isAddresses(type) || lookup(value.value, moduleScope(want.at.source), moved(m, { silent: true })) !== null
+    if (named) return `write it without quotes: \`${value.value}\``
+  }
+  if (type.kind === "named" && type.name === "function" && /^\w+\(/.test(written)) return `give the function itself: \`${written.slice(0, written.indexOf("("))}\``
+  if (type.kind === "list" && written !== "" && written.length <= 40) return `write \`[${written}]\``
+  if (value.kind === "record" && (type.kind === "tensor" || (type.kind === "named" && (type.name === "tensor" || type.name === "number")))) {
+    return value.fields.has(want.name) ? `take its field: \`.${want.name}\`` : value.fields.size > 0 ? `take one of its fields: ${listed([...value.fields.keys()], "or")}` : undefined
+  }
+  if (value.kind === "list" && type.kind === "named" && type.name === "tensor") return "take one of its items: `[0]`"
+  if (value.kind === "quantity" && units.has(want.name)) return `write \`${value.unit}: ${value.value}\``
+  return undefined
+}
+
+function isAddresses(type: TypeExpr): boolean {
+  return type.kind === "list" || type.kind === "optional" ? isAddresses(type.of) : type.kind === "named" && type.name === "address"
 }
 
 function coerceWord(value: Value, words: readonly string[], type: TypeExpr, want: Want, m: Machine): Value {
@@ -121,7 +145,7 @@ function coerceNamed(value: Value, type: NamedType, want: Want, m: Machine): Val
   if (!typeNames.has(type.name)) return coerceWord(value, [type.name], type, want, m)
   if (units.has(type.name)) return coerceUnit(value, type, want, m)
   const is = artifacts[type.name]
-  if (is !== undefined) return value.kind === "artifact" && is.includes(value.type.is) ? value : refuse(value, type, want, m, artifactHelp(value, type, m))
+  if (is !== undefined) return value.kind === "artifact" && is.includes(value.type.is) ? value : refuse(value, type, want, m, artifactHelp(value, type))
   const rule = rules[type.name]
   const accepted = rule !== undefined ? rule(value, want, m) : kinds[type.name]?.includes(value.kind) ? value : null
   if (accepted !== null) return accepted
@@ -142,14 +166,12 @@ function coerceUnit(value: Value, type: NamedType, want: Want, m: Machine): Valu
   return refuse(value, type, want, m)
 }
 
-function artifactHelp(value: Value, type: NamedType, m: Machine): DiagnosticParts {
+function artifactHelp(value: Value, type: NamedType): DiagnosticParts {
   if (value.kind === "spec" && type.name === "Weights") return { help: `\`${value.name}\` has no weights yet: \`train\` or \`load\` gives it some` }
-  if (value.kind !== "artifact") return {}
+  if (value.kind === "spec" || value.kind !== "artifact") return {}
   const was = value.type.is
   if (type.name === "Tokens" && was === "rows") return { help: "turn text into tokens first: `|> encode(tokenizer)`" }
-  if (type.name === "Rows" && was === "tokens") return { help: "this is done on rows of text, before `encode`" }
-  void m
-  return {}
+  return type.name === "Rows" && was === "tokens" ? { help: "this is done on rows of text, before `encode`" } : {}
 }
 
 function namedHelp(value: Value, type: NamedType, want: Want): DiagnosticParts {
@@ -158,6 +180,7 @@ function namedHelp(value: Value, type: NamedType, want: Want): DiagnosticParts {
   if (type.name === "schedule" && value.kind === "closure") return { notes: [`this function takes ${count(value.code.params.length, "argument")}`] }
   if (type.name === "int" && value.kind === "float" && value.value !== null) return { help: `\`${want.name}\` counts something` }
   if (type.name === "Loss" && value.kind === "tensor") return { help: "`average(values)` makes a loss of a tensor" }
+  if (type.name === "TrainingData" && value.kind === "artifact" && value.type.is === "rows") return { help: "turn text into rows of tokens first: `|> encode(tokenizer) |> pack(length: 128)`" }
   if (type.name === "string" && value.kind === "symbol") return { help: `write "${value.name}"` }
   return {}
 }
@@ -181,7 +204,7 @@ export function evaluateAs(expr: Expr, type: TypeExpr | null, scope: Scope, m: M
     case "optional": return expr.kind === "none" ? evaluate(expr, scope, m) : evaluateAs(expr, type.of, scope, m)
     case "oneof": return evaluateWord(expr, type.names.map((n) => n.name), scope, m)
     case "list": {
-      if (expr.kind !== "list" || !readsSpecially(type.of)) return evaluate(expr, scope, m)
+      if (expr.kind !== "list" || !readsSpecially(type.of)) return isAddresses(type) && isUnknownPath(expr, scope, m) ? listNeeded(expr, m) : evaluate(expr, scope, m)
       return { kind: "list", items: expr.items.map((item) => evaluateAs(item, type.of, scope, m)), origin: expr.span }
     }
     case "named":
@@ -189,6 +212,17 @@ export function evaluateAs(expr: Expr, type: TypeExpr | null, scope: Scope, m: M
       return typeNames.has(type.name) ? evaluate(expr, scope, m) : evaluateWord(expr, [type.name], scope, m)
     default: return evaluate(expr, scope, m)
   }
+}
+
+/** An address without its brackets: `freeze: embed`. */
+function isUnknownPath(expr: Expr, scope: Scope, m: Machine): boolean {
+  if (expr.kind === "select" || (expr.kind === "index" && expr.index.kind === "wildcard")) return true
+  if (expr.kind === "field" || expr.kind === "index") return isUnknownPath(expr.object, scope, m)
+  return expr.kind === "name" && lookup(expr.name, scope, m) === null
+}
+
+function listNeeded(expr: Expr, m: Machine): Value {
+  return m.report(diagnostic("SLM2110", expr.span, "addresses stand in a list", { help: `write \`[${textOf(expr.span, m.session)}]\`` }))
 }
 
 function readsSpecially(type: TypeExpr): boolean {
@@ -208,7 +242,7 @@ function evaluateWord(expr: Expr, words: readonly string[], scope: Scope, m: Mac
   const value = lookup(expr.name, scope, m)
   if (value !== null) return value
   const help = didYouMean(expr.name, words)
-  return m.report(diagnostic("SLM2111", expr.span, `\`${expr.name}\` is not one of ${listed(words, "or")}`, help === undefined ? {} : { help }))
+  return m.report(diagnostic("SLM2111", expr.span, `\`${expr.name}\` is ${words.length === 1 ? "not" : "not one of"} ${listed(words, "or")}`, help === undefined ? {} : { help }))
 }
 
 // ---- symbols

@@ -161,7 +161,7 @@ const stepsIn: Primitive = (args, site, ctx) => {
   if (amount.kind === "float") {
     return total.kind === "tensor" ? binaryTensor("*", amount, total, site, ctx) : float(product(amount, total, ctx), site.span, pendingOf(amount, total))
   }
-  return ctx.report(diagnostic("SLM2106", argSpan(site, "amount"), `an amount of steps is \`100 steps\` or a share of the run, \`5%\`, not ${kindOf(amount, ctx)}`))
+  return ctx.report(diagnostic("SLM2106", amount.origin ?? argSpan(site, "amount"), `an amount of steps is \`100 steps\` or a share of the run, \`5%\`, not ${kindOf(amount, ctx)}`))
 }
 
 function product(a: Value, b: Value, ctx: Machine): number | null {
