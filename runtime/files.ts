@@ -5,7 +5,7 @@ import * as path from "node:path"
 import { fileURLToPath } from "node:url"
 import { matchFiles } from "./data/glob.ts"
 import { bad, failure, good, type Failure, type Result } from "./data/result.ts"
-import { reasonOf, shownPath } from "./system-error.ts"
+import { isSystemError, reasonOf, shownPath } from "./system-error.ts"
 
 /** A file a recipe may read. */
 export interface InputFile {
@@ -211,20 +211,24 @@ export function writeAtomic(file: string, data: Uint8Array | string | readonly U
   }
 }
 
-function writeSynced(file: string, data: Uint8Array | string | readonly Uint8Array[]): void {
+/** A new file, on the disk when this returns. */
+export function writeSynced(file: string, data: Uint8Array | string | readonly Uint8Array[]): void {
   const handle = fs.openSync(file, "wx")
   try {
     for (const piece of typeof data === "string" ? [Buffer.from(data, "utf8")] : data instanceof Uint8Array ? [data] : data) {
       for (let done = 0; done < piece.length; ) done += fs.writeSync(handle, piece, done)
     }
     fs.fsyncSync(handle)
+  } catch (error) {
+    // Of a write the system does not say which file it was.
+    throw isSystemError(error) && error.path === undefined ? Object.assign(error, { path: file }) : error
   } finally {
     fs.closeSync(handle)
   }
 }
 
 /** The rename itself is durable only once the folder is; Windows has no such call and needs none. */
-function syncFolder(folder: string): void {
+export function syncFolder(folder: string): void {
   if (process.platform === "win32") return
   const handle = fs.openSync(folder, "r")
   try {

@@ -2,7 +2,7 @@
 import { randomBytes } from "node:crypto"
 import * as fs from "node:fs"
 import * as path from "node:path"
-import { sha256 } from "../files.ts"
+import { sha256, syncFolder, writeSynced } from "../files.ts"
 import { isSystemError } from "../system-error.ts"
 
 export type Files = ReadonlyMap<string, Uint8Array>
@@ -57,7 +57,7 @@ export function writeEntry(folder: string, key: string, about: EntryAbout, files
     fs.mkdirSync(temporary)
     fill(temporary, key, about, files)
     replace(temporary, folder)
-    sync(parent)
+    syncFolder(parent)
   } finally {
     fs.rmSync(temporary, { recursive: true, force: true })
   }
@@ -92,7 +92,7 @@ function fill(target: string, key: string, about: EntryAbout, files: Files): voi
   const facts = Object.fromEntries(Object.entries(about.facts).map(([name, value]) => [name, Number.isFinite(value) ? value : String(value)]))
   const manifest = { version: 1, key, about: { ...about, facts }, files: listed }
   writeSynced(path.join(target, manifestName), Buffer.from(`${JSON.stringify(manifest, null, 2)}\n`))
-  sync(target)
+  syncFolder(target)
 }
 
 function readFiles(folder: string, manifest: Manifest): Files | null {
@@ -116,28 +116,4 @@ function isManifest(x: unknown): x is Manifest {
   const about = m.about
   if (typeof about !== "object" || about === null || !("facts" in about) || typeof about.facts !== "object" || about.facts === null) return false
   return m.version === 1 && typeof m.key === "string" && typeof m.files === "object" && m.files !== null
-}
-
-function writeSynced(file: string, data: Uint8Array): void {
-  const handle = fs.openSync(file, "wx")
-  try {
-    for (let done = 0; done < data.length; ) done += fs.writeSync(handle, data, done)
-    fs.fsyncSync(handle)
-  } catch (error) {
-    // Of a write the system does not say which file it was.
-    throw isSystemError(error) && error.path === undefined ? Object.assign(error, { path: file }) : error
-  } finally {
-    fs.closeSync(handle)
-  }
-}
-
-/** A rename is durable only once the folder is; Windows has no such call and needs none. */
-function sync(folder: string): void {
-  if (process.platform === "win32") return
-  const handle = fs.openSync(folder, "r")
-  try {
-    fs.fsyncSync(handle)
-  } finally {
-    fs.closeSync(handle)
-  }
 }
