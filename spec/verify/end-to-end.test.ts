@@ -14,6 +14,7 @@ import { openStore } from "../../runtime/store/store.ts"
 import { verifyTools } from "./tools.ts"
 import type { Llama, LlamaModel } from "./tools.ts"
 
+/** Rows of the Llama are longer than one block, see spec/9-delivery.md 9.6. */
 const recipe = `
 use std.models { GPT, Llama }
 use std.optim { adamw, cosine }
@@ -24,7 +25,7 @@ words = bpe(book, size: 320)
 tokens = book |> encode(words) |> pack(length: 32)
 held = text("held.txt") |> encode(words) |> pack(length: 64)
 
-model Small = Llama(vocab: words.size, dim: 32, depth: 2, heads: 4, kv_heads: 2, hidden: 64, context: 64)
+model Small = Llama(vocab: words.size, dim: 64, depth: 2, heads: 4, kv_heads: 2, hidden: 96, context: 64)
 model Old = GPT(vocab: words.size, dim: 32, depth: 1, heads: 2, context: 64)
 let opt = adamw(lr: cosine(peak: 1e-2, warmup: 10%))
 

@@ -75,7 +75,10 @@ if (typeof tools === "string") {
   })
 
   for (const [name, of, quantity, within] of cases) {
-    test(`llama.cpp computes what ${name} means`, () => withFile(of, quantity, words, (path) => withModel(program, path, (model) => agrees(model, path, of, quantity, within))))
+    test(`llama.cpp computes what ${name} means`, () => withFile(of, quantity, words, (path) => withModel(program, path, (model) => {
+      const forward = oracle(path, of, { product: roundings(tools.usesAmx())[quantity], gelu: half })
+      return agrees(model, forward, within)
+    })))
   }
 
   test("llama.cpp reads text into our tokens: byte-level BPE", () => sameTokens(program, expectGood(bpeTokenizer(rowsOf([source]), { size: 600 }), "test").tokenizer))
@@ -112,8 +115,7 @@ if (typeof tools === "string") {
 // ---------------------------------------------------------------- what it computes
 
 /** Probabilities after every token of a prompt; then each token it takes must be one of the likeliest. */
-async function agrees(model: LlamaModel, path: string, of: Case, quantity: Quantity, within: number): Promise<void> {
-  const forward = oracle(path, of, { product: roundings[quantity], gelu: half })
+async function agrees(model: LlamaModel, forward: (tokens: readonly number[]) => readonly Float64Array[], within: number): Promise<void> {
   const prompt = model.tokenize("Call me Ishmael. Some years ago", false)
   const context = await model.createContext({ contextSize: 64, threads: 1, flashAttention: false, experimentalKvCacheKeyType: "F32", experimentalKvCacheValueType: "F32" })
   const sequence = context.getSequence()
@@ -145,13 +147,19 @@ function oracle(path: string, of: Case, rounding: Rounding): (tokens: readonly n
   return (tokens) => ("kv_heads" in sizes ? llamaForward(weights, sizes, tokens, rounding) : gptForward(weights, sizes, tokens, rounding)).map(softmax)
 }
 
-/** llama.cpp meets f16 weights with f16 activations, block weights with activations in q8_0, and looks GELU up by f16 in f16. */
-const roundings: Readonly<Record<Quantity, Rounding["product"]>> = {
-  f32: (x) => x,
-  f16: (x) => x.map(half),
-  bf16: (x) => x,
-  q8_0: (x) => Float64Array.from(reference.q8_0(Float32Array.from(x)).decoded),
-  q4_0: (x) => Float64Array.from(reference.q8_0(Float32Array.from(x)).decoded),
+/**
+ * llama.cpp meets block weights with activations in q8_0, f16 weights with f16 activations. Only its f16 kernel for processors with AMX, which takes
+ * 32 outputs and 16 inputs at a time, leaves activations in f32.
+ */
+function roundings(amx: boolean): Readonly<Record<Quantity, Rounding["product"]>> {
+  const eights: Rounding["product"] = (x) => Float64Array.from(reference.q8_0(Float32Array.from(x)).decoded)
+  return {
+    f32: (x) => x,
+    f16: (x, outputs) => (amx && outputs % 32 === 0 && x.length % 16 === 0 ? x : x.map(half)),
+    bf16: (x) => x,
+    q8_0: eights,
+    q4_0: eights,
+  }
 }
 
 function half(x: number): number {

@@ -9,20 +9,20 @@ type Vector = Float64Array
 type Rows = readonly Vector[]
 /** Where a program is known to compute more coarsely than f32: activations before a product, and the GELU table of llama.cpp. */
 export interface Rounding {
-  readonly product: (x: Float64Array) => Float64Array
+  readonly product: (x: Float64Array, outputs: number) => Float64Array
   readonly gelu: (x: number) => number
 }
 const exactly: Rounding = { product: (x) => x, gelu: (x) => x }
 
 /** Logits after each of the tokens. */
 export function llamaForward(weights: Weights, sizes: LlamaSizes, tokens: readonly number[], rounding: Rounding = exactly): Rows {
-  const linear = (x: Vector, weight: Float32Array): Vector => product(rounding.product(x), weight)
+  const linear = linearOf(rounding)
   const w = decoded(weights)
   let x: Rows = embedded(w("embed.weight"), sizes.dim, tokens)
   for (let i = 0; i < sizes.depth; i++) {
     const block = `blocks[${i}].`
     const h = x.map((row) => rmsNorm(row, w(`${block}attn_norm.scale`), sizes.eps))
-    const heads = (name: string, count: number): Rows[] => split(h.map((row) => product(rounding.product(row), w(`${block}attn.${name}.weight`), sizes.qkv_bias ? w(`${block}attn.${name}.offset`) : null)), count)
+    const heads = (name: string, count: number): Rows[] => split(h.map((row) => linear(row, w(`${block}attn.${name}.weight`), sizes.qkv_bias ? w(`${block}attn.${name}.offset`) : null)), count)
     const q = heads("q", sizes.heads).map((head) => rotated(head, sizes.rope_base))
     const k = heads("k", sizes.kv_heads).map((head) => rotated(head, sizes.rope_base))
     const mixed = attention(q, k, heads("v", sizes.kv_heads))
@@ -40,7 +40,7 @@ export function llamaForward(weights: Weights, sizes: LlamaSizes, tokens: readon
 
 /** Logits after each of the tokens. */
 export function gptForward(weights: Weights, sizes: GptSizes, tokens: readonly number[], rounding: Rounding = exactly): Rows {
-  const linear = (x: Vector, weight: Float32Array, offset: Float32Array | null = null): Vector => product(rounding.product(x), weight, offset)
+  const linear = linearOf(rounding)
   const w = decoded(weights)
   const offset = (path: string): Float32Array | null => (sizes.bias ? w(path) : null)
   const norm = (row: Vector, path: string): Vector => layerNorm(row, w(`${path}.scale`), offset(`${path}.offset`), sizes.eps)
@@ -78,6 +78,10 @@ function decoded(weights: Weights): (path: string) => Float32Array {
 
 function embedded(table: Float32Array, dim: number, tokens: readonly number[]): Rows {
   return tokens.map((token) => Float64Array.from(table.subarray(token * dim, (token + 1) * dim)))
+}
+
+function linearOf(rounding: Rounding): (x: Vector, weight: Float32Array, offset?: Float32Array | null) => Vector {
+  return (x, weight, offset = null) => product(rounding.product(x, weight.length / x.length), weight, offset)
 }
 
 /** weight [outputs, inputs] */

@@ -36,6 +36,8 @@ export interface GgufParse {
 export interface Tools {
   /** llama.cpp on the CPU, as npm delivers it. */
   readonly llama: () => Promise<Llama>
+  /** Whether llama.cpp has put matrices of a model loaded so far into its buffer for AMX, whose kernels round otherwise. */
+  readonly usesAmx: () => boolean
   /** `@huggingface/gguf`. */
   readonly parseGguf: (path: string) => Promise<GgufParse>
 }
@@ -48,8 +50,13 @@ export async function verifyTools(): Promise<Tools | string> {
     await ((await import(setup)) as { setup(): Promise<void> }).setup()
     const { getLlama } = (await import(program("node-llama-cpp/dist/index.js"))) as { getLlama(options: object): Promise<Llama> }
     const { gguf } = (await import(program("@huggingface/gguf/dist/index.mjs"))) as { gguf(path: string, options: object): Promise<GgufParse> }
-    const options = { build: "never", gpu: false, skipDownload: true, progressLogs: false, logLevel: "error" }
-    return { llama: () => getLlama(options), parseGguf: (path) => gguf(path, { allowLocalFile: true, typedMetadata: true }) }
+    let amx = false
+    const logger = (level: string, message: string): void => {
+      if (/\bAMX model buffer size/.test(message)) amx = true
+      if (level === "error" || level === "fatal") console.error(message)
+    }
+    const options = { build: "never", gpu: false, skipDownload: true, progressLogs: false, logLevel: "info", logger }
+    return { llama: () => getLlama(options), usesAmx: () => amx, parseGguf: (path) => gguf(path, { allowLocalFile: true, typedMetadata: true }) }
   } catch (thrown) {
     return thrown instanceof Error ? thrown.message : String(thrown)
   }
