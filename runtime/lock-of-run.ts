@@ -1,10 +1,6 @@
 /** The lock of a run: what its checked recipe, its inputs and its results amount to. */
 import type { Checked } from "../compiler/check/check.ts"
-import { display } from "../compiler/check/describe.ts"
-import { resolveSpec } from "../compiler/check/instance.ts"
-import type { Machine } from "../compiler/check/machine.ts"
-import { createMachine } from "../compiler/check/machine.ts"
-import type { Value } from "../compiler/check/value.ts"
+import { fieldsOf } from "../compiler/plan/fields.ts"
 import type { Stage } from "../compiler/plan/stage.ts"
 import type { Source } from "../grammar/diagnostic.ts"
 import { sha256 } from "./files.ts"
@@ -54,38 +50,12 @@ function libraryHash(sources: ReadonlyMap<string, Source>): string {
 }
 
 function lockedStage(stage: Stage, checked: Checked, yielded: Yield | undefined): LockedStage {
-  // Sizes by the stage that decides them (`words.size`), not by what it decided: that is a fact of its own.
-  const machine = createMachine({ ...checked.session, environment: { ...checked.session.environment, facts: new Map() } })
-  const args = [...stage.args].flatMap(([name, value]) => shown(name, value, checked, machine)).sort(byName)
   const { name, kind, key } = stage
   return {
-    name, kind, key, with: Object.fromEntries(args), ...(yielded?.result === undefined || yielded.result === null ? {} : { result: yielded.result }),
+    name, kind, key, with: fieldsOf(stage, checked.session), ...(yielded?.result === undefined || yielded.result === null ? {} : { result: yielded.result }),
     // What is made from numeric results is as numeric: of a quantised model, too.
     numeric: numeric(stage), facts: yielded?.facts ?? {},
   }
-}
-
-type Shown = readonly (readonly [name: string, text: string])[]
-
-/**
- * An argument as texts that two values share only where they mean the same: `model: Llama`, `model.dim: 8`. Of artifacts the name:
- * what they mean is a stage of its own. What is not given is not there.
- */
-function shown(name: string, value: Value, checked: Checked, machine: Machine): Shown {
-  const text = display(value, machine)
-  switch (value.kind) {
-    case "none": return []
-    case "list": return value.items.flatMap((item, i) => shown(`${name}[${i}]`, item, checked, machine))
-    case "record": return [...value.fields].flatMap(([field, item]) => shown(`${name}.${field}`, item, checked, machine))
-    case "spec":
-      if (value.ats.length > 0) break
-      return [[name, value.template.code.name.name], ...[...(resolveSpec(value, machine)?.args ?? value.args)].flatMap(([field, item]) => shown(`${name}.${field}`, item, checked, machine))]
-    case "int": case "float": case "bool": case "string": case "symbol": case "quantity": case "artifact":
-      if (text !== null) return [[name, text]]
-      break
-    default: break
-  }
-  return [[name, `${text ?? value.kind} #${sha256(checked.session.keys.of(value)).slice(0, 12)}`]]
 }
 
 function numeric(stage: Stage): boolean {

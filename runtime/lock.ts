@@ -1,5 +1,6 @@
 /** `NAME.lock`: what a run depended on and what came out, as text; and what differs between two of them. Reads no files. */
 import { parse, stringify } from "yaml"
+import { fieldText, sameField } from "../compiler/plan/fields.ts"
 import type { LockCode } from "./lock-codes.ts"
 
 export interface Lock {
@@ -98,7 +99,7 @@ function compareStages(old: readonly LockedStage[], now: readonly LockedStage[])
     if (was === undefined) found.push(difference("SLM3405", `the stage \`${stage.name}\` (${stage.kind}) is new`, stage.key))
     else {
       paired.add(was)
-      const parts = changes(was.with, stage.with).map(([name, a, b]) => `\`${name}\` was ${a ?? "not there"} and is ${b ?? "not there"}`)
+      const parts = changes(was.with, stage.with).map(([name, a, b]) => changeOf(name, a, b))
       if (parts.length > 0) found.push(difference("SLM3405", `\`${stage.name}\`: ${parts.join("; ")}`, stage.key))
     }
   }
@@ -137,12 +138,18 @@ function agrees(name: string, was: number | undefined, is: number | undefined, e
   return name === "accuracy" && Math.abs(is - was) <= tolerance
 }
 
+/** `lr` was 0.003 and is 0.001 */
+function changeOf(name: string, was: string | undefined, is: string | undefined): string {
+  const [before, after] = [was ?? "not there", is ?? "not there"].map(fieldText)
+  return before === after ? `\`${name}\` is written otherwise` : `\`${name}\` was ${before} and is ${after}`
+}
+
 function difference(code: LockCode, message: string, stage: string | null = null): Difference {
   return { code, message, stage }
 }
 
 function changes(old: Readonly<Record<string, string>>, now: Readonly<Record<string, string>>): readonly (readonly [name: string, was: string | undefined, is: string | undefined])[] {
-  return [...new Set([...Object.keys(old), ...Object.keys(now)])].sort().flatMap((name) => (old[name] === now[name] ? [] : [[name, old[name], now[name]] as const]))
+  return [...new Set([...Object.keys(old), ...Object.keys(now)])].sort().flatMap((name) => (sameField(old[name], now[name]) ? [] : [[name, old[name], now[name]] as const]))
 }
 
 // ---------------------------------------------------------------- the form

@@ -32,7 +32,7 @@ const revisions: Readonly<Record<StageKind, number>> = {
 }
 
 /** What a recipe is allowed to say does not change what it does. */
-const permissions: ReadonlySet<string> = new Set(["unused"])
+export const permissions: ReadonlySet<string> = new Set(["unused"])
 
 /** Raised when the canonical form itself changes. */
 const formVersion = 1
