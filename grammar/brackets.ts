@@ -2,7 +2,7 @@ import { createTokenInstance } from "chevrotain"
 import type { IToken, TokenType } from "chevrotain"
 import { diagnostic } from "./diagnostic.ts"
 import type { Diagnostic, Source, Span } from "./diagnostic.ts"
-import type { Place } from "./layout.ts"
+import type { Place } from "./place.ts"
 import { maxReported } from "./limits.ts"
 import * as t from "./tokens.ts"
 

@@ -8,8 +8,10 @@ import * as t from "./tokens.ts"
  */
 export function grammarEbnf(): string {
   const defined = new SlmParser({ validate: false }).getSerializedGastProductions()
-  const start = defined.findIndex((rule) => nameOf(rule) === "module") // expressions are defined before it
-  const productions = [...defined.slice(start), ...defined.slice(0, start)]
+  const from = (name: string): number => defined.findIndex((rule) => nameOf(rule) === name)
+  // defined from the inside out (expressions, types, items), read the other way
+  const [types, items] = [from("signature"), from("module")]
+  const productions = [...defined.slice(items), ...defined.slice(types, items), ...defined.slice(0, types)]
   const rules = productions.map((rule) => production(ruleName(rule), sequence(rule.definition ?? [])))
   const operators = t.vocabulary.filter((type) => type.CATEGORIES?.includes(t.BinaryOperator) === true && !foreign.has(type.name)).map((type) => type.LABEL ?? type.name)
   return [...rules, production("binary-operator", alternatives(operators)), production("separator", '"," | line-break')].join("\n")

@@ -1,7 +1,7 @@
 import type { IRecognitionException, IToken, TokenType } from "chevrotain"
 import { diagnostic } from "./diagnostic.ts"
 import type { Diagnostic, DiagnosticParts, Source, Span } from "./diagnostic.ts"
-import { closesGroup, isWord, opensGroup, placeOf } from "./layout.ts"
+import { closesGroup, isWord, opensGroup, placeOf } from "./place.ts"
 import { nearest } from "./nearest.ts"
 import * as t from "./tokens.ts"
 

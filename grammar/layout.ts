@@ -4,30 +4,16 @@ import { balance, bracketsOf } from "./brackets.ts"
 import { diagnostic } from "./diagnostic.ts"
 import type { Diagnostic, Source, Span } from "./diagnostic.ts"
 import { maxReported } from "./limits.ts"
+import { after, become, closesGroup, isName, isWord, onSameLine, opensGroup, placeOf } from "./place.ts"
+import type { Place } from "./place.ts"
 import { lineIndex } from "./position.ts"
+import { applies, retype } from "./retype.ts"
 import * as t from "./tokens.ts"
 
 /**
  * Between lexer and parser: decides where line breaks separate entries, and which words and brackets begin what
- * (stage verbs, units, lambdas, records). The parser then needs two tokens of lookahead and never backtracks.
+ * (`retype.ts`). The parser then needs two tokens of lookahead and never backtracks.
  */
-
-/** Where a token stands. Indices are into the token list that the parser gets. */
-export interface Place {
-  /** First of its line. */
-  readonly first: boolean
-  readonly line: number
-  /** Index of the `,`, line break or closing bracket that ends the entry which begins with this token. */
-  entryEnd: number
-  /** The same, but commas do not count. */
-  lineEnd: number
-  /** Index of the closing bracket of the group that the token stands in. */
-  groupEnd: number
-}
-
-export function placeOf(token: IToken): Place {
-  return token.payload as Place
-}
 
 /**
  * Limits that keep every walk over the tree, ours and others', within the stack: how deep brackets, functions and `if`s
@@ -73,11 +59,6 @@ export function layout(source: Source, lexed: readonly IToken[]): { readonly tok
 
 function lineBreaks(text: string): number {
   return text.split("\n").length - 1
-}
-
-function become(token: IToken, type: TokenType): void {
-  token.tokenType = type
-  token.tokenTypeIdx = type.tokenTypeIdx ?? 0
 }
 
 /** Takes token `i`; the result is the index of the last token dealt with. */
@@ -163,16 +144,6 @@ function spanOf(state: State, token: IToken): Span {
   return { source: state.source.id, start: token.startOffset, end: token.startOffset + token.image.length }
 }
 
-export function opensGroup(token: IToken): boolean {
-  const type = token.tokenType
-  return type === t.LCurly || type === t.LParen || type === t.LSquare || type === t.RecordOpen || type === t.BlockOpen || type === t.LambdaOpen || type === t.HoleOpen
-}
-
-export function closesGroup(token: IToken): boolean {
-  const type = token.tokenType
-  return type === t.RCurly || type === t.RParen || type === t.RSquare || type === t.HoleClose
-}
-
 // ---------------------------------------------------------------- line breaks
 
 const continuing: ReadonlySet<TokenType> = new Set([
@@ -217,105 +188,6 @@ const joining: ReadonlySet<TokenType> = new Set([t.Into, t.Via, t.When, t.As, t.
 /** `model Big`, `part q`, `let`: no expression goes on like this, so the line before it has lost its end. */
 function beginsItem(token: IToken, next: IToken | undefined): boolean {
   return token.tokenType === t.Let || (itemTypes.has(token.tokenType) && next !== undefined && isName(next) && onSameLine(next) && !joining.has(next.tokenType))
-}
-
-// ---------------------------------------------------------------- words and brackets
-
-function retype(tokens: readonly IToken[], match: Int32Array, i: number): void {
-  const token = tokens[i]
-  const next = tokens[i + 1]
-  if (token === undefined || next === undefined) return
-  switch (token.tokenType) {
-    case t.LCurly: {
-      let at = i + 1
-      while (tokens[at]?.tokenType === t.Comma) at++ // reported as such
-      const first = tokens[at]
-      const record = first?.tokenType === t.RCurly || (first !== undefined && isWord(first) && tokens[at + 1]?.tokenType === t.Colon)
-      return become(token, record ? t.RecordOpen : t.BlockOpen)
-    }
-    case t.LParen: {
-      const close = match[i] ?? -1
-      if (close >= 0 && tokens[close + 1]?.tokenType === t.FatArrow && !applies(tokens, i)) become(token, t.LambdaOpen)
-      return
-    }
-    case t.NumberLiteral: {
-      if (!isName(next) || !onSameLine(next) || tokens[i + 2]?.tokenType === t.Colon) return
-      if (token.image.endsWith("%")) {
-        if (next.tokenType === t.Word || next.tokenType === t.VerbWord) become(token, t.Share)
-      } else if (Object.hasOwn(t.unitNames, next.image)) become(next, t.Unit)
-      return
-    }
-    case t.VerbWord:
-      if (beginsStage(tokens, match, i)) become(token, t.StageVerb)
-      return
-    default:
-      return
-  }
-}
-
-export function isWord(token: IToken): boolean {
-  return /^[A-Za-z_\u0080-\uffff]/.test(token.image) && !isStringPart(token) && token.tokenType !== t.Sha256
-}
-
-function isStringPart(token: IToken): boolean {
-  return token.tokenType === t.StringText
-}
-
-function isName(token: IToken | undefined): boolean {
-  return token !== undefined && isWord(token) && !t.reserved.includes(token.tokenType)
-}
-
-function onSameLine(token: IToken | undefined): boolean {
-  return token !== undefined && !placeOf(token).first
-}
-
-/** Whether the bracket at `i` is applied to what stands before it. */
-function applies(tokens: readonly IToken[], i: number): boolean {
-  const before = tokens[i - 1]
-  const token = tokens[i]
-  if (before === undefined || token === undefined || placeOf(token).first) return false
-  return isName(before) || closesGroup(before) || before.tokenType === t.StringEnd
-}
-
-/**
- * A stage is: verb, perhaps a subject, perhaps `into` and another, and `{` on the same line. Each bracket is
- * stepped over once, so that the scan is as short as the text it covers.
- */
-function beginsStage(tokens: readonly IToken[], match: Int32Array, i: number): boolean {
-  const before = tokens[i - 1]
-  if (before !== undefined && onSameLine(tokens[i]) && (isName(before) || before.tokenType === t.Repeat || before.tokenType === t.Dot)) return false
-  let at = i + 1
-  if (isOpenCurly(tokens[at])) return onSameLine(tokens[at])
-  at = skipPostfix(tokens, match, at)
-  if (at > i + 1 && tokens[at]?.tokenType === t.Into && onSameLine(tokens[at])) at = skipPostfix(tokens, match, at + 1)
-  return at > i + 1 && isOpenCurly(tokens[at]) && onSameLine(tokens[at])
-}
-
-function isOpenCurly(token: IToken | undefined): boolean {
-  return token?.tokenType === t.LCurly
-}
-
-/** The index after `name.name(…)[…]`, `"…"` or `(…)` that starts at `at` on the same line; `at` if none does. */
-function skipPostfix(tokens: readonly IToken[], match: Int32Array, at: number): number {
-  const first = tokens[at]
-  if (first === undefined || !onSameLine(first)) return at
-  let i = at
-  if (first.tokenType === t.StringStart) {
-    while (i < tokens.length && tokens[i]?.tokenType !== t.StringEnd) i = tokens[i]?.tokenType === t.HoleOpen ? Math.max(match[i] ?? i, i) + 1 : i + 1
-    i++
-  } else if (first.tokenType === t.LParen) i = after(match, i)
-  else if (isName(first) || first.tokenType === t.RawString) i++
-  else return at
-  for (;;) {
-    const type = tokens[i]?.tokenType
-    if (type === t.Dot) i = tokens[i + 1]?.tokenType === t.LCurly ? after(match, i + 1) : i + 2
-    else if ((type === t.LParen || type === t.LSquare) && onSameLine(tokens[i])) i = after(match, i)
-    else return i
-  }
-}
-
-function after(match: Int32Array, i: number): number {
-  return Math.max(match[i] ?? i, i) + 1
 }
 
 // ---------------------------------------------------------------- depth

@@ -5,7 +5,7 @@ import * as t from "./tokens.ts"
 export type Rule = (idxInCallingRule?: number) => CstNode
 
 /**
- * The rules of expressions; `parser.ts` adds types and items. Operators are parsed flat (`operation`); `precedence.ts`
+ * The rules of expressions; `parser-types.ts` adds types, `parser.ts` items. Operators are parsed flat (`operation`); `precedence.ts`
  * gives them their order. Each rule that a mistake must not escape from begins with `begin()`.
  */
 export class ExpressionParser extends RecoveringParser {

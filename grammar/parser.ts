@@ -1,6 +1,6 @@
 import type { IParserErrorMessageProvider } from "chevrotain"
-import { ExpressionParser } from "./parser-expressions.ts"
 import type { Rule } from "./parser-expressions.ts"
+import { TypeParser } from "./parser-types.ts"
 import type { Resync } from "./recovery.ts"
 import * as t from "./tokens.ts"
 
@@ -21,8 +21,8 @@ const messages: IParserErrorMessageProvider = {
   buildEarlyExitMessage: ({ customUserDescription }) => customUserDescription ?? "",
 }
 
-/** The grammar: items, members and types, over the expressions of `parser-expressions.ts`. */
-export class SlmParser extends ExpressionParser {
+/** The grammar: items and members, over the types of `parser-types.ts` and the expressions of `parser-expressions.ts`. */
+export class SlmParser extends TypeParser {
   constructor(options: { readonly validate: boolean }) {
     super({ recoveryEnabled: true, maxLookahead: 2, skipValidations: !options.validate, errorMessageProvider: messages, nodeLocationTracking: "onlyOffset" }, resyncs)
     this.performSelfAnalysis()
@@ -166,42 +166,6 @@ export class SlmParser extends ExpressionParser {
     })
   })
 
-  signature: Rule = this.RULE("signature", () => {
-    this.CONSUME(t.Fn)
-    this.CONSUME(t.Name)
-    this.SUBRULE(this.parameters)
-    this.OPTION(() => this.SUBRULE(this.returns))
-  })
-
-  returns: Rule = this.RULE("returns", () => {
-    this.CONSUME(t.Arrow)
-    this.SUBRULE(this.type)
-  })
-
-  parameters: Rule = this.RULE("parameters", () => {
-    this.CONSUME(t.LParen)
-    this.OPTION(() => this.SUBRULE(this.parameter))
-    this.MANY(() => {
-      this.CONSUME(t.Comma)
-      this.OPTION1(() => this.SUBRULE1(this.parameter))
-    })
-    this.CONSUME(t.RParen)
-  })
-
-  parameter: Rule = this.RULE("parameter", () => {
-    this.begin()
-    this.OPTION(() => this.CONSUME(t.Ellipsis))
-    this.CONSUME(t.Name)
-    this.OPTION1(() => {
-      this.CONSUME(t.Colon)
-      this.SUBRULE(this.type)
-    })
-    this.OPTION2(() => {
-      this.CONSUME(t.Equals)
-      this.SUBRULE(this.expression)
-    })
-  })
-
   members: Rule = this.RULE("members", () => {
     this.CONSUME(t.LCurly)
     this.MANY(() => this.OR([{ ALT: () => this.SUBRULE(this.member) }, { ALT: () => this.CONSUME(t.Newline) }]))
@@ -258,13 +222,6 @@ export class SlmParser extends ExpressionParser {
   forward: Rule = this.RULE("forward", () => {
     this.CONSUME(t.Forward)
     this.SUBRULE(this.procedure)
-  })
-
-  /** Parameters, result and body: what follows `forward`, `update`, `encode` and `decode`. */
-  procedure: Rule = this.RULE("procedure", () => {
-    this.SUBRULE(this.parameters)
-    this.OPTION(() => this.SUBRULE(this.returns))
-    this.SUBRULE(this.braces)
   })
 
   optimizer: Rule = this.RULE("optimizer", () => {
@@ -416,86 +373,5 @@ export class SlmParser extends ExpressionParser {
       ]),
     )
     this.CONSUME(t.RCurly)
-  })
-
-  // -------------------------------------------------------------- types
-
-  type: Rule = this.RULE("type", () => {
-    this.SUBRULE(this.typeTerm)
-    this.MANY(() => {
-      this.CONSUME(t.Bar)
-      this.SUBRULE1(this.typeTerm)
-    })
-    this.OPTION(() => this.CONSUME(t.Question))
-  })
-
-  typeTerm: Rule = this.RULE("typeTerm", () => {
-    this.OR({
-      DEF: [
-        { ALT: () => this.SUBRULE(this.namedType) },
-        { ALT: () => this.SUBRULE(this.functionType) },
-        {
-          ALT: () => {
-            this.CONSUME(t.LSquare)
-            this.SUBRULE(this.type)
-            this.CONSUME(t.RSquare)
-          },
-        },
-        { ALT: () => this.SUBRULE(this.recordType) },
-        { ALT: () => this.CONSUME(t.Elided) },
-      ],
-      ERR_MSG: "a type",
-    })
-  })
-
-  namedType: Rule = this.RULE("namedType", () => {
-    this.CONSUME(t.Name)
-    this.OPTION(() => {
-      this.CONSUME(t.LParen)
-      this.SUBRULE(this.expression)
-      this.CONSUME(t.RParen)
-    })
-    this.OPTION1(() => {
-      this.CONSUME(t.LSquare)
-      this.OPTION2(() => this.SUBRULE(this.dimension))
-      this.MANY(() => {
-        this.CONSUME(t.Comma)
-        this.OPTION3(() => this.SUBRULE1(this.dimension))
-      })
-      this.CONSUME(t.RSquare)
-    })
-  })
-
-  dimension: Rule = this.RULE("dimension", () => {
-    this.begin()
-    this.OR([{ ALT: () => this.CONSUME(t.DotDot) }, { ALT: () => this.SUBRULE(this.expression) }])
-  })
-
-  functionType: Rule = this.RULE("functionType", () => {
-    this.CONSUME(t.LParen)
-    this.OPTION(() => this.SUBRULE(this.type))
-    this.MANY(() => {
-      this.CONSUME(t.Comma)
-      this.OPTION1(() => this.SUBRULE1(this.type))
-    })
-    this.CONSUME(t.RParen)
-    this.OPTION2(() => this.SUBRULE(this.returns))
-  })
-
-  recordType: Rule = this.RULE("recordType", () => {
-    this.CONSUME(t.LCurly)
-    this.OPTION(() => this.SUBRULE(this.typeField))
-    this.MANY(() => {
-      this.CONSUME(t.Separator)
-      this.OPTION1(() => this.SUBRULE1(this.typeField))
-    })
-    this.CONSUME(t.RCurly)
-  })
-
-  typeField: Rule = this.RULE("typeField", () => {
-    this.begin()
-    this.CONSUME(t.FieldName)
-    this.CONSUME(t.Colon)
-    this.SUBRULE(this.type)
   })
 }

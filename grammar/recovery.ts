@@ -1,6 +1,6 @@
 import { CstParser, MismatchedTokenException, NoViableAltException } from "chevrotain"
 import type { IParserConfig, IRecognitionException, IToken, TokenType } from "chevrotain"
-import { closesGroup, placeOf } from "./layout.ts"
+import { closesGroup, placeOf } from "./place.ts"
 import { maxErrors } from "./limits.ts"
 import * as t from "./tokens.ts"
 
