@@ -1,10 +1,22 @@
 import type { DType, Program, Shape } from "../compiler/graph/node.ts"
+import { size } from "../compiler/graph/node.ts"
+import type { StorageType } from "../compiler/graph/stored.ts"
+import { unpacked } from "../compiler/graph/stored.ts"
 
-/** A tensor in host memory, row-major. `bool` is 0 and 1. */
+/** A tensor in host memory, row-major. `bool` is 0 and 1. Where it is `stored`, `data` are the packed bytes. */
 export interface HostTensor {
   readonly shape: Shape
   readonly dtype: DType
   readonly data: Float32Array | Int32Array | Uint8Array // f32, i32, bool
+  readonly stored?: StorageType
+}
+
+/** The same numbers as wide as their dtype: for devices that keep them so. */
+export function asPlain(tensor: HostTensor): HostTensor {
+  const { shape, dtype, data, stored } = tensor
+  if (stored === undefined || !(data instanceof Uint8Array)) return tensor
+  const values = unpacked(data, stored, size(shape))
+  return { shape, dtype, data: dtype === "i32" ? Int32Array.from(values) : values }
 }
 
 /** How fast and how exact a device is, for `slm doctor`, plans and records. */

@@ -1,6 +1,6 @@
 import { test } from "uvu"
 import * as assert from "uvu/assert"
-import { brains, halves } from "./export/half.ts"
+import { brains, halves } from "../compiler/graph/half.ts"
 import { expectFine, quantised, randomWeights } from "./export/testing.ts"
 import { plain, readWeights, stored, storedBytes, writeWeights } from "./weights.ts"
 import type { Weights } from "./weights.ts"

@@ -1,6 +1,6 @@
 import { size } from "../compiler/graph/node.ts"
 import type { Shape } from "../compiler/graph/node.ts"
-import { fromBrains, fromHalves } from "./export/half.ts"
+import { fromBrains, fromHalves } from "../compiler/graph/half.ts"
 import { layoutOf } from "./export/layouts.ts"
 import { fine, problem, wrong } from "./export/problem.ts"
 import type { Result } from "./export/problem.ts"

@@ -1,5 +1,6 @@
 import type { Args, Body, DType, InputRole, Node, NodeOf, Op, Shape } from "./node.ts"
 import { reachable } from "./walk.ts"
+import type { StorageType } from "./stored.ts"
 import type { ShapeRule } from "./shapes.ts"
 import { shapeRules } from "./shapes.ts"
 
@@ -12,7 +13,7 @@ export interface Builder {
   make<O extends Op>(op: O, args: Args[O], inputs: readonly Node[], note?: string): NodeOf<O>
   /** Runs `body` with `note` (a path or a recipe line) for every node made in it; the innermost scope wins. */
   at<T>(note: string, body: () => T): T
-  input(name: string, role: InputRole, dtype: DType, shape: Shape): NodeOf<"input">
+  input(name: string, role: InputRole, dtype: DType, shape: Shape, stored?: StorageType): NodeOf<"input">
   /** Everything made so far, in order of id. */
   readonly nodes: readonly Node[]
 }
@@ -110,8 +111,8 @@ export function createBuilder(): Builder {
         scope = outer
       }
     },
-    input(name, role, dtype, shape) {
-      const node = make("input", { name, role, shape, dtype }, [])
+    input(name, role, dtype, shape, stored) {
+      const node = make("input", { name, role, shape, dtype, ...(stored === undefined ? {} : { stored }) }, [])
       if ((names.get(name) ?? node) !== node) throw new Error(`graph: input ${name} is declared twice with different types`)
       names.set(name, node)
       return node

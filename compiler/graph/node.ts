@@ -2,14 +2,19 @@
  * The tensor graph: frozen nodes over a closed set of ops, typed arguments per op, one output each.
  * Shapes are concrete: a graph is made for one stage with all facts known. Broadcasting is explicit.
  */
+import type { StorageType } from "./stored.ts"
+
 export type DType = "f32" | "i32" | "bool"
 export type Shape = readonly number[]
 
 /** Arguments of each op. `inputs` are listed beside; semantics are defined by `runtime/devices/reference`. */
 export interface Args {
   // ---- leaves
-  /** A named value from outside. `role`: `state` lives on the device between calls, `batch` comes with each call. */
-  input: { readonly name: string; readonly role: InputRole; readonly shape: Shape; readonly dtype: DType }
+  /**
+   * A named value from outside. `role`: `state` lives on the device between calls, `batch` comes with each call. `stored`: every number is one
+   * of this narrower type, in which a device may keep them.
+   */
+  input: { readonly name: string; readonly role: InputRole; readonly shape: Shape; readonly dtype: DType; readonly stored?: StorageType }
   /** One number repeated over a shape. Booleans are 0 and 1. */
   fill: { readonly value: number; readonly shape: Shape; readonly dtype: DType }
   /** A small literal tensor, row-major. */

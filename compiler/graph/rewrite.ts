@@ -44,7 +44,7 @@ function rewriteBody(body: Body, rewrite: Rewrite, bodies: Map<Body, Body>): Bod
 /** A program rebuilt in a fresh graph: only what its outputs need is kept, and all its inputs. */
 export function rewriteProgram(program: Program, rewrite: Rewrite): Program {
   const b = createBuilder()
-  const inputs = program.inputs.map((node) => b.input(node.args.name, node.args.role, node.dtype, node.shape))
+  const inputs = program.inputs.map((node) => b.input(node.args.name, node.args.role, node.dtype, node.shape, node.args.stored))
   const known = new Map<Node, Node>(program.inputs.map((node, i) => [node, inputs[i] ?? node]))
   rewriteInto(b, program.outputs.map((output) => output.node), rewrite, known)
   return { name: program.name, inputs, outputs: program.outputs.map(({ name, node }) => ({ name, node: image(known, node) })) }

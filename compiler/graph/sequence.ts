@@ -107,7 +107,7 @@ function visitInput(pass: Pass, node: NodeOf<"input">): void {
   if (carries && node.shape[1] !== pass.options.length) throw new Error(`sequence: input ${node.args.name} is [${node.shape.join(", ")}], not [B, ${pass.options.length}]`)
   const place = carries ? { axis: 1, inner: 1 } : null
   pass.places.set(node, place)
-  pass.emitted.set(node, pass.b.input(node.args.name, node.args.role, node.dtype, place === null ? node.shape : resizedShape(pass, node.shape, place)))
+  pass.emitted.set(node, pass.b.input(node.args.name, node.args.role, node.dtype, place === null ? node.shape : resizedShape(pass, node.shape, place), node.args.stored))
 }
 
 function placeOf(pass: Pass, node: Node): Place | null {

@@ -2,6 +2,7 @@ import type { Args, AttendArgs, Body, DType, Op, Shape } from "./node.ts"
 import { size } from "./node.ts"
 import { any, at, binary, checkAxes, checkShape, count, dim, dtypeIn, expectType, need, numeric, reduced, replaced, sameShape, show, unary } from "./shape-checks.ts"
 import type { Type } from "./shape-checks.ts"
+import { holds } from "./stored.ts"
 
 /** Shape and dtype of the result from arguments and input types. Throws on a graph that means nothing: a bug of the caller. */
 export type ShapeRule<O extends Op> = (args: Args[O], inputs: readonly Type[]) => Type
@@ -250,7 +251,10 @@ const f32 = unary(["f32"])
 const truth = unary(["bool"])
 
 export const shapeRules: ShapeRules = {
-  input: (a, inputs) => leaf(inputs, a.shape, a.dtype),
+  input: (a, inputs) => {
+    need(a.stored === undefined || holds(a.stored, a.dtype), `${a.dtype} is not stored as ${a.stored}`)
+    return leaf(inputs, a.shape, a.dtype)
+  },
   fill: (a, inputs) => leaf(inputs, a.shape, a.dtype),
   literal: (a, inputs) => {
     need(a.values.length === size(a.shape), `${a.values.length} values for [${a.shape.join(", ")}]`)

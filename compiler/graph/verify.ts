@@ -69,7 +69,8 @@ function outputProblems(program: Program): string[] {
   for (const { name, node } of program.outputs) {
     const state = states.get(name)
     if (state === undefined) continue
-    if (state.args.role === "batch") found.push(`output ${name} has the name of a batch input`)
+    if (state.args.stored !== undefined) found.push(`state ${name} is stored as ${state.args.stored} and cannot be replaced`)
+    else if (state.args.role === "batch") found.push(`output ${name} has the name of a batch input`)
     else if (state.dtype !== node.dtype || state.shape.join() !== node.shape.join()) {
       found.push(`state ${name} is ${state.dtype}[${state.shape.join(", ")}] but becomes ${node.dtype}[${node.shape.join(", ")}]`)
     }

@@ -23,15 +23,15 @@ export interface Fused extends KernelProgram {
 
 interface Table {
   readonly buffers: Buffer[]
-  add(name: string, role: Buffer["role"], node: Pick<Node, "dtype" | "shape">, values?: readonly number[]): Buffer
+  add(name: string, role: Buffer["role"], node: Pick<Node, "dtype" | "shape">, extra?: Partial<Pick<Buffer, "values" | "stored">>): Buffer
 }
 
 function createTable(): Table {
   const buffers: Buffer[] = []
   return {
     buffers,
-    add(name, role, { dtype, shape }, values) {
-      const buffer: Buffer = { id: buffers.length, name, role, dtype, size: size(shape), shape, values: values ?? null }
+    add(name, role, { dtype, shape }, extra) {
+      const buffer: Buffer = { id: buffers.length, name, role, dtype, stored: null, size: size(shape), shape, values: null, ...extra }
       buffers.push(buffer)
       return buffer
     },
@@ -42,7 +42,7 @@ export function fuse(given: Program): Fused {
   const program = toPrimitives(given)
   const table = createTable()
   const inputs = new Map<Node, Buffer>()
-  for (const node of program.inputs) inputs.set(node, table.add(node.args.name, node.args.role, node))
+  for (const node of program.inputs) inputs.set(node, table.add(node.args.name, node.args.role, node, { stored: node.args.stored ?? null }))
   const states = new Map(program.inputs.filter((node) => node.args.role === "state").map((node) => [node.args.name, node]))
   const changed = program.outputs.filter(({ name, node }) => states.get(name) !== node)
   const { kernels, values } = fuseNodes(table, inputs, changed.map((output) => output.node))
@@ -73,7 +73,7 @@ function fuseNodes(table: Table, inputs: ReadonlyMap<Node, Buffer>, wanted: read
   const bufferOf = (node: Node): Buffer => {
     const known = buffers.get(node)
     if (known !== undefined) return known
-    const made = table.add(nameOf(node), node.op === "literal" ? "constant" : "temp", node, node.op === "literal" ? node.args.values : undefined)
+    const made = table.add(nameOf(node), node.op === "literal" ? "constant" : "temp", node, node.op === "literal" ? { values: node.args.values } : {})
     buffers.set(node, made)
     return made
   }

@@ -4,6 +4,8 @@
  * shape alone, so that results do not depend on how many threads there are). Nothing here knows a target.
  */
 import type { AttendArgs, DType } from "../graph/node.ts"
+import type { StorageType } from "../graph/stored.ts"
+import { bytesOfNumbers } from "../graph/stored.ts"
 import type { Guard, Index, Variable } from "./index.ts"
 
 /**
@@ -14,7 +16,10 @@ export interface Buffer {
   readonly id: number
   readonly name: string
   readonly role: "state" | "batch" | "output" | "constant" | "temp"
+  /** What loads yield. */
   readonly dtype: DType
+  /** How the numbers lie in memory; null: as the dtype says. Only inputs have one. */
+  readonly stored: StorageType | null
   readonly size: number
   /** For comments: the shape of the tensor it holds. */
   readonly shape: readonly number[]
@@ -196,5 +201,5 @@ export interface KernelProgram {
 }
 
 export function bytesOf(buffer: Buffer): number {
-  return buffer.size * (buffer.dtype === "bool" ? 1 : 4)
+  return bytesOfNumbers(buffer.size, buffer.dtype, buffer.stored)
 }

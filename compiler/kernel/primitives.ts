@@ -7,7 +7,14 @@ import { simplify } from "../transform/simplify.ts"
 
 export function toPrimitives(program: Program): Program {
   const open = rewriteProgram(program, (b, node, inputs) => (node.op === "attend" || node.op === "attend_grad" ? copy(b, node, inputs) : decomposeNode(b, node, inputs)))
-  return simplify(open)
+  return withReads(simplify(open))
+}
+
+/** Numbers in narrower storage are read by an op of their own, so that an operand is either plain numbers or an expression. */
+function withReads(program: Program): Program {
+  if (program.inputs.every((node) => node.args.stored === undefined)) return program
+  const isStored = (node: Node): boolean => node.op === "input" && node.args.stored !== undefined
+  return rewriteProgram(program, (b, node, inputs) => copy(b, node, inputs.map((x) => (isStored(x) ? b.make("stop_gradient", {}, [x]) as Node : x))))
 }
 
 /** Other names of the same numbers: never stored for their own sake. */

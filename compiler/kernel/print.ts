@@ -36,7 +36,7 @@ export function printKernels(fused: Fused): string {
 }
 
 const buffer = (b: Buffer): string => `#${b.id}`
-const typed = (b: Buffer): string => `#${b.id} ${b.dtype}[${b.shape.join(", ")}] ${b.name}`
+const typed = (b: Buffer): string => `#${b.id} ${b.dtype}[${b.shape.join(", ")}]${b.stored === null ? "" : ` stored as ${b.stored}`} ${b.name}`
 
 function headline(kernel: Kernel, indent: string): string {
   const note = kernel.note === "" ? "" : `  // ${kernel.note}`

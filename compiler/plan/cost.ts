@@ -4,6 +4,7 @@
  */
 import type { Node, NodeOf, Op, Program } from "../graph/node.ts"
 import { size } from "../graph/node.ts"
+import { bytesOfNumbers } from "../graph/stored.ts"
 import { reachable } from "../graph/walk.ts"
 
 export interface Cost {
@@ -19,7 +20,7 @@ export interface Cost {
   readonly ops: number
 }
 
-const bytesOf = (node: Node): number => size(node.shape) * (node.dtype === "bool" ? 1 : 4)
+const bytesOf = (node: Node): number => bytesOfNumbers(size(node.shape), node.dtype, node.op === "input" ? node.args.stored ?? null : null)
 const inputSize = (node: Node, i = 0): number => size(node.inputs[i]?.shape ?? [])
 
 type Count<O extends Op> = (node: NodeOf<O>) => number

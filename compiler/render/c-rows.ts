@@ -19,6 +19,8 @@ export interface Body {
 }
 
 export const cTypes = { f32: "float", i32: "int32_t", bool: "uint8_t" } as const
+/** How a function sees a buffer. */
+export const cType = ({ dtype, stored }: Buffer): string => (stored === null ? cTypes[dtype] : "uint8_t")
 const vectors = { f32: "f32v", i32: "i32v", bool: "i32v" } as const
 
 /** Ops so slow that a value needed in two passes over a row is kept between them. */
@@ -100,7 +102,8 @@ function emitLanes(m: Emitter, x: Extract<Expr, { is: "load" }>, scope: Scope): 
   const place = cIndex(x.index, names(m, scope, "l"))
   const when = conditions(m, x.guards, scope, "l")
   const name = `t${m.next++}`
-  const read = `${m.p.name(x.buffer, false)}[${place}]`
+  const buffer = m.p.name(x.buffer, false)
+  const read = readText(x, buffer, place)
   const value = x.dtype === "bool" ? `-(${read} != 0)` : read
   scope.lines.push(`${scope.indent}${vectors[x.dtype]} ${name} = {0};`)
   scope.lines.push(`${scope.indent}for (long l = 0; l < ${m.part ?? "LANES"}; l++) ${when === "" ? "" : `if (${when}) `}${name}[l] = ${value};`)
@@ -180,8 +183,15 @@ function readers(m: Emitter, x: Expr): number {
 function loadText(m: Emitter, x: Extract<Expr, { is: "load" }>, scope: Scope): string {
   const place = cIndex(x.index, names(m, scope, null))
   const buffer = m.p.name(x.buffer, false)
-  const value = isUniform(x.index) ? `set_${x.dtype}(${buffer}[${place}])` : m.part === null ? `load_${x.dtype}(${buffer} + ${place})` : `load_part_${x.dtype}(${buffer} + ${place}, ${m.part})`
+  const { stored } = x.buffer
+  const [kind, from] = stored === null ? [x.dtype, `${buffer} + ${place}`] : [`${stored}_${x.dtype}`, `${buffer}, ${place}`]
+  const value = isUniform(x.index) ? `set_${x.dtype}(${readText(x, buffer, place)})` : m.part === null ? `load_${kind}(${from})` : `load_part_${kind}(${from}, ${m.part})`
   return x.guards.length === 0 ? value : `(${conditions(m, x.guards, scope, null)}) ? ${value} : ${x.dtype === "f32" ? "set_f32(0)" : "set_i32(0)"}`
+}
+
+/** One number. */
+function readText({ buffer: { stored }, dtype }: Extract<Expr, { is: "load" }>, name: string, place: string): string {
+  return stored === null ? `${name}[${place}]` : `read_${stored}_${dtype}(${name}, ${place})`
 }
 
 function indexText(m: Emitter, index: Index, scope: Scope): string {

@@ -18,7 +18,7 @@ export function merged(cases: readonly ConformanceCase[]): ConformanceCase {
     if (batches.length !== 1 || Object.keys(state).length > 0) throw new Error(`merged: ${program.name} has states or several batches`)
     const known = new Map<Node, Node>()
     for (const node of program.inputs) {
-      const input = b.input(`${i}:${node.args.name}`, "batch", node.dtype, node.shape)
+      const input = b.input(`${i}:${node.args.name}`, "batch", node.dtype, node.shape, node.args.stored)
       known.set(node, input)
       inputs.push(input)
       const value = given[node.args.name]

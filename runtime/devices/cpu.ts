@@ -3,6 +3,8 @@ import { fuse } from "../../compiler/kernel/fuse.ts"
 import { orderKernels } from "../../compiler/kernel/order.ts"
 import type { Node, NodeOf, Program } from "../../compiler/graph/node.ts"
 import { size } from "../../compiler/graph/node.ts"
+import type { StorageType } from "../../compiler/graph/stored.ts"
+import { bytesOfNumbers } from "../../compiler/graph/stored.ts"
 import { renderC } from "../../compiler/render/c.ts"
 import { scheduleCpu } from "../../compiler/schedule/cpu.ts"
 import type { CpuProgram, CpuTarget } from "../../compiler/schedule/cpu.ts"
@@ -54,9 +56,10 @@ export function compileCpu(program: Program, target: CpuTarget): CpuProgram {
 type HostData = HostTensor["data"]
 
 /** The numbers of a node in the arena. */
-function viewOf(memory: ArrayBuffer, { dtype, shape }: Pick<Node, "dtype" | "shape">, offset: number | undefined): HostData {
+function viewOf(memory: ArrayBuffer, { dtype, shape }: Pick<Node, "dtype" | "shape">, offset: number | undefined, stored: StorageType | null): HostData {
   if (offset === undefined) throw new Error("cpu: a tensor has no place in the arena")
   const n = size(shape)
+  if (stored !== null) return new Uint8Array(memory, offset, bytesOfNumbers(n, dtype, stored))
   if (dtype === "f32") return new Float32Array(memory, offset, n)
   return dtype === "i32" ? new Int32Array(memory, offset, n) : new Uint8Array(memory, offset, n)
 }
@@ -78,9 +81,9 @@ async function createRunner(koffi: Exclude<ReturnType<typeof loadKoffi>, Broken>
   const layout = await prepare(toolchain, program)
   const opened = openProgram(koffi, layout.object, layout.arena, threads)
   if ("reason" in opened) throw new DeviceFailure(opened.reason, `${opened.help}; or run on another device: \`--device tfjs\``)
-  const inputs = new Map(program.inputs.map((node) => [node.args.name, viewOf(opened.memory, node, layout.inputs[node.args.name])]))
+  const inputs = new Map(program.inputs.map((node) => [node.args.name, viewOf(opened.memory, node, layout.inputs[node.args.name], node.args.stored ?? null)]))
   const returned = program.outputs.filter(({ name }) => !program.inputs.some(({ args }) => args.name === name && args.role === "state"))
-  const outputs = returned.map(({ name, node }) => ({ name, node, data: viewOf(opened.memory, node, layout.outputs[name]) }))
+  const outputs = returned.map(({ name, node }) => ({ name, node, data: viewOf(opened.memory, node, layout.outputs[name], null) }))
   const declared = new Map<string, NodeOf<"input">>(program.inputs.map((node) => [node.args.name, node]))
   const unset = new Set(program.inputs.filter((node) => node.args.role === "state").map((node) => node.args.name))
   let closed = false
@@ -95,7 +98,8 @@ async function createRunner(koffi: Exclude<ReturnType<typeof loadKoffi>, Broken>
   function set(name: string, role: "state" | "batch", value: HostTensor): void {
     const { node, data } = input(name, role)
     if (value.dtype !== node.dtype || value.shape.join() !== node.shape.join()) throw new Error(`cpu: ${name} is ${value.dtype}[${value.shape.join(", ")}] instead of ${node.dtype}[${node.shape.join(", ")}]`)
-    if (value.data.length !== size(node.shape)) throw new Error(`cpu: ${name} has ${value.data.length} elements for [${node.shape.join(", ")}]`)
+    if (value.stored !== node.args.stored) throw new Error(`cpu: ${name} is stored as ${value.stored ?? value.dtype} instead of ${node.args.stored ?? node.dtype}`)
+    if (value.data.length !== data.length) throw new Error(`cpu: ${name} has ${value.data.length} elements for [${node.shape.join(", ")}]`)
     data.set(value.data)
   }
 
@@ -107,7 +111,7 @@ async function createRunner(koffi: Exclude<ReturnType<typeof loadKoffi>, Broken>
     async read(name) {
       const { node, data } = input(name, "state")
       if (unset.has(name)) throw new Error(`cpu: state ${name} was never set`)
-      return { shape: node.shape, dtype: node.dtype, data: data.slice() }
+      return { shape: node.shape, dtype: node.dtype, data: data.slice(), ...(node.args.stored === undefined ? {} : { stored: node.args.stored }) }
     },
     async step(batch) {
       for (const [name, value] of Object.entries(batch)) set(name, "batch", value)

@@ -5,6 +5,7 @@ import type { NodeOf, Program } from "../../compiler/graph/node.ts"
 import { size } from "../../compiler/graph/node.ts"
 import type { Precision, Value } from "../../compiler/graph/value.ts"
 import type { Device, DeviceInfo, HostTensor, Runner } from "../device.ts"
+import { asPlain } from "../device.ts"
 
 export interface ReferenceOptions {
   /** `f64` keeps and computes every f32 tensor in double precision; only what leaves the device is rounded. */
@@ -21,7 +22,8 @@ export function createReference(options: ReferenceOptions = { precision: "f32" }
   return { info, load: async (program) => createRunner(program, precision) }
 }
 
-function toValue(name: string, tensor: HostTensor): Value {
+function toValue(name: string, given: HostTensor): Value {
+  const tensor = asPlain(given)
   if (tensor.data.length !== size(tensor.shape)) throw new Error(`reference: ${name} has ${tensor.data.length} elements for [${tensor.shape.join(", ")}]`)
   return { shape: tensor.shape, dtype: tensor.dtype, data: tensor.data.slice() }
 }

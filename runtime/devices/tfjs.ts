@@ -2,6 +2,7 @@
 import type { Node, NodeOf, Program } from "../../compiler/graph/node.ts"
 import { size } from "../../compiler/graph/node.ts"
 import type { Device, HostTensor, Runner, Unusable } from "../device.ts"
+import { asPlain } from "../device.ts"
 import type { BackendName, HostData, Kernels, Opened, Tensor } from "./tfjs-backend.ts"
 import { openBackend } from "./tfjs-backend.ts"
 import { lower } from "./tfjs-lower.ts"
@@ -98,7 +99,8 @@ function declared(s: Session, name: string, role: "state" | "batch"): { readonly
 }
 
 /** Checks what comes from outside against its declaration. */
-function checked(node: NodeOf<"input">, { shape, dtype, data }: HostTensor): HostData {
+function checked(node: NodeOf<"input">, given: HostTensor): HostData {
+  const { shape, dtype, data } = asPlain(given)
   const { name } = node.args
   if (dtype !== node.dtype || shape.join() !== node.shape.join()) {
     throw new Error(`tfjs: ${name} is ${dtype}[${shape.join(", ")}] instead of ${node.dtype}[${node.shape.join(", ")}]`)

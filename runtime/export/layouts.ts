@@ -1,6 +1,6 @@
 import { size } from "../../compiler/graph/node.ts"
 import type { Shape } from "../../compiler/graph/node.ts"
-import { fromHalf, toHalf } from "./half.ts"
+import { fromHalf, toHalf } from "../../compiler/graph/half.ts"
 import { fine, problem, wrong } from "./problem.ts"
 import type { Problem, Result } from "./problem.ts"
 

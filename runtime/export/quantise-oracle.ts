@@ -2,7 +2,7 @@
  * llama.cpp's reference quantisers, step by step in f32, for tests: what the encodings of the library are compared with.
  * (ggml: quantize_row_q8_0_ref, quantize_row_q4_0_ref.)
  */
-import { fromHalf, toHalf } from "./half.ts"
+import { fromHalf, toHalf } from "../../compiler/graph/half.ts"
 
 const f = Math.fround
 const BLOCK = 32

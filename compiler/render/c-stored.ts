@@ -1,0 +1,61 @@
+/** Reading numbers from narrower storage: `load_<type>_<dtype>(p, i)` takes those from place i on, `read_…` one of them. */
+import type { CpuTarget } from "../schedule/cpu.ts"
+
+/** 16 lanes in two halves of 32 bits, each with the same shifts; fewer lanes are one half or a part of it. */
+function nibbles({ lanes }: CpuTarget): string {
+  const shifts = Array.from({ length: lanes }, (_, l) => 4 * (l % 8)).join(", ")
+  const word = lanes === 16 ? "word >> (l & 8) * 4" : "word"
+  return `/* Numbers of 4 bits from place i on; the first of a byte is its low half. */
+INLINE u32v nibbles(const uint8_t *p, long i) {
+  uint64_t word = 0;
+  memcpy(&word, p + (i >> 1), LANES / 2);
+  if (i & 1) word = (word >> 4) | ((uint64_t)p[(i >> 1) + LANES / 2] << (4 * LANES - 4));
+  u32v r;
+  for (int l = 0; l < LANES; l++) r[l] = (uint32_t)(${word});
+  return r >> (u32v){${shifts}};
+}
+INLINE i32v load_u4_i32(const uint8_t *p, long i) { return (i32v)(nibbles(p, i) & 15u); }
+INLINE i32v load_i4_i32(const uint8_t *p, long i) { return (i32v)(nibbles(p, i) << 28) >> 28; }`
+}
+
+export function storedLoads(target: CpuTarget): string {
+  const whole = ["i8", "u8", "i4", "u4"]
+  return `/* ---- numbers in narrower storage: p holds bytes, i counts numbers */
+typedef int8_t i8v __attribute__((vector_size(LANES)));
+typedef int8_t i8u __attribute__((vector_size(LANES), aligned(1), may_alias));
+typedef uint8_t u8u __attribute__((vector_size(LANES), aligned(1), may_alias));
+typedef uint16_t u16v __attribute__((vector_size(2 * LANES)));
+typedef uint16_t u16u __attribute__((vector_size(2 * LANES), aligned(1), may_alias));
+INLINE i32v load_i8_i32(const uint8_t *p, long i) { return __builtin_convertvector(*(const i8u *)(p + i), i32v); }
+INLINE i32v load_u8_i32(const uint8_t *p, long i) { return __builtin_convertvector(*(const u8u *)(p + i), i32v); }
+${nibbles(target)}
+/* f16: 15 bits moved up and multiplied by 2^112 are the number, but for what is not finite. */
+INLINE f32v from_f16(u32v h) {
+  const f32v scale = (f32v)set_i32(0x77800000);
+  const f32v x = (f32v)((h & 0x7fffu) << 13) * scale;
+  const u32v bits = (u32v)pick_f32((i32v)((h & 0x7c00u) == 0x7c00u), (f32v)(((h & 0x7fffu) << 13) + 0x70000000u), x);
+  return (f32v)(bits | ((h & 0x8000u) << 16));
+}
+INLINE f32v load_bf16_f32(const uint8_t *p, long i) { return (f32v)(__builtin_convertvector(*(const u16u *)(p + 2 * i), u32v) << 16); }
+#if defined(__F16C__) && LANES == 8
+INLINE f32v load_f16_f32(const uint8_t *p, long i) { return (f32v)_mm256_cvtph_ps(_mm_loadu_si128((const __m128i *)(p + 2 * i))); }
+#elif defined(__AVX512F__) && LANES == 16
+INLINE f32v load_f16_f32(const uint8_t *p, long i) { return (f32v)_mm512_cvtph_ps(_mm256_loadu_si256((const __m256i *)(p + 2 * i))); }
+#else
+INLINE f32v load_f16_f32(const uint8_t *p, long i) { return from_f16(__builtin_convertvector(*(const u16u *)(p + 2 * i), u32v)); }
+#endif
+INLINE int32_t read_i8_i32(const uint8_t *p, long i) { return (int8_t)p[i]; }
+INLINE int32_t read_u8_i32(const uint8_t *p, long i) { return p[i]; }
+INLINE int32_t read_u4_i32(const uint8_t *p, long i) { return (p[i >> 1] >> (4 * (i & 1))) & 15; }
+INLINE int32_t read_i4_i32(const uint8_t *p, long i) { return (int32_t)((uint32_t)(p[i >> 1] >> (4 * (i & 1))) << 28) >> 28; }
+INLINE float read_bf16_f32(const uint8_t *p, long i) { union { uint32_t u; float f; } v = {(uint32_t)p[2 * i] << 16 | (uint32_t)p[2 * i + 1] << 24}; return v.f; }
+INLINE float read_f16_f32(const uint8_t *p, long i) { return from_f16((u32v)set_i32(p[2 * i] | p[2 * i + 1] << 8))[0]; }
+${whole.map((s) => `INLINE f32v load_${s}_f32(const uint8_t *p, long i) { return to_f32(load_${s}_i32(p, i)); }
+INLINE float read_${s}_f32(const uint8_t *p, long i) { return (float)read_${s}_i32(p, i); }`).join("\n")}
+/* The first n alone; other lanes are 0. */
+${[...whole.flatMap((s) => [`${s}_f32`, `${s}_i32`]), "f16_f32", "bf16_f32"].map((s) => {
+    const dtype = s.split("_")[1] ?? ""
+    return `INLINE ${dtype}v load_part_${s}(const uint8_t *p, long i, long n) { ${dtype}v r = {0}; for (long l = 0; l < n; l++) r[l] = read_${s}(p, i + l); return r; }`
+  }).join("\n")}
+`
+}

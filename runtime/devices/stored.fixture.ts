@@ -1,0 +1,39 @@
+/** Programs over inputs in every narrower storage: read in order, out of order, one by one, at odd places, by products and by gathers. */
+import { createBuilder } from "../../compiler/graph/builder.ts"
+import type { DType, NodeOf, Program } from "../../compiler/graph/node.ts"
+import { size } from "../../compiler/graph/node.ts"
+import * as g from "../../compiler/graph/ops.ts"
+import type { StorageType } from "../../compiler/graph/stored.ts"
+import { holds, packed } from "../../compiler/graph/stored.ts"
+import type { ConformanceCase } from "./conformance.ts"
+
+export const storageTypes: readonly StorageType[] = ["f16", "bf16", "i8", "u8", "i4", "u4"]
+
+const ranges: { readonly [S in StorageType]: (i: number) => number } = {
+  f16: (i) => ((i * 37) % 201 - 100) / 64, bf16: (i) => ((i * 37) % 101 - 50) / 32, i8: (i) => (i * 37) % 256 - 128, u8: (i) => (i * 37) % 256, i4: (i) => (i * 7) % 16 - 8, u4: (i) => (i * 7) % 16,
+}
+
+export function storedCase(stored: StorageType): ConformanceCase {
+  const b = createBuilder()
+  const feeds: Record<string, ConformanceCase["batches"][number][string]> = {}
+  const input = (name: string, shape: readonly number[], dtype: DType = "f32"): NodeOf<"input"> => {
+    feeds[name] = { shape, dtype, stored, data: packed(Array.from({ length: size(shape) }, (_, i) => ranges[stored](i + name.length)), stored) }
+    return b.input(name, "batch", dtype, shape, stored)
+  }
+  const plain = (name: string, shape: readonly number[]): NodeOf<"input"> => {
+    feeds[name] = { shape, dtype: "f32", data: Float32Array.from({ length: size(shape) }, (_, i) => Math.sin(i + name.length)) }
+    return b.input(name, "batch", "f32", shape)
+  }
+  const [x, long, odd] = [input("x", [5, 7]), input("long", [4, 96]), input("odd", [9, 33])]
+  const ids = b.input("ids", "batch", "i32", [6])
+  feeds["ids"] = { shape: [6], dtype: "i32", data: Int32Array.from([3, 0, 8, 8, 20, 1]) }
+  const wide = (shape: readonly number[]) => (of: string): NodeOf<"input"> => plain(of, shape)
+  const outputs = [
+    g.mul(b, long, 0.37), g.add(b, x, 1), g.mul(b, g.permute(b, odd, [1, 0]), 0.5), g.sum(b, odd, [1]), g.sum(b, odd, [0]), g.gather(b, odd, ids), x,
+    g.slice(b, odd, [1, 3], [9, 33], [1, 2]), g.add(b, g.reshape(b, g.slice(b, odd, [2, 5], [3, 6], [1, 1]), []), 1),
+    g.dot(b, wide([3, 33])("few"), odd, false, true), g.dot(b, wide([21, 33])("many"), odd, false, true), g.dot(b, wide([21, 9])("rows"), odd), g.dot(b, odd, wide([9, 5])("right"), true, false),
+    ...(holds(stored, "i32") ? [g.add(b, input("whole", [3, 19], "i32"), 2)] : []),
+  ]
+  const program: Program = { name: `stored as ${stored}`, inputs: b.nodes.filter((node): node is NodeOf<"input"> & (typeof b.nodes)[number] => node.op === "input"), outputs: outputs.map((node, i) => ({ name: `out${i}`, node })) }
+  return { name: program.name, program, state: {}, batches: [feeds], tolerance: { absolute: 4e-6, relative: 1e-5 } }
+}
