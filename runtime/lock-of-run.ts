@@ -8,6 +8,7 @@ import type { Lock, LockedStage } from "./lock.ts"
 import { kinds } from "./stages/execute.ts"
 import type { ArtifactKeys } from "./stages/keys.ts"
 import type { Files } from "./store/entry.ts"
+import { traceFile } from "./trace.ts"
 import { version } from "./version.ts"
 
 /** What a stage yielded. */
@@ -36,9 +37,9 @@ export function lockOf({ checked, params, numericsClass, keys, yields }: LockPar
   }
 }
 
-/** A hash over the files of a result. */
+/** A hash over the files of a result; what a training recorded on its way is none of it. */
 export function hashOfFiles(files: Files): string {
-  return sha256(JSON.stringify([...files].map(([name, data]) => [name, sha256(data)] as const).sort(byName)))
+  return sha256(JSON.stringify([...files].filter(([name]) => name !== traceFile).map(([name, data]) => [name, sha256(data)] as const).sort(byName)))
 }
 
 function byName(a: readonly [string, unknown], b: readonly [string, unknown]): number {

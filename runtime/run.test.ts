@@ -106,7 +106,7 @@ pair = train {
 voices = generate pair.small { prompts: ["the"], tokens: 2 }
 `))
   assert.equal(problemsOf(ran), [])
-  assert.equal(fs.readdirSync(path.join(ran.out, "artifacts", "pair")).sort(), ["weights.large.safetensors", "weights.small.safetensors"])
+  assert.equal(fs.readdirSync(path.join(ran.out, "artifacts", "pair")).sort(), ["trace.json", "weights.large.safetensors", "weights.small.safetensors"])
   const samples = ran.events.flatMap((e) => (e.event === "sample" && e.at !== null ? [`${e.stage.name} ${e.at}`] : []))
   assert.equal(samples, [0, 0.25, 0.5, 1].flatMap((at) => [`pair.large ${at}`, `pair.small ${at}`]))
 }))

@@ -29,7 +29,10 @@ import type { Difference, Lock } from "./lock.ts"
 import { compareLock, compareResults } from "./lock.ts"
 import { hashOfFiles, lockOf } from "./lock-of-run.ts"
 import { writeSnapshot } from "./snapshot.ts"
+import { isPrivate, pathsOf } from "./stages/sources.ts"
 import { systemFailure } from "./system-error.ts"
+import type { Moment } from "./trace.ts"
+import { traceFile, writeTrace } from "./trace.ts"
 import { yielding } from "./yielding.ts"
 
 export interface RunOptions {
@@ -52,6 +55,8 @@ export interface RunOptions {
   readonly signal?: AbortSignal | null
   /** Seconds between checkpoints of a training, at least (default 30); 0: one after every step. */
   readonly checkpointSeconds?: number
+  /** Trainings end after so many steps, as if interrupted: for comparing them with what was recorded. */
+  readonly stopAfter?: number | null
   readonly emit: Emit
   /** Seconds; default the process's clock. */
   readonly clock?: () => number
@@ -163,6 +168,8 @@ function recheck(options: RunOptions, facts: ReadonlyMap<string, number>): Check
 async function runStages(state: RunState): Promise<RunStatus> {
   const { options } = state
   if (!accept(state)) return "failed"
+  // What is at work here is known from the beginning, to whoever tidies the store.
+  if (options.only === undefined && !record(state)) return "failed"
   for (;;) {
     const stages = state.checked.recipe?.stages ?? []
     const index = stages.findIndex((stage) => !state.finished.has(stage.key) && (options.only?.(stage) ?? true))
@@ -251,15 +258,21 @@ async function reuse(state: RunState, { stage, index, count, artifactKey }: Plac
 async function make(state: RunState, { stage, index, count, artifactKey }: Place): Promise<Outcome> {
   const { options } = state
   const { result } = kinds[stage.kind]
-  const checkpoints = artifactKey === null || result !== "kept" ? null : options.store.checkpoints(artifactKey)
+  const from = pathsOf(stage)
+  const checkpoints = artifactKey === null || result !== "kept" ? null : options.store.checkpoints(artifactKey, from)
   if (options.fresh === true) checkpoints?.clear()
   options.emit({ event: "stage-started", stage: refOf(stage), index, count })
   const start = state.clock()
-  const outcome = await executed(state, stage, checkpoints)
+  const moments: Moment[] = []
+  const outcome = await executed(state, stage, checkpoints, (event) => {
+    if (event.event === "trace") moments.push(event)
+    options.emit(event)
+  })
   if (outcome.is !== "done") return outcome
   const seconds = state.clock() - start
-  const files = result === "kept" ? toFiles(outcome.data) : null
-  if (artifactKey !== null && result !== "always") options.store.put(artifactKey, { kind: stage.kind, name: stage.name, facts: outcome.facts }, files ?? new Map())
+  const made = result === "kept" ? toFiles(outcome.data) : null
+  const files = made === null || moments.length === 0 ? made : new Map([...made, [traceFile, writeTrace(moments)]])
+  if (artifactKey !== null && result !== "always") options.store.put(artifactKey, { kind: stage.kind, name: stage.name, facts: outcome.facts, from }, files ?? new Map())
   checkpoints?.clear()
   state.made.set(stage.key, Promise.resolve(outcome.data))
   const refused = finish(state, stage, { cached: false, seconds, facts: outcome.facts, artifactKey, files })
@@ -270,7 +283,7 @@ async function make(state: RunState, { stage, index, count, artifactKey }: Place
 
 /** What was written before is part of what a run shows. */
 function repeatSamples(emit: Emit, stage: Stage, data: ArtifactData): void {
-  if (data.is === "samples") for (const { prompt, text } of data.samples) emit({ event: "sample", stage: refOf(stage), at: null, prompt, text })
+  if (data.is === "samples" && !isPrivate(stage)) for (const { prompt, text } of data.samples) emit({ event: "sample", stage: refOf(stage), at: null, prompt, text })
 }
 
 /** Stands for data that nobody looks at: only the facts of a stored stage are used here. */
@@ -287,7 +300,7 @@ function fromEntry(state: RunState, stage: Stage, files: Files): Promise<Artifac
 function remakeLater(state: RunState, stage: Stage): Promise<ArtifactData> {
   let made: Promise<ArtifactData> | null = null
   const remake = async (): Promise<ArtifactData> => {
-    const outcome = await executed(state, stage, null)
+    const outcome = await executed(state, stage, null, state.options.emit)
     if (outcome.is !== "done") throw new InputStopped(outcome)
     return outcome.data
   }
@@ -297,20 +310,20 @@ function remakeLater(state: RunState, stage: Stage): Promise<ArtifactData> {
   }
 }
 
-async function executed(state: RunState, stage: Stage, checkpoints: Checkpoints | null): Promise<Outcome> {
+async function executed(state: RunState, stage: Stage, checkpoints: Checkpoints | null, emit: Emit): Promise<Outcome> {
   try {
-    return await kinds[stage.kind].execute(stage, envOf(state, checkpoints))
+    return await kinds[stage.kind].execute(stage, envOf(state, stage, checkpoints, emit))
   } catch (error) {
     if (error instanceof InputStopped) return error.outcome
     throw error
   }
 }
 
-function envOf(state: RunState, checkpoints: Checkpoints | null): StageEnv {
+function envOf(state: RunState, of: Stage, checkpoints: Checkpoints | null, emit: Emit): StageEnv {
   const { options, clock } = state
   return {
     device: state.device, session: state.checked.session, folder: options.folder, out: options.out, allowRead: options.allowRead ?? [],
-    signal: options.signal ?? null, emit: options.emit, clock, checkpoints, checkpointSeconds: options.checkpointSeconds ?? 30,
+    signal: options.signal ?? null, emit, clock, checkpoints, checkpointSeconds: options.checkpointSeconds ?? 30, stopAfter: options.stopAfter ?? null, private: isPrivate(of),
     async input(stage) {
       const made = state.made.get(stage.key)
       if (made === undefined) throw new Error(`run: ${stage.name} is needed before it was made`)
@@ -383,15 +396,17 @@ function conclude(state: RunState): RunStatus {
 
 // ---------------------------------------------------------------- the record
 
-/** False: it could not be written, which is reported. */
+/** Writes what is known of the run by now, every stage to come included. False: it could not be written, which is reported. */
 function record(state: RunState): boolean {
-  const { options, checked, facts, finished } = state
+  const { options, checked, facts, finished, keys } = state
+  const coming = (checked.recipe?.stages ?? []).filter(({ key }) => !finished.has(key)).map((stage) => [stage.key, { name: stage.name, kind: stage.kind, key: keys.of(stage), folder: null }] as const)
   const written = writeSnapshot(options.out, {
     version: 1, entry: options.recipe.id,
     sources: Object.fromEntries([...checked.sources].map(([id, source]) => [id, source.text])),
     params: Object.fromEntries(options.params),
     facts: Object.fromEntries([...facts].map(([name, value]) => [name, Number.isFinite(value) ? value : String(value)])),
-    artifacts: Object.fromEntries([...finished].map(([key, { stage, artifactKey, folder }]) => [key, { name: stage.name, kind: stage.kind, key: artifactKey, folder }])),
+    artifacts: Object.fromEntries([...[...finished].map(([key, { stage, artifactKey, folder }]) => [key, { name: stage.name, kind: stage.kind, key: artifactKey, folder }] as const), ...coming]),
+    home: path.relative(options.out, options.folder), allow_read: options.allowRead ?? [], lock: lockOfRun(state),
   })
   if (!written.ok) report(state, written.failures.map(({ code, message }) => diagnostic(code, { source: options.recipe.id, start: 0, end: 0 }, message)))
   return written.ok

@@ -6,12 +6,14 @@ import type { Machine } from "./machine.ts"
 import type { ArtifactType, ArtifactValue, Value } from "./value.ts"
 
 /** A stage whose name may still change: it is called by the first binding that holds it. */
-interface NamedStage extends Stage { name: string; span: Span }
+interface NamedStage extends Stage { name: string; span: Span; args: ReadonlyMap<string, Value> }
 
 export function registerStage(kind: StageKind, args: ReadonlyMap<string, Value>, type: ArtifactType, at: Span, m: Machine): ArtifactValue {
   const { session } = m
   const { key, inputs } = stageKey(kind, args, session.keys)
   const known = session.stages.get(key)
+  // Of equal readings, one that is private makes both so.
+  if (known !== undefined && saysPrivate(args)) (known as NamedStage).args = args
   if (known !== undefined) return { kind: "artifact", stage: known, member: null, type: known.type, origin: at }
   const first = [...args.values()].find((v) => v.kind === "artifact")
   const about = first?.kind === "artifact" ? ` ${first.stage.name}${first.member === null ? "" : `.${first.member}`}` : ""
@@ -28,4 +30,9 @@ export function nameStage(value: ArtifactValue, name: string, at: Span, m: Machi
   m.session.named.add(stage.key)
   stage.name = name
   stage.span = at
+}
+
+function saysPrivate(args: ReadonlyMap<string, Value>): boolean {
+  const value = args.get("private")
+  return value?.kind === "bool" && value.value === true
 }

@@ -31,8 +31,8 @@ const revisions: Readonly<Record<StageKind, number>> = {
   lengths: 1, curriculum: 1, train: 1, load: 1, quantize: 1, evaluate: 1, generate: 1, expect: 1, export: 1,
 }
 
-/** What a recipe is allowed to say does not change what it does. */
-export const permissions: ReadonlySet<string> = new Set(["unused"])
+/** What a recipe may say, and who may see what it reads, does not change what it does. */
+export const permissions: ReadonlySet<string> = new Set(["unused", "private"])
 
 /** Raised when the canonical form itself changes. */
 const formVersion = 1

@@ -6,13 +6,16 @@ import type { ArtifactValue, Value } from "../../compiler/check/value.ts"
 import type { Stage } from "../../compiler/plan/stage.ts"
 import { diagnostic } from "../../grammar/diagnostic.ts"
 import type { Diagnostic } from "../../grammar/diagnostic.ts"
+import { dataCodes } from "../data/codes.ts"
 import type { Failure, Result } from "../data/result.ts"
 import type { Device } from "../device.ts"
 import type { Problem } from "../export/problem.ts"
 import { placed } from "../export/problem.ts"
+import { lockCodes } from "../lock-codes.ts"
 import type { Checkpoints } from "../store/checkpoints.ts"
 import type { ArtifactData } from "./artifact.ts"
 import type { Emit, StageRef } from "./events.ts"
+import { isPrivate } from "./sources.ts"
 
 export interface StageEnv {
   readonly device: Device
@@ -30,6 +33,10 @@ export interface StageEnv {
   readonly checkpoints: Checkpoints | null
   /** Seconds between checkpoints at least; 0: one after every step. */
   readonly checkpointSeconds: number
+  /** Trainings end after so many steps, as if interrupted; null: they are carried out. */
+  readonly stopAfter: number | null
+  /** An input of the stage is marked `private`: nothing is said that shows what it reads or what was learned from it. */
+  readonly private: boolean
   /** The result of another stage. */
   input(stage: Stage): Promise<ArtifactData>
   /** Seconds since some moment, for reports alone. */
@@ -59,8 +66,14 @@ export function refOf(stage: Stage): StageRef {
 /** A mistake in data, at the place of the recipe that led to it. */
 export function fromFailure(failure: Failure, stage: Stage): Diagnostic {
   const { place } = failure
+  // What is wrong with a private row is told without its text.
+  if (place !== null && isPrivate(stage)) return diagnostic(failure.code, stage.span, titleOf(failure), { notes: [`in ${place.file}, line ${place.line}${place.column === null ? "" : `, column ${place.column}`}; its text is private`] })
   const notes = place === null ? [] : [`in ${place.file}, line ${place.line}${place.column === null ? "" : `, column ${place.column}`}: ${place.row}`]
   return diagnostic(failure.code, stage.span, failure.message, { notes, ...(failure.help === null ? {} : { help: failure.help }) })
+}
+
+function titleOf({ code }: Failure): string {
+  return { ...dataCodes, ...lockCodes }[code].title
 }
 
 export function fromResult<T>(result: Result<T>, stage: Stage, use: (value: T) => Outcome): Outcome {

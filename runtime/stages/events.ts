@@ -23,8 +23,8 @@ export type Event =
     }
   /** A training goes on where an earlier run was stopped; what it said until then is said again, after this. */
   | { readonly event: "resumed"; readonly stage: StageRef; readonly step: number; readonly total: number }
-  /** For comparing runs: eight digits for each step since the last one told, of a hash over all losses and gradient norms until then; at each quarter hashes of all weights and states. */
-  | { readonly event: "trace"; readonly stage: StageRef; readonly step: number; readonly steps: string; readonly states: Readonly<Record<string, string>> | null }
+  /** For comparing runs: eight digits for each step since the last one told, of a hash over all losses and gradient norms until then; and hashes of all weights and states now. */
+  | { readonly event: "trace"; readonly stage: StageRef; readonly step: number; readonly steps: string; readonly states: Readonly<Record<string, string>> }
   /** Progress of stages that do not train: batches of an evaluation, tokens of a generation. */
   | { readonly event: "work"; readonly stage: StageRef; readonly done: number; readonly total: number; readonly unit: string }
   /** What a model in training writes, at a share `at` of its steps; or a sample of a `generate` stage (`at` null). */

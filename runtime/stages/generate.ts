@@ -35,7 +35,7 @@ export const generateStage: Executor = async (stage, env) => {
     onToken: () => env.emit({ event: "work", stage: refOf(stage), done: ++made, total: tokens * prompts.length, unit: "tokens" }),
   })
   if (env.signal?.aborted) return { is: "interrupted" }
-  for (const { prompt, text } of samples) env.emit({ event: "sample", stage: refOf(stage), at: null, prompt, text })
+  for (const { prompt, text } of env.private ? [] : samples) env.emit({ event: "sample", stage: refOf(stage), at: null, prompt, text })
   if (samples.some((sample) => sample.end === "context")) {
     env.emit({ event: "warning", stage: refOf(stage), message: "a text ended because it reached the model's `context`", help: "ask for fewer tokens, or train with a longer `context`" })
   }

@@ -20,6 +20,10 @@ export function createSampler(
 ): LoopOptions["sample"] | Diagnostic {
   const prompts = textsArg(stage, "samples")
   if (prompts.length === 0) return null
+  if (env.private) {
+    env.emit({ event: "warning", stage: refOf(stage), message: `\`${stage.name}\` learns from private data: its \`samples\` are not written into the log`, help: "`slm generate` shows what it writes, and keeps nothing" })
+    return null
+  }
   const models = writingModels(stage).map(({ role, spec, name }) => ({
     slots: lowered.weights.filter((slot) => slot.role === role), name, writer: createWriter(env.session, { spec, tokenizer, frame: chatFrameOf(stage) }, stage.span),
   }))

@@ -62,12 +62,12 @@ export const trainStage: Executor = async (stage, env) => {
     const loader = createLoader({ source: found.source, batch: found.shape.rows, seed: found.seed })
     const result = await runTraining(from, {
       lowered, stepper, total: found.shape.total, batches: (step) => batchesOf(loader, found.shape, step), validate: validator?.validate ?? null,
-      keepBest: wordArg(stage, "keep") === "best", sample, report: createReporter(stage, from.step, found, env, say), signal: env.signal, clock: env.clock,
-      trace: (step, steps, states) => say({ event: "trace", stage: refOf(stage), step, steps, states: states === null ? null : hashesOf(states) }),
+      keepBest: wordArg(stage, "keep") === "best", sample, report: createReporter(stage, from.step, found, env, say), signal: env.signal, stopAfter: env.stopAfter, clock: env.clock,
+      trace: (step, steps, states) => say({ event: "trace", stage: refOf(stage), step, steps, states: hashesOf(states) }),
       warn: (message, help) => say({ event: "warning", stage: refOf(stage), message, help }),
       saver: createSaver(stage, lowered, env, () => said),
     })
-    return finish(stage, lowered, found, result)
+    return finish(stage, lowered, found, result, env)
   } finally {
     stepper.dispose()
     validator?.dispose()
@@ -188,9 +188,9 @@ function createReporter(stage: Stage, from: number, { shape }: Plan, env: StageE
 
 // ---------------------------------------------------------------- the end
 
-function finish(stage: Stage, lowered: LoweredTraining, found: Plan, result: LoopResult): Outcome {
+function finish(stage: Stage, lowered: LoweredTraining, found: Plan, result: LoopResult, env: StageEnv): Outcome {
   if (result.is === "interrupted") return { is: "interrupted" }
-  if (result.is === "diverged") return failed(diverged(stage, found, result))
+  if (result.is === "diverged") return failed(diverged(stage, found, result, env))
   const best = wordArg(stage, "keep") === "best" ? result.state.best : null
   const states: States = best === null ? result.state.states : new Map([...result.state.states, ...best.weights])
   const roles = [...new Set(lowered.weights.filter((slot) => slot.kept).map((slot) => slot.role))]
@@ -202,7 +202,7 @@ function finish(stage: Stage, lowered: LoweredTraining, found: Plan, result: Loo
   })
 }
 
-function diverged(stage: Stage, found: Plan, result: Extract<LoopResult, { is: "diverged" }>) {
+function diverged(stage: Stage, found: Plan, result: Extract<LoopResult, { is: "diverged" }>, env: StageEnv) {
   const { metrics, step, lastLoss, batches } = result
   const what = Number.isFinite(metrics.loss) ? "the gradient" : "the loss"
   const value = Number.isFinite(metrics.loss) ? metrics.gradNorm : metrics.loss
@@ -212,7 +212,7 @@ function diverged(stage: Stage, found: Plan, result: Extract<LoopResult, { is: "
   return diagnostic("SLM3301", stage.span, `${what} of \`${stage.name}\` is ${value} at step ${step}`, {
     notes: [
       ...(lastLoss === null ? ["this was the first step."] : [`the loss of the step before was ${lastLoss.toFixed(4)}.`]),
-      `the batch begins with sample ${row}: "${text}"`,
+      `the batch begins with sample ${row}${env.private ? ", which is private" : `: "${text}"`}`,
     ],
     help: "lower the learning rate, clip gradients with `|> clip_norm(1.0)`, or give the schedule a longer warm-up",
   })

@@ -28,7 +28,7 @@ function fixture(losses: (step: number) => number): { options: LoopOptions; prog
     lowered, stepper, total: 100, batches: () => [], validate: null, keepBest: false,
     sample: async (share, weights) => { samples.push(`${share}: ${weights.get("model.w")?.data[0]}`) },
     report: (p) => { progress.push(p) }, warn: (message) => { warnings.push(message) }, signal: null, clock: () => 0,
-    trace: () => {}, saver: null,
+    trace: () => {}, saver: null, stopAfter: null,
   }
   return { options, progress, warnings, samples }
 }

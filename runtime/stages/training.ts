@@ -63,12 +63,14 @@ export interface LoopOptions {
   readonly sample: ((share: number, weights: States) => Promise<void>) | null
   /** `fixed`: its place does not depend on the clock. */
   readonly report: (progress: Progress, fixed: boolean) => void
-  /** Hashes of the steps since the last call, where a validation would be; at each quarter with the states as they are then. */
-  readonly trace: (step: number, steps: string, states: States | null) => void
+  /** Hashes of the steps since the last call, with the states as they are now: where a validation would be, and after 1, 2, 4, 8, … steps. */
+  readonly trace: (step: number, steps: string, states: States) => void
   readonly warn: (message: string, help: string) => void
   /** Keeps the state of the moment now and then. */
   readonly saver: Saver | null
   readonly signal: AbortSignal | null
+  /** Ends after so many steps, as if it had been interrupted; null: at the end. */
+  readonly stopAfter: number | null
   /** Seconds, for reports alone. */
   readonly clock: () => number
 }
@@ -104,6 +106,10 @@ export async function runTraining(from: TrainingState, options: LoopOptions): Pr
   const state = async (): Promise<TrainingState> => ({ step, states: await stepper.read(changing), best, tally })
   if (step === 0) await options.sample?.(0, await stepper.read(keptNames))
   while (step < total) {
+    if (step === options.stopAfter) {
+      if (tally.steps !== "") options.trace(step, tally.steps, await stepper.read(changing))
+      return { is: "interrupted", state: await state() }
+    }
     if (options.signal?.aborted) {
       if (step > from.step) await saver?.save(state)
       return { is: "interrupted", state: await state() }
@@ -130,16 +136,17 @@ export async function runTraining(from: TrainingState, options: LoopOptions): Pr
     if (fixed) tally = { ...tally, sum: 0, count: 0 }
     const share = [0.25, 0.5, 1].find((s) => step === Math.round(s * total))
     if (share !== undefined) await options.sample?.(share, await stepper.read(keptNames))
-    if (marked || isQuarter(step, total)) {
-      options.trace(step, tally.steps, isQuarter(step, total) ? await stepper.read(changing) : null)
+    if (marked || isPowerOfTwo(step)) {
+      options.trace(step, tally.steps, await stepper.read(changing))
       tally = { ...tally, steps: "" }
     }
   }
   return { is: "done", state: { step, states: await stepper.read(), best, tally }, valid: tally.valid, loss: mean(tally.recent) }
 }
 
-function isQuarter(step: number, total: number): boolean {
-  return [0.25, 0.5, 0.75, 1].some((share) => step === Math.round(share * total))
+/** What differs from the beginning shows at once, and where. */
+function isPowerOfTwo(step: number): boolean {
+  return 2 ** Math.floor(Math.log2(step)) === step
 }
 
 function counted(tally: Tally, { loss, gradNorm }: StepMetrics, total: number): Tally {

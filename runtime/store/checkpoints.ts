@@ -22,7 +22,7 @@ export interface Checkpoint {
 
 const kept = 2
 
-export function openCheckpoints(folder: string, key: string, warn: (message: string) => void): Checkpoints {
+export function openCheckpoints(folder: string, key: string, warn: (message: string) => void, from: readonly string[] = []): Checkpoints {
   const nameOf = (step: number): string => String(step).padStart(12, "0")
   const names = (): readonly string[] => (fs.existsSync(folder) ? fs.readdirSync(folder) : [])
   const steps = (): readonly number[] => names().filter((name) => /^\d{12}$/.test(name)).map(Number).sort((a, b) => b - a)
@@ -39,7 +39,7 @@ export function openCheckpoints(folder: string, key: string, warn: (message: str
       return null
     },
     save({ step, files }) {
-      writeEntry(path.join(folder, nameOf(step)), `${key} ${step}`, { kind: "checkpoint", name: nameOf(step), facts: {} }, files)
+      writeEntry(path.join(folder, nameOf(step)), `${key} ${step}`, { kind: "checkpoint", name: nameOf(step), facts: {}, from }, files)
       for (const old of steps().slice(kept)) remove(nameOf(old))
       // What a killed process left half-written: whoever saves here holds the stage.
       for (const name of names()) if (name.endsWith(".tmp")) remove(name)

@@ -12,6 +12,8 @@ export interface EntryAbout {
   readonly name: string
   /** What the stage taught: `size`, `rows`, `loss`, … */
   readonly facts: Readonly<Record<string, number>>
+  /** The inputs it was made from, as the recipe names them. */
+  readonly from?: readonly string[]
 }
 
 export interface Entry {
@@ -20,10 +22,12 @@ export interface Entry {
 }
 
 export interface Manifest {
-  readonly version: 1
+  readonly version: 2
   readonly key: string
   readonly about: EntryAbout
   readonly files: Readonly<Record<string, { readonly sha256: string; readonly bytes: number }>>
+  /** Of all of the above: facts are results too. */
+  readonly sum: string
 }
 
 const manifestName = "entry.json"
@@ -90,7 +94,8 @@ function fill(target: string, key: string, about: EntryAbout, files: Files): voi
   }
   // JSON has no infinity; a perplexity may be one.
   const facts = Object.fromEntries(Object.entries(about.facts).map(([name, value]) => [name, Number.isFinite(value) ? value : String(value)]))
-  const manifest = { version: 1, key, about: { ...about, facts }, files: listed }
+  const content = { version: 2, key, about: { ...about, facts }, files: listed }
+  const manifest = { ...content, sum: sumOf(content) }
   writeSynced(path.join(target, manifestName), Buffer.from(`${JSON.stringify(manifest, null, 2)}\n`))
   syncFolder(target)
 }
@@ -115,5 +120,10 @@ function isManifest(x: unknown): x is Manifest {
   const m = x as Partial<Record<keyof Manifest, unknown>>
   const about = m.about
   if (typeof about !== "object" || about === null || !("facts" in about) || typeof about.facts !== "object" || about.facts === null) return false
-  return m.version === 1 && typeof m.key === "string" && typeof m.files === "object" && m.files !== null
+  const { sum, ...content } = m
+  return m.version === 2 && typeof m.key === "string" && typeof m.files === "object" && m.files !== null && sum === sumOf(content)
+}
+
+function sumOf(content: object): string {
+  return sha256(JSON.stringify(content))
 }

@@ -22,8 +22,8 @@ export interface Store {
   put(key: string, about: EntryAbout, files: Files): void
   /** Where the files of a key lie, for links from a run's folder. */
   folder(key: string): string
-  /** Of a stage that is not finished. */
-  checkpoints(key: string): Checkpoints
+  /** Of a stage that is not finished, with the inputs it is made from. */
+  checkpoints(key: string, from?: readonly string[]): Checkpoints
   /** The right to make the result of a key; waits while another run makes it. null: interrupted. */
   hold(key: string, signal: AbortSignal | null, waiting: (holder: string) => void): Promise<Hold | null>
 }
@@ -43,7 +43,7 @@ export function openStore(root: string, warn: (message: string) => void): Store 
       return null
     },
     put: (key, about, files) => writeEntry(folder(key), key, about, files),
-    checkpoints: (key) => openCheckpoints(`${folder(key)}.partial`, key, warn),
+    checkpoints: (key, from) => openCheckpoints(`${folder(key)}.partial`, key, warn, from),
     hold: (key, signal, waiting) => takeHold(`${folder(key)}.lock`, signal, waiting),
   }
 }
