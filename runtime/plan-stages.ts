@@ -47,7 +47,7 @@ function measured(stage: Stage, known: Checked, sizes: Sizes): Measures {
     case "train": return measureTraining(stage, known, sizes)
     case "evaluate": case "loss_of": return measureEvaluation(stage, known, sizes)
     case "generate": return measureGeneration(stage, known)
-    case "load": case "quantize": return { ...nothingMeasured, ...weightsOf(stage, known) }
+    case "load": case "initial": case "quantize": return { ...nothingMeasured, ...weightsOf(stage, known) }
     default: return nothingMeasured
   }
 }
@@ -195,8 +195,8 @@ function countOf(stage: Stage, known: Checked): number | null {
 function weightsOf(stage: Stage, known: Checked): Pick<Measures, "parameters" | "disk"> {
   if (stage.type.is !== "weights") return { parameters: null, disk: null }
   const list = weightsOfSpec(known.session, stage.type.spec)
-  const { encoding } = stage.type
-  const layout = encoding === null ? null : layoutOf(storeOf(known.session, encoding))
+  const [encoding] = stage.type.encodings
+  const layout = encoding === undefined ? null : layoutOf(storeOf(known.session, encoding))
   const keep = stage.args.get("keep")
   const kept = keep?.kind === "list" ? keep.items.filter((item): item is AddressValue => item.kind === "address") : []
   const bytes = (path: string, shape: Shape): number => {

@@ -68,6 +68,19 @@ export function matches(address: AddressValue, path: string, mode: "whole" | "be
   return address.segments.every((s, i) => matchesSegment(s, segments[i] as PathSegment))
 }
 
+/** The indices that the address leaves open (`blocks[i]`) and the path fills in. */
+export function indicesOf(address: AddressValue, path: string): readonly number[] {
+  const segments = parsePath(path)
+  return address.segments.flatMap((s, i) => {
+    const at = segments[i]
+    return s.is === "bind" && at !== undefined && "index" in at ? [at.index] : []
+  })
+}
+
+export function boundNames(address: AddressValue): readonly string[] {
+  return address.segments.flatMap((s) => (s.is === "bind" ? [s.name] : []))
+}
+
 function matchesSegment(s: AddressSegment, p: PathSegment): boolean {
   if (s.is === "names") return "name" in p && s.names.includes(p.name)
   if (!("index" in p)) return false

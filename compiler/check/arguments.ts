@@ -2,6 +2,7 @@
 import type { Expr, Ident, Parameter } from "../../grammar/ast.ts"
 import { diagnostic } from "../../grammar/diagnostic.ts"
 import type { Span } from "../../grammar/diagnostic.ts"
+import { remember } from "./again.ts"
 import type { Site } from "./calls.ts"
 import { evaluate } from "./evaluate.ts"
 import type { Machine } from "./machine.ts"
@@ -76,7 +77,9 @@ function coerceGiven(given: Given, p: Parameter, scope: Scope, axes: Map<string,
   const value = given.value ?? (given.expr === null ? error : evaluateAs(given.expr, p.type, given.scope, m))
   const name = p.rest ? given.name?.name ?? p.name.name : p.name.name
   const at = given.expr?.span ?? given.span
-  return coerce(value, p.type, { name, what: `\`${name}\` of ${signature.what}`, at, scope, axes }, m)
+  const coerced = coerce(value, p.type, { name, what: `\`${name}\` of ${signature.what}`, at, scope, axes }, m)
+  if (given.expr !== null && given.value === null) remember(coerced, given.expr, given.scope, m)
+  return coerced
 }
 
 function assign(signature: Signature, m: Machine): { readonly named: Map<string, Given>; readonly rest: readonly Given[]; readonly good: boolean } {

@@ -8,7 +8,7 @@ import { curriculumOf } from "./curriculum.ts"
 import { tooDeep } from "./depth.ts"
 import { kindOf } from "./describe.ts"
 import { evaluate } from "./evaluate.ts"
-import { callFrozen, callInstance } from "./forward.ts"
+import { callFrozen, callInstance, inEvaluation } from "./forward.ts"
 import type { Machine } from "./machine.ts"
 import { moved } from "./machine.ts"
 import { error, unknown } from "./make.ts"
@@ -73,7 +73,7 @@ function callKind(callee: Value, given: readonly Given[], site: Site, m: Machine
     case "primitive": return callPrimitive(callee, given, site, m)
     case "template": return specify(callee, given, site, m)
     case "definition": return callDefinition(callee, given, site.span, m, site)
-    case "instance": return callInstance(callee, given, site, m)
+    case "instance": return callInstance(callee, given, site, callee.trained === undefined ? m : inEvaluation(m))
     case "artifact": return callee.type.is === "weights" ? callFrozen(callee, given, site, m) : notCallable(callee, given, site, m)
     case "unknown": {
       evaluateLoosely(given, m)

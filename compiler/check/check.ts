@@ -133,7 +133,7 @@ export function checkModule(source: Source, environment: Environment): Checked {
 export function createSession(entry: string, environment: Environment): Session {
   const stages = new Map<string, Stage>()
   const session: Session = {
-    environment, entry, stages, modules: new Map(), sources: new Map(), diagnostics: [], reported: new Set(), specs: new WeakMap(), sizes: new WeakMap(),
+    environment, entry, stages, modules: new Map(), sources: new Map(), diagnostics: [], reported: new Set(), specs: new WeakMap(), sizes: new WeakMap(), trained: new WeakMap(), rules: new WeakMap(), bindings: new WeakMap(), again: new WeakMap(),
     verified: new Set(), partsRead: new Set(), named: new Set(), read: new Set(), stepsLeft: limits.steps, outOfBounds: new Set(), depth: 0, binding: null,
     keys: createKeys({
       lookup: (name, scope) => lookup(name, scope, createMachine(session)),

@@ -12,6 +12,7 @@
  */
 import type { Comprehension, Expr, IfExpr, NumberLit, RangeExpr, RecordExpr, RepeatExpr, StringLit } from "../../grammar/ast.ts"
 import { diagnostic } from "../../grammar/diagnostic.ts"
+import { present, remember } from "./again.ts"
 import { applyPipe, applyStage, evaluateCall } from "./calls.ts"
 import { display, kindOf } from "./describe.ts"
 import { tooDeep } from "./depth.ts"
@@ -66,12 +67,19 @@ function evaluateKind(expr: Expr, scope: Scope, m: Machine): Value {
     case "string": return stringValue(expr, scope, m)
     case "bool": return bool(expr.value, expr.span)
     case "none": return none
-    case "name": return lookup(expr.name, scope, m) ?? reportUnknownName(expr.name, expr.span, scope, m)
+    case "name": {
+      const value = lookup(expr.name, scope, m)
+      return value === null ? reportUnknownName(expr.name, expr.span, scope, m) : present(value, m)
+    }
     case "list": return list(expr.items.map((item) => evaluate(item, scope, m)), expr.span)
     case "record": return recordValue(expr, scope, m)
     case "block": {
       let at = scope
-      for (const l of expr.lets) at = inner(at, [[l.name.name, evaluate(l.value, at, m)]])
+      for (const l of expr.lets) {
+        const value = evaluate(l.value, at, m)
+        remember(value, l.value, at, m)
+        at = inner(at, [[l.name.name, value]])
+      }
       return evaluate(expr.result, at, m)
     }
     case "call": return evaluateCall(expr, scope, m)

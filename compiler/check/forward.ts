@@ -5,9 +5,10 @@ import * as ops from "../graph/ops.ts"
 import type { Given } from "./arguments.ts"
 import { bindArguments } from "./arguments.ts"
 import type { Site } from "./calls.ts"
+import { current } from "./again.ts"
 import { axisNames, checkResult, entered } from "./calls.ts"
 import { evaluate } from "./evaluate.ts"
-import { instantiate, joinPath } from "./instance.ts"
+import { joinPath } from "./instance.ts"
 import type { Machine } from "./machine.ts"
 import { moved } from "./machine.ts"
 import { error } from "./make.ts"
@@ -16,13 +17,15 @@ import { forgotten } from "./reach.ts"
 import { inner } from "./scopes.ts"
 import { capitalsOf } from "./shapes.ts"
 import { listed } from "./suggest.ts"
+import { trainedInstance } from "./trained.ts"
 import type { ArtifactValue, InstanceValue, RecordValue, Value } from "./value.ts"
 
 export function forwardOf(code: Definition): Forward | null {
   return code.members.find((member): member is Forward => member.kind === "forward") ?? null
 }
 
-export function callInstance(instance: InstanceValue, given: readonly Given[], site: Site, m: Machine): Value {
+export function callInstance(callee: InstanceValue, given: readonly Given[], site: Site, m: Machine): Value {
+  const instance = current(callee, m)
   const { code } = instance.spec.template
   const forward = forwardOf(code)
   if (forward === null) return m.report(diagnostic("SLM2115", site.callee, `\`${code.name.name}\` has no \`forward\``))
@@ -70,11 +73,16 @@ export function artifactRole(artifact: ArtifactValue): string {
   return `frozen:${artifact.stage.key.slice(0, 16)}${artifact.member === null ? "" : `.${artifact.member}`}`
 }
 
+/** The same machine in evaluation mode. */
+export function inEvaluation(m: Machine): Machine {
+  return m.lowering === null ? m : moved(m, { lowering: { ...m.lowering, training: false } })
+}
+
 /** `teacher(batch)`: evaluation mode, without gradients. */
 export function callFrozen(artifact: ArtifactValue, given: readonly Given[], site: Site, m: Machine): Value {
   if (artifact.type.is !== "weights") return error
-  const inside = moved(m, m.lowering === null ? {} : { lowering: { ...m.lowering, training: false } })
-  const instance = instantiate(artifact.type.spec, artifactRole(artifact), site.span, inside)
+  const inside = inEvaluation(m)
+  const instance = trainedInstance(artifact, inside)
   if (instance.kind === "error") return error
   const value = callInstance(instance, given, site, inside)
   return m.lowering === null ? forgotten(value) : stopped(value, m)

@@ -2,18 +2,20 @@
 import type { Definition, Member, Part, Require, Weight } from "../../grammar/ast.ts"
 import { diagnostic } from "../../grammar/diagnostic.ts"
 import type { Span } from "../../grammar/diagnostic.ts"
-import { matches, pathsOf, reportUnmatched } from "./address.ts"
+import { pathsOf, reportUnmatched } from "./address.ts"
 import type { Given } from "./arguments.ts"
 import { bindArguments } from "./arguments.ts"
-import { applyValues, entered } from "./calls.ts"
+import { entered } from "./calls.ts"
 import { display, kindOf } from "./describe.ts"
 import { evaluate } from "./evaluate.ts"
 import type { Machine } from "./machine.ts"
 import { error, none, tensor, unknown } from "./make.ts"
+import type { Override } from "./replace.ts"
+import { asSpec, overridesOf, placed, started } from "./replace.ts"
 import { inner } from "./scopes.ts"
 import { dtypes } from "./shapes.ts"
 import { coerce } from "./types.ts"
-import type { AddressValue, Dim, ErrorValue, InitValue, InstanceValue, Scope, SpecValue, Value, WeightInfo } from "./value.ts"
+import type { ArtifactValue, Dim, ErrorValue, InitValue, InstanceValue, Scope, SpecValue, Value, WeightInfo } from "./value.ts"
 
 /** A specification with every parameter, defaults included, and the scope its members are evaluated in. */
 export interface ResolvedSpec { readonly args: ReadonlyMap<string, Value>; readonly scope: Scope }
@@ -34,28 +36,35 @@ export function resolveSpec(spec: SpecValue, m: Machine): ResolvedSpec | null {
   return resolved
 }
 
-/** `with { at ADDRESS: base => … }`, on its way down. Paths are relative to the instance that has it. */
-interface Override {
-  readonly base: string
-  readonly address: AddressValue
-  readonly replace: Value
-  readonly hit: { yes: boolean }
+export function instantiate(spec: SpecValue, role: string, at: Span, m: Machine, trained: ArtifactValue | null = null): InstanceValue | ErrorValue {
+  return build({ spec, declared: spec }, { role, path: "", overrides: [], trained, at }, m)
 }
 
-export function instantiate(spec: SpecValue, role: string, at: Span, m: Machine): InstanceValue | ErrorValue {
-  return build(spec, role, "", [], at, m)
+interface Place {
+  readonly role: string
+  readonly path: string
+  readonly overrides: readonly Override[]
+  /** Whose weights these are, where they are there already. */
+  readonly trained: ArtifactValue | null
+  readonly at: Span
 }
 
-function build(spec: SpecValue, role: string, path: string, outer: readonly Override[], at: Span, m: Machine): InstanceValue | ErrorValue {
+/** What is built, and what the definition around it has in its place. */
+interface Built { readonly spec: SpecValue; readonly declared: SpecValue }
+
+function build({ spec, declared }: Built, place: Place, m: Machine): InstanceValue | ErrorValue {
+  const { role, path, at, trained } = place
   const resolved = resolveSpec(spec, m)
   if (resolved === null) return error
   const { code } = spec.template
   const inside = entered(code.name.name, code, { args: resolved.args, spans: new Map(), axes: new Map() }, { span: spec.origin ?? at, callee: at }, m, joinPath(role, path))
   if (inside === null) return error
-  const own = spec.ats.map((a): Override => ({ base: path, address: a.address, replace: a.replace, hit: { yes: false } }))
-  const made = buildMembers(code, resolved.scope, { role, path, overrides: [...outer, ...own], at }, inside)
+  const own = overridesOf(spec, path)
+  const made = buildMembers(code, resolved.scope, { ...place, overrides: [...place.overrides, ...own], given: spec.given ?? null }, inside)
   if (made === null) return error
-  const instance: InstanceValue = { kind: "instance", path, role, spec, args: resolved.args, ...made, scope: inner(resolved.scope, made.members), origin: at }
+  const instance: InstanceValue = {
+    kind: "instance", path, role, spec, args: resolved.args, ...made, scope: inner(resolved.scope, made.members), declared, origin: at, ...(trained === null ? {} : { trained }),
+  }
   for (const o of own) if (!o.hit.yes && o.address.origin !== null) reportUnmatched(o.address, relativePaths(instance), `\`${spec.name}\``, o.address.origin, m)
   return own.some((o) => !o.hit.yes) ? error : instance
 }
@@ -64,10 +73,11 @@ function relativePaths(instance: InstanceValue): readonly string[] {
   return pathsOf(instance).map((p) => (instance.path === "" ? p : p.slice(instance.path.length + 1))).filter((p) => p !== "")
 }
 
-interface Place { readonly role: string; readonly path: string; readonly overrides: readonly Override[]; readonly at: Span }
+/** Inside of an instance that goes on from `given`. */
+interface Inside extends Place { readonly given: InstanceValue | null }
 
 /** null: something in it is wrong. All members are looked at first, unless a requirement does not hold. */
-function buildMembers(code: Definition, args: Scope, place: Place, m: Machine): Pick<InstanceValue, "members" | "weights"> | null {
+function buildMembers(code: Definition, args: Scope, place: Inside, m: Machine): Pick<InstanceValue, "members" | "weights"> | null {
   const members = new Map<string, Value>()
   const weights = new Map<string, WeightInfo>()
   let good = true
@@ -86,7 +96,7 @@ function hasError(value: Value): boolean {
   return value.kind === "error" || (value.kind === "list" && value.items.some(hasError))
 }
 
-function memberValue(member: Exclude<Member, { kind: "require" | "forward" }>, scope: Scope, place: Place, weights: Map<string, WeightInfo>, m: Machine): Value {
+function memberValue(member: Exclude<Member, { kind: "require" | "forward" }>, scope: Scope, place: Inside, weights: Map<string, WeightInfo>, m: Machine): Value {
   if (member.kind === "let") return evaluate(member.value, scope, m)
   if (member.when !== null) {
     const when = evaluate(member.when, scope, m)
@@ -95,41 +105,33 @@ function memberValue(member: Exclude<Member, { kind: "require" | "forward" }>, s
     if (when.kind !== "bool" && when.kind !== "unknown") return m.report(diagnostic("SLM2110", member.when.span, `a condition is true or false, not ${kindOf(when, m)}`))
   }
   const path = joinPath(place.path, member.name.name)
-  return member.kind === "part" ? makePart(evaluate(member.value, scope, m), path, member, place, m) : makeWeight(member, path, scope, place, weights, m)
+  return member.kind === "part" ? makePart(evaluate(member.value, scope, m), place.given?.members.get(member.name.name) ?? null, path, member, place, m) : makeWeight(member, path, scope, place, weights, m)
 }
 
 // ---- parts
 
-function makePart(value: Value, path: string, part: Part, place: Place, m: Machine): Value {
+/** `before`: what stands in this place in the trained instance that goes on. */
+function makePart(value: Value, before: Value | null, path: string, part: Part, place: Place, m: Machine): Value {
   switch (value.kind) {
-    case "spec": return replaced(value, path, part, place, m)
-    case "list": return { ...value, items: value.items.map((item, i) => makePart(item, `${path}[${i}]`, part, place, m)) }
-    case "record": return { ...value, fields: new Map([...value.fields].map(([name, v]) => [name, makePart(v, joinPath(path, name), part, place, m)])) }
-    case "instance": case "none": case "error": return value
+    case "list": return { ...value, items: value.items.map((item, i) => makePart(item, before?.kind === "list" ? before.items[i] ?? null : null, `${path}[${i}]`, part, place, m)) }
+    case "record": return { ...value, fields: new Map([...value.fields].map(([name, v]) => [name, makePart(v, before?.kind === "record" ? before.fields.get(name) ?? null : null, joinPath(path, name), part, place, m)])) }
+    case "none": case "error": return value
+    case "instance": if (value.trained === undefined) return value; break
     case "unknown": return unknown(value.type === "list" ? "list" : "Layer", value.origin)
-    default: {
-      const help = value.kind === "template" ? { help: `\`${value.code.name.name}\` must be called: \`${value.code.name.name}(...)\`` } : value.kind === "int" || value.kind === "float" ? { help: "a value is named by `let`" } : {}
-      return m.report(diagnostic("SLM2114", part.value.span, `a part is made of a layer, not of ${kindOf(value, m)}`, help))
-    }
+    default:
   }
-}
-
-/** The instance at a path, after the replacements that address it. */
-function replaced(spec: SpecValue, path: string, part: Part, place: Place, m: Machine): Value {
-  let now: Value = spec
-  for (const o of place.overrides) {
-    const relative = o.base === "" ? path : path.slice(o.base.length + 1)
-    if (now.kind !== "spec" || !matches(o.address, relative, "whole")) continue
-    o.hit.yes = true
-    now = applyValues(o.replace, [now], o.replace.origin ?? part.span, m)
-    if (now.kind !== "spec" && now.kind !== "error") return m.report(diagnostic("SLM2114", o.replace.origin ?? part.span, `a part is replaced by a layer, not by ${kindOf(now, m)}`))
+  const declared = asSpec(value, m)
+  if (declared !== null) {
+    const spec = placed(declared, path, before, place.overrides, part.span, m)
+    return spec.kind === "error" ? error : build({ spec, declared }, { ...place, path, at: part.span }, m)
   }
-  return now.kind === "spec" ? build(now, place.role, path, place.overrides, part.span, m) : now
+  const help = value.kind === "template" ? { help: `\`${value.code.name.name}\` must be called: \`${value.code.name.name}(...)\`` } : value.kind === "int" || value.kind === "float" ? { help: "a value is named by `let`" } : {}
+  return m.report(diagnostic("SLM2114", part.value.span, `a part is made of a layer, not of ${kindOf(value, m)}`, help))
 }
 
 // ---- weights
 
-function makeWeight(weight: Weight, path: string, scope: Scope, place: Place, weights: Map<string, WeightInfo>, m: Machine): Value {
+function makeWeight(weight: Weight, path: string, scope: Scope, place: Inside, weights: Map<string, WeightInfo>, m: Machine): Value {
   if (weight.type.kind !== "tensor") return m.report(diagnostic("SLM2110", weight.type.span, "a weight is a tensor", { help: "write its type as `float[out, in]`" }))
   const shape = weight.type.dims.map((expr): Dim | ErrorValue | "unknown" => {
     const size = evaluate(expr, scope, m)
@@ -149,8 +151,9 @@ function makeWeight(weight: Weight, path: string, scope: Scope, place: Place, we
     if (size !== null && size < 1) return m.report(diagnostic("SLM2303", weight.span, `\`${weight.name.name}\` would have an axis of size ${size}`))
     dims.push(d)
   }
-  const start: InitValue = init.kind === "init" ? init : { kind: "init", how: "zeros", a: 0, origin: weight.init.span }
-  const info: WeightInfo = { path, shape: dims, dtype: dtypes[weight.type.dtype], init: start, span: weight.span }
+  const drawn: InitValue = init.kind === "init" ? init : { kind: "init", how: "zeros", a: 0, origin: weight.init.span }
+  const info = started({ path, shape: dims, dtype: dtypes[weight.type.dtype], init: drawn, span: weight.span }, { given: place.given, name: weight.name.name }, place.overrides, m)
+  if (info === null) return error
   weights.set(weight.name.name, info)
   if (m.lowering !== null) return tensor(info.dtype, dims, m.lowering.weight(place.role, info), weight.span)
   const value = tensor(info.dtype, dims, null, weight.span)

@@ -2,6 +2,7 @@
 import { parse } from "../../grammar/parse.ts"
 import type { Bind, Expr, Param } from "../../grammar/ast.ts"
 import { diagnostic } from "../../grammar/diagnostic.ts"
+import { remember } from "./again.ts"
 import { kindOf } from "./describe.ts"
 import { evaluate } from "./evaluate.ts"
 import type { Machine } from "./machine.ts"
@@ -105,6 +106,7 @@ function binding(item: Bind, scope: Scope, m: Machine): Value {
     case "let":
       if (value.kind === "artifact") nameStage(value, name, item.name.span, m)
       if (value.kind === "artifact" || (value.kind === "spec" && value.template.code.form === "model")) return wrongForm(item, value, value.kind === "artifact" ? "artifact" : "model", m)
+      remember(value, item.value, scope, m)
       return value
   }
 }

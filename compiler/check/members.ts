@@ -3,12 +3,14 @@ import type { FieldAccess, IndexExpr } from "../../grammar/ast.ts"
 import { diagnostic } from "../../grammar/diagnostic.ts"
 import type { Span } from "../../grammar/diagnostic.ts"
 import type { Stage } from "../plan/stage.ts"
+import { current } from "./again.ts"
 import { kindOf } from "./describe.ts"
 import { evaluate } from "./evaluate.ts"
 import { resolveSpec } from "./instance.ts"
 import type { Machine } from "./machine.ts"
 import { error, unknown } from "./make.ts"
 import { didYouMean, listed } from "./suggest.ts"
+import { trainedInstance } from "./trained.ts"
 import type { ArtifactValue, Scope, Value } from "./value.ts"
 
 export function evaluateField(expr: FieldAccess, scope: Scope, m: Machine): Value {
@@ -21,10 +23,10 @@ export function fieldOf(object: Value, name: string, at: Span, whole: Span, m: M
     case "error": return error
     case "unknown": return object.type === "record" || object.type === "any" || object.type !== "tensor" ? unknown("any", at) : noField(object, name, [], at, m)
     case "record": return object.fields.get(name) ?? noField(object, name, [...object.fields.keys()], at, m)
-    case "instance": return object.members.get(name) ?? object.args.get(name) ?? noField(object, name, [...object.members.keys(), ...object.args.keys()], at, m)
+    case "instance": return current(object, m).members.get(name) ?? object.args.get(name) ?? noField(object, name, [...object.members.keys(), ...object.args.keys()], at, m)
     case "spec": {
       const resolved = resolveSpec(object, m)
-      return resolved === null ? error : resolved.args.get(name) ?? noField(object, name, [...resolved.args.keys()], at, m)
+      return resolved === null ? error : resolved.args.get(name) ?? (object.given === undefined ? undefined : current(object.given, m).members.get(name)) ?? noField(object, name, [...resolved.args.keys(), ...(object.given?.members.keys() ?? [])], at, m)
     }
     case "optimizer": case "encoding": return object.args.get(name) ?? noField(object, name, [...object.args.keys()], at, m)
     case "artifact": return artifactField(object, name, at, whole, m)
@@ -60,8 +62,10 @@ function artifactField(object: ArtifactValue, name: string, at: Span, whole: Spa
   if (type.is === "report") return type.fields.includes(name) ? m.metric(stage, name, whole) : noField(object, name, type.fields, at, m)
   if (type.is === "weights") {
     const resolved = resolveSpec(type.spec, m)
-    if (resolved !== null) return resolved.args.get(name) ?? noField(object, name, [...resolved.args.keys()], at, m)
-    return error
+    const found = resolved?.args.get(name)
+    if (resolved === null || found !== undefined) return found ?? error
+    const instance = trainedInstance(object, m)
+    return instance.kind === "error" ? error : instance.members.get(name) ?? noField(object, name, [...resolved.args.keys(), ...instance.members.keys()], at, m)
   }
   const names = [...((type.is === "rows" || type.is === "tokens") && type.parts !== null ? type.parts : []), ...(counts[type.is] ?? [])]
   if ((type.is === "rows" || type.is === "tokens") && ["train", "valid", "test"].includes(name)) {

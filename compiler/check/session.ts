@@ -2,7 +2,8 @@ import type { Item, Module } from "../../grammar/ast.ts"
 import type { Diagnostic, Source, Span } from "../../grammar/diagnostic.ts"
 import type { Facts, Stage } from "../plan/stage.ts"
 import type { Keys } from "../plan/key.ts"
-import type { SpecValue, Value } from "./value.ts"
+import type { Binding } from "./again.ts"
+import type { ErrorValue, InstanceValue, SpecValue, Value } from "./value.ts"
 import type { ResolvedSpec } from "./instance.ts"
 
 /** A text, and its tree where that is known already (the library's, read when the program was built). */
@@ -32,6 +33,13 @@ export interface Session {
   readonly partsRead: Set<string>
   readonly specs: WeakMap<SpecValue, ResolvedSpec>
   readonly sizes: WeakMap<Value, number>
+  /** Of each graph (or of none, under the session itself), the instances behind trained weights, by role. */
+  readonly trained: WeakMap<object, Map<string, InstanceValue | ErrorValue>>
+  /** How values without numbers came about; and of each graph, what they are there. */
+  readonly bindings: WeakMap<Value, Binding>
+  readonly again: WeakMap<object, Map<Value, Value>>
+  /** Of each rule on weights, what it makes of those at a path. */
+  readonly rules: WeakMap<Value, Map<string, Value>>
   /** Stages whose loss, model and optimiser have been evaluated abstractly. */
   readonly verified: Set<string>
   stepsLeft: number

@@ -17,6 +17,7 @@ import { primitives } from "./primitives/table.ts"
 import { lossOf } from "./loss-of.ts"
 import { derived, weightsReached } from "./reach.ts"
 import { listed } from "./suggest.ts"
+import { isTrained } from "./training-weights.ts"
 import type { AddressValue, ArtifactType, ArtifactValue, CallSite, InstanceValue, OptimizerValue, SpecValue, TensorValue, Value, WeightInfo } from "./value.ts"
 
 type Args = ReadonlyMap<string, Value>
@@ -89,7 +90,7 @@ export function allowsUnused(args: Args): boolean {
 }
 
 export function checkTraining(args: Args, roles: Roles, site: CallSite, m: Machine): void {
-  const trained = allowsUnused(args) || addressedWeights(args.get("freeze"), roles.subjects, site.span, m)
+  const trained = allowsUnused(args) || ["freeze", "only"].every((name) => addressedWeights(args.get(name), roles.subjects, site.span, m))
   const batch = batchOf(args, site, m)
   if (batch.kind !== "error" && batch.kind !== "unknown") checkLoss(args, roles, batch, site, m)
   const optim = args.get("optim")
@@ -233,16 +234,15 @@ function covers(address: AddressValue, { name }: Subject, path: string, subjects
   return matches(address, path, "below") || (subjects.length > 1 && matches(address, `${name}.${path}`, "below"))
 }
 
-/** The weights of a role that `freeze` leaves to the optimiser. */
+/** The weights of a role that `freeze` and `only` leave to the optimiser. */
 function trainedWeights(args: Args, subject: Subject, roles: Roles): readonly WeightInfo[] {
-  const freeze = args.get("freeze")
-  const frozen = freeze?.kind === "list" && !roles.parts.includes(subject) ? freeze.items.filter((a) => a.kind === "address") : []
-  return weightsOf(subject.instance).filter((w) => w.dtype === "f32" && !frozen.some((a) => covers(a, subject, w.path, roles.subjects)))
+  return weightsOf(subject.instance).filter((w) => w.dtype === "f32" && isTrained(args, subject.name, w.path, roles.subjects.length > 1))
 }
 
 function checkSomethingTrains(args: Args, roles: Roles, site: CallSite, m: Machine): void {
-  if (args.get("freeze")?.kind !== "list" || roles.parts.length > 0) return
-  if (roles.subjects.every((s) => trainedWeights(args, s, roles).length === 0)) m.report(diagnostic("SLM2202", site.args.get("freeze") ?? site.span, "everything is frozen: there is nothing left to train"))
+  const named = ["freeze", "only"].find((name) => args.get(name)?.kind === "list")
+  if (named === undefined || roles.parts.length > 0) return
+  if (roles.subjects.every((s) => trainedWeights(args, s, roles).length === 0)) m.report(diagnostic("SLM2202", site.args.get(named) ?? site.span, "everything is frozen: there is nothing left to train"))
 }
 
 // ---- evaluation

@@ -3,6 +3,7 @@ import type {
 } from "../../grammar/ast.ts"
 import type { Span } from "../../grammar/diagnostic.ts"
 import type { Builder } from "../graph/builder.ts"
+import type { Host } from "../graph/host.ts"
 import type { DType, Node } from "../graph/node.ts"
 import type { Stage } from "../plan/stage.ts"
 import type { Machine } from "./machine.ts"
@@ -57,8 +58,12 @@ export interface SpecValue extends Traced {
   readonly name: string // the recipe's name (`Big`) or the template's
   readonly template: TemplateValue
   readonly args: ReadonlyMap<string, Value> // as given, before defaults, so that `with` can follow dependents
-  readonly ats: readonly { readonly address: AddressValue; readonly replace: Value }[]
+  readonly ats: readonly Replacement[]
+  /** The trained instance whose weights, and parts replaced earlier, it goes on from. */
+  readonly given?: InstanceValue
 }
+/** `at ADDRESS: replace`. Where the address binds indices (`blocks[i]`), `replace` is a function of them that yields what is meant. */
+export interface Replacement { readonly address: AddressValue; readonly replace: Value }
 /** An instance at a path, with its weights and parts. Sharing an instance shares its weights. */
 export interface InstanceValue extends Traced {
   readonly kind: "instance"
@@ -69,6 +74,10 @@ export interface InstanceValue extends Traced {
   readonly members: ReadonlyMap<string, Value> // weights as tensors, parts as instances or lists of them, lets
   readonly weights: ReadonlyMap<string, WeightInfo> // of those members that are weights
   readonly scope: Scope // args and members, for forward
+  /** The specification that its definition has in this place, before `with { at … }` put another there. */
+  readonly declared?: SpecValue
+  /** Part of the result of a stage (`teacher.blocks[2]`): evaluated as it was trained, never updated. */
+  readonly trained?: ArtifactValue
 }
 
 /** One trainable tensor of an instance. */
@@ -78,7 +87,16 @@ export interface WeightInfo {
   readonly dtype: DType
   readonly init: InitValue
   readonly span: Span
+  /** Where it starts, if not from `init`. */
+  readonly start?: WeightStart
 }
+export type WeightStart =
+  /** As it is stored there, codes included. */
+  | { readonly is: "taken"; readonly from: ArtifactValue; readonly path: string }
+  /** What `rule` makes of another start, on the host; or the tensor that it is. */
+  | { readonly is: "computed"; readonly rule: Rule; readonly of: WeightInfo; readonly span: Span }
+/** A function of the start before, or the tensor itself; `of` indices where there are some. */
+export interface Rule { readonly replace: Value; readonly indices: readonly number[] | null }
 
 export interface OptimizerValue extends Traced {
   readonly kind: "optimizer"
@@ -152,7 +170,7 @@ export type ArtifactType =
       readonly is: "tokens"; readonly tokenizer: ArtifactValue; readonly length: Value | null; readonly parts: readonly string[] | null
       readonly labels: string | null // name of the class field carried along, if any
     }
-  | { readonly is: "weights"; readonly spec: SpecValue; readonly encoding: EncodingValue | null; readonly tokenizer: ArtifactValue | null }
+  | { readonly is: "weights"; readonly spec: SpecValue; readonly encodings: readonly EncodingValue[]; readonly tokenizer: ArtifactValue | null }
   /** Several roles trained together; each member is `weights`. */
   | { readonly is: "roles"; readonly roles: ReadonlyMap<string, ArtifactValue> }
   | { readonly is: "report"; readonly fields: readonly string[] } // floats, known once the stage has run
@@ -195,6 +213,8 @@ export interface Scope {
 /** The sources of randomness and mode while a stage is lowered. */
 export interface LoweringContext {
   readonly builder: Builder
+  /** Where nodes have their numbers at once; without it a graph is made. */
+  readonly host?: Host
   readonly training: boolean
   readonly seed: Node // i32[]
   readonly step: Node // i32[], 1, 2, …

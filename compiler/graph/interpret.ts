@@ -167,6 +167,11 @@ function compute(node: NodeOf<Primitive>, inputs: readonly Value[], run: Run): V
   return { shape: node.shape, dtype: node.dtype, data }
 }
 
+/** One primitive op alone. Not for inputs and loops. */
+export function interpretNode(node: NodeOf<Primitive>, inputs: readonly Value[], precision: Precision): Value {
+  return compute(node, inputs, { precision, feeds: new Map(), loop: () => [] })
+}
+
 /** One primitive op alone, in f32, into `out`, which is zero at first: for devices that lack a kernel. Not for inputs and loops. */
 export function interpretInto(out: Data, node: NodeOf<Primitive>, inputs: readonly Value[]): void {
   const run: Run = { precision: "f32", feeds: new Map(), loop: () => [] }

@@ -28,7 +28,7 @@ export interface Keys {
 /** Raised when the meaning of a stage kind changes, so that old results are not taken for new ones. */
 const revisions: Readonly<Record<StageKind, number>> = {
   text: 1, jsonl: 1, csv: 1, documents: 1, clean: 1, split: 1, take: 1, chat: 1, byte: 1, char: 1, bpe: 1, encode: 1, pack: 1, rarity: 1, loss_of: 1,
-  lengths: 1, curriculum: 1, train: 1, load: 1, quantize: 1, evaluate: 1, generate: 1, expect: 1, export: 1,
+  lengths: 1, curriculum: 1, train: 1, load: 1, initial: 1, quantize: 1, evaluate: 1, generate: 1, expect: 1, export: 1,
 }
 
 /** What a recipe may say, and who may see what it reads, does not change what it does. */
@@ -100,8 +100,8 @@ export function createKeys(source: KeySource): Keys {
       case "closure": return closed(value.code, value.scope)
       case "primitive": return plain(`primitive ${value.name}`)
       case "definition": case "template": case "format": return closed(value.code, value.scope)
-      case "spec": return join("spec", [["", info(value.template)], ...fields(source.argsOf(value)), ...value.ats.flatMap((a) => items([a.address, a.replace]))])
-      case "instance": return join(`instance ${value.role} ${value.path}`, items([value.spec]))
+      case "spec": return join("spec", [["", info(value.template)], ...fields(source.argsOf(value)), ...value.ats.flatMap((a) => items([a.address, a.replace])), ...items(value.given === undefined ? [] : [value.given])])
+      case "instance": return join(`instance ${value.role} ${value.path}`, items([value.spec, ...(value.trained === undefined ? [] : [value.trained])]))
       case "optimizer": return join("optimizer", [["", closed(value.code, value.scope)], ...fields(value.args), ...items(value.transforms)])
       case "encoding": return join("encoding", [["", closed(value.code, value.scope)], ...fields(value.args)])
       case "curriculum": return closed(value.code, value.scope)

@@ -9,7 +9,7 @@ export type StageKind =
   | "encode" | "pack" // rows -> tokens
   | "rarity" | "loss_of" | "lengths" // a difficulty per row
   | "curriculum" // staged mixture of tokens
-  | "train" | "load" | "quantize" // weights
+  | "train" | "load" | "initial" | "quantize" // weights
   | "evaluate" | "generate" // reports and samples
   | "expect" | "export"
 

@@ -5,7 +5,7 @@ import type { Stage } from "../../compiler/plan/stage.ts"
 import { loadTokenizer } from "../data/tokenizer-json.ts"
 import type { Tokenizer } from "../data/tokenizer.ts"
 import type { Files } from "../store/store.ts"
-import type { Weights } from "../weights.ts"
+import type { Decoder, Weights } from "../weights.ts"
 import { readWeights, writeWeights } from "../weights.ts"
 import type { ArtifactData, Sample } from "./artifact.ts"
 import { decoderOf } from "./quantize.ts"
@@ -59,11 +59,15 @@ export function fromFiles(stage: Stage, files: Files, session: Session): Artifac
 
 function weightsIn(stage: Stage, files: Files, session: Session): ArtifactData | null {
   const members = new Map<string, Weights>()
-  const encoding = stage.type.is === "weights" ? stage.type.encoding : null
+  const encodings = stage.type.is === "weights" ? stage.type.encodings : []
+  const decoderFor = (store: string): Decoder | null => {
+    const own = knownStore(store) ? undefined : encodings.find((encoding) => storeOf(session, encoding) === store)
+    return own === undefined ? null : decoderOf(session, own)
+  }
   const names = stage.type.is === "roles" ? [...stage.type.roles.keys()] : [""]
   for (const name of names) {
     const bytes = files.get(weightsFile(name))
-    const weights = bytes === undefined ? null : readWeights(bytes, (store) => (encoding !== null && storeOf(session, encoding) === store && !knownStore(store) ? decoderOf(session, encoding) : null))
+    const weights = bytes === undefined ? null : readWeights(bytes, decoderFor)
     if (weights === null || !weights.ok) return null
     members.set(name, weights.value)
   }

@@ -24,6 +24,7 @@ import { packedInput } from "./data.ts"
 import type { Executor, Outcome, StageEnv } from "./environment.ts"
 import { artifactArg, done, failed, fromResult, given, numberArg, refOf, required, wordArg } from "./environment.ts"
 import type { Emit, Event } from "./events.ts"
+import type { Weights } from "../weights.ts"
 import type { Batch, States } from "./stepper.ts"
 import { combine, createStepper } from "./stepper.ts"
 import { createSampler } from "./train-samples.ts"
@@ -67,7 +68,7 @@ export const trainStage: Executor = async (stage, env) => {
       warn: (message, help) => say({ event: "warning", stage: refOf(stage), message, help }),
       saver: createSaver(stage, lowered, env, () => said),
     })
-    return finish(stage, lowered, found, result, env)
+    return await finish(stage, lowered, found, result, env)
   } finally {
     stepper.dispose()
     validator?.dispose()
@@ -188,13 +189,14 @@ function createReporter(stage: Stage, from: number, { shape }: Plan, env: StageE
 
 // ---------------------------------------------------------------- the end
 
-function finish(stage: Stage, lowered: LoweredTraining, found: Plan, result: LoopResult, env: StageEnv): Outcome {
+async function finish(stage: Stage, lowered: LoweredTraining, found: Plan, result: LoopResult, env: StageEnv): Promise<Outcome> {
   if (result.is === "interrupted") return { is: "interrupted" }
   if (result.is === "diverged") return failed(diverged(stage, found, result, env))
   const best = wordArg(stage, "keep") === "best" ? result.state.best : null
   const states: States = best === null ? result.state.states : new Map([...result.state.states, ...best.weights])
   const roles = [...new Set(lowered.weights.filter((slot) => slot.kept).map((slot) => slot.role))]
-  const members = new Map(roles.map((role) => [stage.type.is === "roles" ? role : "", weightsOfRole(lowered.weights, role, states)] as const))
+  const members = new Map<string, Weights>()
+  for (const role of roles) members.set(stage.type.is === "roles" ? role : "", await weightsOfRole(lowered.weights, role, states, env))
   const valid = best?.valid ?? result.valid
   return done({ is: "weights", members, tokenizer: null }, {
     steps: found.shape.total, loss: result.loss,

@@ -47,12 +47,14 @@ export function statesOf(weights: Weights, list: readonly SpecWeight[]): Map<str
   return new Map(list.map((weight) => [weight.name, f32(weight.shape, decoded(weights, weight))]))
 }
 
-/** The trained weights of one role, in the order they are written. */
-export function weightsOfRole(slots: readonly WeightSlot[], role: string, states: States): Weights {
+/** The weights of one role after its training, in the order they are written. What was frozen is stored as it was. */
+export async function weightsOfRole(slots: readonly WeightSlot[], role: string, states: States, env: StageEnv): Promise<Weights> {
   const tensors = new Map<string, StoredTensor>()
-  for (const slot of slots) {
-    const state = slot.role === role ? states.get(slot.name) : undefined
-    if (state !== undefined && state.data instanceof Float32Array) tensors.set(slot.path, plain(slot.shape, state.data.slice()))
+  for (const slot of slots.filter((s) => s.role === role)) {
+    const before = slot.trained || slot.source === null ? undefined : (await weightsInput(slot.source.stage, slot.source.member, env)).tensors.get(slot.path)
+    const state = states.get(slot.name)
+    if (before !== undefined) tensors.set(slot.path, before)
+    else if (state !== undefined && state.data instanceof Float32Array) tensors.set(slot.path, plain(slot.shape, state.data.slice()))
   }
   return { tensors }
 }

@@ -4,11 +4,15 @@ import type { Span } from "../../../grammar/diagnostic.ts"
 import { mixed, reachesAll } from "../curriculum.ts"
 import type { Machine } from "../machine.ts"
 import { error, unknown } from "../make.ts"
+import { initialWeights, withFirstWeights } from "../initial.ts"
+import { asSpec } from "../replace.ts"
 import { lookup, moduleScope, prelude } from "../scopes.ts"
 import { listed } from "../suggest.ts"
 import { addressedWeights, allowsUnused, checkEvaluation, checkTraining, rolesOf, subjectOf } from "../training.ts"
 import type { Roles } from "../training.ts"
-import type { ArtifactType, ArtifactValue, CallSite, Primitive, SpecValue, Value } from "../value.ts"
+import { storedAs, trainedInstance } from "../trained.ts"
+import { isTrained } from "../training-weights.ts"
+import type { ArtifactType, ArtifactValue, CallSite, EncodingValue, Primitive, SpecValue, Value } from "../value.ts"
 import { artifact, inRange, isPacked, numberArg, onePart, tokensOf } from "./data.ts"
 import type { PrimitiveTable } from "./table.ts"
 
@@ -26,20 +30,32 @@ function place(site: CallSite, name: string): Span {
 // ---- train
 
 const train: Primitive = (args, site, m) => {
-  const withData = trainingData(args, site, m)
-  if (withData === null || !trainOptions(args, site, m)) return error
+  const whole = trainingData(args, site, m)
+  if (whole === null || !trainOptions(args, site, m)) return error
+  const withData = fromFirstWeights(whole, site, m)
   const roles = rolesOf(withData, site, m)
   if (roles === null) return error
   const tokens = artifact(withData, "data")
   const until = ["steps", "tokens", "epochs"].find((name) => given(args, name)) ?? ""
   if (!reachesAll(tokens, stepsOf(withData, m), args.get("epochs"), place(site, until), m)) return error
-  const result = resultType(withData, roles, tokensOf(tokens).tokenizer)
+  const result = resultType(withData, roles, tokensOf(tokens).tokenizer, m)
   const made = m.stage("train", withData, result.type, site.span)
   if (made.kind === "artifact") for (const [name, fill] of result.members) fill({ ...made, member: name })
   if (m.session.verified.has(made.stage.key)) return made
   m.session.verified.add(made.stage.key)
   checkTraining(withData, roles, site, m)
   return made
+}
+
+/** Roles that bring trained weights along start from a stage that has made them. */
+function fromFirstWeights(args: Args, site: CallSite, m: Machine): Args {
+  const made = (value: Value, name: string): Value => withFirstWeights(value, args.get("seed"), place(site, name), m)
+  const all = (name: string): [string, Value][] => {
+    const value = args.get(name)
+    return value?.kind === "record" ? [[name, { ...value, fields: new Map([...value.fields].map(([role, v]) => [role, made(v, name)])) }]] : []
+  }
+  const model = args.get("model")
+  return new Map([...args, ...(model === undefined ? [] : [["model", made(model, "model")] as const]), ...all("roles"), ...all("parts")])
 }
 
 /** A mixture becomes a stage; data must be one part, packed. */
@@ -89,8 +105,8 @@ function stepsOf(args: Args, m: Machine): number | null {
 }
 
 /** The type of what is trained, and how to fill in the roles once there is a stage. */
-function resultType(args: Args, roles: Roles, tokenizer: ArtifactValue): { readonly type: ArtifactType; readonly members: ReadonlyMap<string, (a: ArtifactValue) => void> } {
-  const weights = (spec: SpecValue): ArtifactType => ({ is: "weights", spec, encoding: null, tokenizer })
+function resultType(args: Args, roles: Roles, tokenizer: ArtifactValue, m: Machine): { readonly type: ArtifactType; readonly members: ReadonlyMap<string, (a: ArtifactValue) => void> } {
+  const weights = (spec: SpecValue): ArtifactType => ({ is: "weights", spec, encodings: encodingsKept(args, m), tokenizer })
   const [only] = roles.subjects
   if (!given(args, "roles") && only !== undefined) return { type: weights(only.spec), members: new Map() }
   const filled = new Map<string, ArtifactValue>()
@@ -98,7 +114,29 @@ function resultType(args: Args, roles: Roles, tokenizer: ArtifactValue): { reado
   return { type: { is: "roles", roles: filled }, members }
 }
 
+/** Codes of weights that are not trained stay as they are. */
+function encodingsKept(args: Args, m: Machine): readonly EncodingValue[] {
+  const model = args.get("model")
+  if (model?.kind !== "artifact" || model.type.is !== "weights" || model.type.encodings.length === 0) return []
+  const instance = trainedInstance(model, m)
+  const kept = instance.kind === "error" ? [] : m.weightsOf(instance).flatMap((w) => (isTrained(args, "model", w.path, false) ? [] : storedAs(model, w.path, w.shape.length, m) ?? []))
+  return model.type.encodings.filter((e) => kept.includes(e))
+}
+
 // ---- other stages
+
+const initial: Primitive = (args, site, m) => {
+  const [model, seed] = [args.get("model"), args.get("seed")]
+  if (model?.kind !== "spec") return model ?? error
+  return initialWeights(model, seed === undefined ? {} : { seed }, site.span, m)
+}
+
+const dequantize: Primitive = (args, site, m) => {
+  const model = artifact(args, "model")
+  const spec = asSpec(model, m)
+  if (model.type.is === "weights" && model.type.encodings.length === 0) return m.report(diagnostic("SLM2202", place(site, "model"), "these weights are plain numbers already: `dequantize` has no effect"))
+  return spec === null ? error : initialWeights(spec, { from: model, plain: true }, site.span, m)
+}
 
 const load: Primitive = (args, site, m) => {
   const as = args.get("as")
@@ -108,7 +146,7 @@ const load: Primitive = (args, site, m) => {
     return m.report(diagnostic("SLM2110", place(site, "format"), `the format \`${format.code.name.name}\` is for \`${format.code.model.name}\`, not for \`${as.template.code.name.name}\``))
   }
   if (m.instantiate(as, "model", site.span).kind === "error") return error
-  return m.stage("load", args, { is: "weights", spec: as, encoding: null, tokenizer: null }, site.span)
+  return m.stage("load", args, { is: "weights", spec: as, encodings: [], tokenizer: null }, site.span)
 }
 
 export function isFor(model: string, spec: SpecValue): boolean {
@@ -119,12 +157,13 @@ const quantize: Primitive = (args, site, m) => {
   const model = artifact(args, "model")
   const format = args.get("format")
   if (model.type.is !== "weights" || format?.kind !== "encoding") return error
-  if (model.type.encoding !== null) return m.report(diagnostic("SLM2110", place(site, "model"), `these weights are stored as \`${model.type.encoding.code.name.name}\` already`, { help: "quantise the weights they were made from" }))
+  const [stored] = model.type.encodings
+  if (stored !== undefined) return m.report(diagnostic("SLM2110", place(site, "model"), `these weights are stored as \`${stored.code.name.name}\` already`, { help: "quantise the weights they were made from" }))
   const subject = subjectOf(model, "model", site.span, m)
   if (subject === null) return error
   const keep = args.get("keep")
   if (!addressedWeights(keep, [subject], site.span, m)) return error
-  return m.stage("quantize", args, { ...model.type, encoding: format }, site.span)
+  return m.stage("quantize", args, { ...model.type, encodings: [format] }, site.span)
 }
 
 const reportFields = ["loss", "perplexity", "bits_per_byte", "accuracy", "parameters", "bytes"] as const
@@ -171,5 +210,5 @@ const transformGradients: Primitive = (args, _site, m) => {
 }
 
 export const stagePrimitives: PrimitiveTable = {
-  train, load, quantize, evaluate, loss_of: lossOfRows, generate, transform_gradients: transformGradients,
+  train, load, initial, dequantize, quantize, evaluate, loss_of: lossOfRows, generate, transform_gradients: transformGradients,
 }

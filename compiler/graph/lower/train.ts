@@ -1,12 +1,12 @@
 /** `train` as programs: objective, forward passes, loss, gradients, transforms and update in one graph (spec 5.6, spec 10). */
-import { matches } from "../../check/address.ts"
 import { artifactRole } from "../../check/forward.ts"
 import { weightsOf } from "../../check/instance.ts"
 import { record } from "../../check/make.ts"
 import type { Session } from "../../check/session.ts"
 import { defaultLoss, rolesOf } from "../../check/training.ts"
 import type { Roles } from "../../check/training.ts"
-import type { AddressValue, ArtifactValue, CallSite, OptimizerValue, Value } from "../../check/value.ts"
+import { isTrained } from "../../check/training-weights.ts"
+import type { ArtifactValue, CallSite, OptimizerValue, Value } from "../../check/value.ts"
 import type { Stage } from "../../plan/stage.ts"
 import { gradients } from "../gradient.ts"
 import type { Node, Output, Program } from "../node.ts"
@@ -87,7 +87,7 @@ function slotsOf({ lowering, roles }: LossGraph, stage: Stage): readonly WeightS
   const own = [...roles.subjects, ...roles.parts].flatMap((subject) => weightsOf(subject.instance).map((info): WeightSlot => ({
     name: stateName(subject.name, info.path), role: subject.name, path: info.path, info, shape: weightShape(info, facts),
     source: trainedBefore(stage, subject.name),
-    trained: info.dtype === "f32" && !isFrozen(stage, roles, subject.name, info.path), kept: roles.subjects.includes(subject),
+    trained: info.dtype === "f32" && isTrained(stage.args, subject.name, info.path, roles.subjects.length > 1), kept: roles.subjects.includes(subject),
   })))
   const known = new Set(own.map((slot) => slot.name))
   const called = [...lowering.states].filter(([name]) => !known.has(name)).map(([name, { role, info }]): WeightSlot => ({
@@ -104,14 +104,6 @@ function trainedBefore(stage: Stage, role: string): WeightSlot["source"] {
     : roles?.kind === "record" ? roles.fields.get(role)
     : argOf(stage.args, "model")
   return value?.kind === "artifact" ? { stage: value.stage, member: value.member } : null
-}
-
-/** Whether `freeze` covers a weight; with several roles an address may begin with the role. */
-function isFrozen(stage: Stage, roles: Roles, role: string, path: string): boolean {
-  const freeze = argOf(stage.args, "freeze")
-  if (freeze?.kind !== "list" || role.startsWith("parts.")) return false
-  const addresses = freeze.items.filter((item): item is AddressValue => item.kind === "address")
-  return addresses.some((address) => matches(address, path, "below") || (roles.subjects.length > 1 && matches(address, `${role}.${path}`, "below")))
 }
 
 /** The stage behind a role of the form `frozen:<key>`. */
