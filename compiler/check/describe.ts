@@ -74,6 +74,7 @@ export function display(value: Value, m: Machine): string | null {
     case "closure": return displayFunction(value, m)
     case "artifact": return value.member === null ? value.stage.name : `${value.stage.name}.${value.member}`
     case "address": return value.text
+    case "instance": return value.trained === undefined ? null : [display(value.trained, m), value.path].filter((part) => part !== "").join(".")
     case "optimizer": return [`${value.code.name.name}(${displayArgs(value.args, m)})`, ...value.transforms.map((t) => display(t, m) ?? "?")].join(" |> ")
     case "encoding": return value.args.size === 0 ? value.code.name.name : `${value.code.name.name}(${displayArgs(value.args, m)})`
     case "mix": return value.items.map((i) => `${display(i.share, m) ?? "?"} * ${display(i.data, m) ?? "?"}`).join(" + ")

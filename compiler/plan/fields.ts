@@ -57,7 +57,7 @@ function fieldsOfValue(name: string, value: Value, m: Machine, depth: number, sh
     case "none": return []
     case "list": return value.items.flatMap((item, i) => at(`[${i}]`, item))
     case "record": return all(value.fields)
-    case "spec": return [...fieldsOfValue(name, value.template, m, depth, shown), ...all(argumentsOf(value, m)), ...value.ats.flatMap((a) => at(`.at ${a.address.text}`, a.replace))]
+    case "spec": return [...fieldsOfValue(name, value.template, m, depth, shown), ...all(argumentsOf(value, m)), ...value.ats.flatMap((a) => at(`.at ${a.address.text}`, a.replace)), ...(value.given === undefined ? [] : at(".from", value.given))]
     case "optimizer": return [...defined(value.code, value.scope), ...all(value.args), ...value.transforms.flatMap((t, i) => at(`.transforms[${i}]`, t))]
     case "encoding": return [...defined(value.code, value.scope), ...all(value.args)]
     case "definition": case "template": case "format": case "curriculum": return defined(value.code, value.scope)
