@@ -15,7 +15,7 @@ const book = sentences(20)
 const training = (more = "", batch = 4): string => recipeOf(`${bookTokens(8)}
 model Tiny = Llama(vocab: words.size, dim: 8, depth: 1, heads: 2, context: 8)
 result = train Tiny {
-  data: tokens.train, objective: next_token, valid: tokens.valid, keep: best, batch: ${batch} sequences, steps: 9
+  data: tokens.train, objective: next_token, valid: tokens.valid, batch: ${batch} sequences, steps: 9
   optim: adamw(lr: cosine(peak: 3e-2, warmup: 2)) |> clip_norm(1.0), samples: ["the "] ${more}
 }
 `)

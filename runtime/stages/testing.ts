@@ -25,10 +25,10 @@ export interface Ran extends RunResult {
 }
 
 /** Uses a temporary folder, which is gone afterwards. */
-export async function withFolder(body: (place: Workplace) => Promise<void>): Promise<void> {
+export async function withFolder<T>(body: (place: Workplace) => Promise<T>): Promise<T> {
   const folder = fs.mkdtempSync(path.join(os.tmpdir(), "slm-run-"))
   try {
-    await body(workplace(folder))
+    return await body(workplace(folder))
   } finally {
     fs.rmSync(folder, { recursive: true, force: true })
   }

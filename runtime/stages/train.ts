@@ -197,11 +197,13 @@ async function finish(stage: Stage, lowered: LoweredTraining, found: Plan, resul
   const roles = [...new Set(lowered.weights.filter((slot) => slot.kept).map((slot) => slot.role))]
   const members = new Map<string, Weights>()
   for (const role of roles) members.set(stage.type.is === "roles" ? role : "", await weightsOfRole(lowered.weights, role, states, env))
-  const valid = best?.valid ?? result.valid
-  return done({ is: "weights", members, tokenizer: null }, {
-    steps: found.shape.total, loss: result.loss,
-    ...(valid === null ? {} : { valid }), ...(best === null ? {} : { best_step: best.step }),
-  })
+  return done({ is: "weights", members, tokenizer: null }, { steps: found.shape.total, loss: result.loss, ...validations(result.valid, best) })
+}
+
+/** `valid` is the loss of the weights that are kept; where these are not the last, `last_valid` is that of the last. */
+function validations(last: number | null, best: TrainingState["best"]): Readonly<Record<string, number>> {
+  if (last === null) return {}
+  return best === null ? { valid: last } : { valid: best.valid, best_step: best.step, last_valid: last }
 }
 
 function diverged(stage: Stage, found: Plan, result: Extract<LoopResult, { is: "diverged" }>, env: StageEnv) {

@@ -168,7 +168,7 @@ function judged(tally: Tally, now: Validation, options: LoopOptions): Tally {
   if (rises && !tally.warned) {
     options.warn(
       `validation loss rises (${best.valid.toFixed(3)} at step ${best.step}, ${now.valid.toFixed(3)} at step ${now.step}) while training loss falls: the model learns its data by heart`,
-      `${options.keepBest ? "the best weights are kept; to go further, train on" : "write `keep: best`, or train on"} more data, fewer steps, a smaller model or with dropout`,
+      `${options.keepBest ? "the best weights are kept; to go further, train on" : "leave `keep: last` out, or train on"} more data, fewer steps, a smaller model or with dropout`,
     )
   }
   return { ...tally, history, valid: now.valid, warned: tally.warned || rises }

@@ -52,6 +52,8 @@ function showEnd(summary: PlanSummary, terminal: Terminal): void {
   for (const { name, taken, resolvedBy } of summary.unknowns) {
     terminal.line(`${name} is known once \`${resolvedBy}\` has run; ${taken.is === "at most" ? "at most " : "about "}${count(taken.value)} ${taken.value === 1 ? "was" : "were"} taken`)
   }
+  const kept = summary.stages.filter(({ kind, args }) => kind === "train" && args["keep"] === "best").map(({ name }) => name)
+  if (kept.length > 0) terminal.line(`${kept.join(", ")}: the weights of the best of about 20 validations are kept`)
   const fresh = summary.stages.filter(({ state }) => state === "new").length
   terminal.line(`${summary.stages.length} stages, ${fresh} to run (+), ${summary.stages.length - fresh} done before (=)`)
   terminal.line(`${flop(summary.flops)}, up to ${bytes(summary.memory)} on the device and ${bytes(summary.disk)} on disk`)
