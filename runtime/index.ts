@@ -23,7 +23,7 @@ import { planRecipe, summarise, type PlanSummary } from "./plan.ts"
 import { readRecipe, type RecipeFile } from "./recipe.ts"
 import type { ExpectResult } from "./expects.ts"
 import type { StageResult } from "./run.ts"
-import { atStart, runInFolder, storeOf } from "./run-folder.ts"
+import { atStart, lastLock, runInFolder, storeOf } from "./run-folder.ts"
 import type { Sample } from "./stages/artifact.ts"
 import type { Event, RunStatus, StageRef } from "./stages/events.ts"
 import { createArtifactKeys } from "./stages/keys.ts"
@@ -59,6 +59,8 @@ export interface RunOptions extends PlanOptions {
   readonly fresh?: boolean
   /** Refuses where anything differs from `NAME.lock` beside the recipe. */
   readonly locked?: boolean
+  /** Refuses where anything differs from the plan that `slm plan --out` wrote to this file. */
+  readonly plan?: string
   /** Asks the run to stop after its step; its status is then `interrupted`. */
   readonly signal?: AbortSignal
   /** Hears of everything that happens, in order. */
@@ -127,7 +129,8 @@ export async function plan(recipe: Recipe, options: PlanOptions = {}): Promise<P
   const device = await deviceOf(options.device)
   const place = { folder: file.folder, allowRead: options.allowRead ?? [] }
   const finished = { store: storeOf(file.folder, () => {}), keys: createArtifactKeys(place, device.info.numericsClass) }
-  const planned = planRecipe(file.source, environmentOf(file, options), checked, finished, place)
+  const lock = lastLock(file)
+  const planned = planRecipe(file.source, environmentOf(file, options), checked, finished, place, lock === null ? null : { lock, numericsClass: device.info.numericsClass })
   return { diagnostics: [...checked.diagnostics, ...(planned?.problems ?? [])], sources: checked.sources, plan: planned === null ? null : summarise(planned, deviceRate(device.info.name)) }
 }
 
@@ -137,7 +140,7 @@ export async function run(recipe: Recipe, options: RunOptions = {}): Promise<Run
   if ("code" in file) return { ...nothing, ...unreadable(recipe, file), out: options.out ?? "" }
   const device = await deviceOf(options.device)
   const result = await runInFolder(file, {
-    params: paramsOf(options), device, out: options.out ?? null, fresh: options.fresh ?? false, locked: options.locked ?? false, allowRead: options.allowRead ?? [],
+    params: paramsOf(options), device, out: options.out ?? null, fresh: options.fresh ?? false, locked: options.locked ?? false, plan: options.plan ?? null, allowRead: options.allowRead ?? [],
     signal: options.signal ?? null, ...(options.onEvent === undefined ? {} : { emit: options.onEvent }),
   })
   if ("code" in result) return { ...nothing, ...reported(file, result), out: options.out ?? "" }

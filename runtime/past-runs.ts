@@ -2,7 +2,7 @@
 import * as fs from "node:fs"
 import * as path from "node:path"
 import { parse } from "yaml"
-import { snapshotFile } from "./snapshot.ts"
+import { readSnapshot, snapshotFile } from "./snapshot.ts"
 
 export interface RunSummary {
   readonly folder: string
@@ -24,9 +24,7 @@ export function listRuns(folder: string): readonly RunSummary[] {
 /** Keys of the artifacts that the runs of a folder hold, so that running them again finds them. */
 export function keysOfRuns(folder: string): ReadonlySet<string> {
   return new Set(runFolders(folder).flatMap((run) => {
-    const snapshot = read(path.join(run, snapshotFile), JSON.parse)
-    const artifacts = isRecord(snapshot) && isRecord(snapshot["artifacts"]) ? Object.values(snapshot["artifacts"]) : []
-    return artifacts.flatMap((artifact) => (isRecord(artifact) && typeof artifact["key"] === "string" ? [artifact["key"]] : []))
+    return Object.values(readSnapshot(run)?.artifacts ?? {}).flatMap(({ key }) => key ?? [])
   }))
 }
 

@@ -5,6 +5,7 @@ import { createMachine } from "../compiler/check/machine.ts"
 import type { Environment } from "../compiler/check/session.ts"
 import type { Facts, Stage, StageKind } from "../compiler/plan/stage.ts"
 import type { Diagnostic, Source } from "../grammar/diagnostic.ts"
+import { changesOf, type Before, type StageState } from "./plan-changes.ts"
 import { createSizes, type Count, type Finished, type Place } from "./plan-sizes.ts"
 import { measureStage, nothingMeasured, type Measures } from "./plan-stages.ts"
 import { inputFiles } from "./stages/data.ts"
@@ -12,8 +13,9 @@ import { fromFailure } from "./stages/environment.ts"
 
 export interface StagePlan extends Measures {
   readonly stage: Stage
-  /** `cached`: the result of an earlier run will be used. */
-  readonly state: "new" | "cached"
+  readonly state: StageState
+  /** Why it is not taken from an earlier run, where one had it. */
+  readonly why: readonly string[]
   /** Arguments as the recipe and the defaults have them. */
   readonly args: readonly (readonly [name: string, value: string])[]
 }
@@ -40,8 +42,8 @@ export interface Plan {
   readonly disk: number
 }
 
-/** Plans a checked recipe: sizes that only a run tells are taken from the store, or replaced by bounds. */
-export function planRecipe(entry: Source, environment: Environment, checked: Checked, finished: Finished, place: Place): Plan | null {
+/** Plans a checked recipe: sizes that only a run tells are taken from the store, or replaced by bounds. `before`: what it is compared with. */
+export function planRecipe(entry: Source, environment: Environment, checked: Checked, finished: Finished, place: Place, before: Before | null = null): Plan | null {
   if (checked.recipe === null) return null
   const vocabularies = checked.recipe.stages.flatMap((stage) => vocabulary(stage, checked, finished))
   const facts: Facts = new Map(vocabularies.map(({ stage, field, taken }) => [`${stage.key}.${field}`, taken.value]))
@@ -55,8 +57,9 @@ export function planRecipe(entry: Source, environment: Environment, checked: Che
     problems.push(found)
     return nothingMeasured
   }
-  const stages = known.recipe.stages.map((stage): StagePlan => ({ stage, state: stateOf(stage, finished), ...measured(stage), args: argumentsOf(stage, known) }))
-  const fresh = stages.filter(({ state }) => state === "new")
+  const changes = changesOf(known, finished, before)
+  const stages = known.recipe.stages.map((stage): StagePlan => ({ stage, state: "new", why: [], ...changes.get(stage.key), ...measured(stage), args: argumentsOf(stage, known) }))
+  const fresh = stages.filter(({ state }) => state !== "cached")
   return {
     recipe: known.recipe, checked: known, stages, problems, unknowns: [...vocabularies, ...lengths(stages)].filter(({ taken }) => taken.is !== "exact"),
     flops: total(fresh, ({ flops }) => flops), memory: Math.max(0, ...fresh.map(({ memory }) => memory ?? 0)), disk: total(fresh, ({ disk }) => disk),
@@ -70,11 +73,6 @@ function missingInput(stage: Stage, place: Place): Diagnostic[] {
 
 function total(stages: readonly StagePlan[], of: (stage: StagePlan) => number | null): number {
   return stages.reduce((sum, stage) => sum + (of(stage) ?? 0), 0)
-}
-
-function stateOf(stage: Stage, { store, keys }: Finished): StagePlan["state"] {
-  const key = keys.of(stage)
-  return key !== null && store.has(key) ? "cached" : "new"
 }
 
 function argumentsOf(stage: Stage, known: Checked): StagePlan["args"] {
@@ -116,7 +114,9 @@ export interface StageSummary extends Measures {
   readonly name: string
   readonly kind: StageKind
   readonly key: string
-  readonly state: "new" | "cached"
+  readonly state: StageState
+  /** Why it is not taken from an earlier run, where one had it: `optim.lr.peak 0.003 -> 0.001`. */
+  readonly why: readonly string[]
   /** About how long it takes on the device of the plan; null where that is not known. */
   readonly seconds: number | null
   readonly args: Readonly<Record<string, string>>

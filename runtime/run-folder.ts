@@ -4,12 +4,14 @@ import { check } from "../compiler/check/check.ts"
 import { diagnostic, type Diagnostic } from "../grammar/diagnostic.ts"
 import { failure, good, type Failure } from "./data/result.ts"
 import type { Device } from "./device.ts"
+import { openHashes, type FileHashes } from "./file-hashes.ts"
 import { writeAtomic } from "./files.ts"
 import { moduleReader } from "./library.ts"
 import { readLock, writeLock, type Lock } from "./lock.ts"
 import type { RecipeFile } from "./recipe.ts"
 import { openRecord, type RunRecord } from "./record.ts"
 import { modelsOf, writersOf } from "./report-models.ts"
+import { readSnapshot } from "./snapshot.ts"
 import { run, type RunResult } from "./run.ts"
 import type { Emit } from "./stages/events.ts"
 import { openStore, type Store } from "./store/store.ts"
@@ -25,6 +27,10 @@ export interface RunFolderOptions {
   readonly fresh?: boolean
   /** Refuses where anything differs from `NAME.lock` beside the recipe; without it, a run that ends well writes that file. */
   readonly locked?: boolean
+  /** Refuses where anything differs from the plan in this file. */
+  readonly plan?: string | null
+  /** Between checkpoints of a training (default 30). */
+  readonly checkpointSeconds?: number
   readonly allowRead?: readonly string[]
   readonly signal?: AbortSignal | null
   readonly emit?: Emit
@@ -42,22 +48,38 @@ export function storeOf(folder: string, warn: (message: string) => void): Store 
   return openStore(join(folder, ".slm", "store"), warn)
 }
 
+/** Hashes of the inputs of a folder's recipes; `verify`: each is read, whatever is remembered of it. */
+export function hashesFor(folder: string, verify: boolean): FileHashes {
+  return openHashes(join(folder, ".slm", "hashes.json"), verify)
+}
+
+/** What the last run of a recipe that ended well depended on, or else the last one that began; null: there was none. */
+export function lastLock(recipe: RecipeFile): Lock | null {
+  const beside = openLock(join(recipe.folder, `${recipe.name}.lock`))
+  return "code" in beside ? (readSnapshot(join(recipe.folder, "runs", recipe.name))?.lock ?? null) : beside
+}
+
 /** Runs a recipe and keeps its record in the run's folder. */
 export async function runInFolder(recipe: RecipeFile, options: RunFolderOptions): Promise<RecordedRun | Failure> {
   const out = options.out ?? join(recipe.folder, "runs", recipe.name)
   const lockFile = join(recipe.folder, `${recipe.name}.lock`)
   const locked = options.locked === true ? openLock(lockFile) : null
   if (locked !== null && "code" in locked) return locked
+  const planned = options.plan === null || options.plan === undefined ? null : openPlanFile(options.plan)
+  if (planned !== null && "code" in planned) return planned
   const record = openRecord(out)
   if ("code" in record) return record
+  const hashes = hashesFor(recipe.folder, options.locked === true)
   const result = await run({
-    recipe: recipe.source, folder: recipe.folder, modules: moduleReader(recipe.folder), params: options.params, device: options.device, out, fresh: options.fresh ?? false, locked,
+    recipe: recipe.source, folder: recipe.folder, modules: moduleReader(recipe.folder), params: options.params, device: options.device, out, fresh: options.fresh ?? false, locked, planned, hashes,
+    ...(options.checkpointSeconds === undefined ? {} : { checkpointSeconds: options.checkpointSeconds }),
     allowRead: options.allowRead ?? [], signal: options.signal ?? null, store: storeOf(recipe.folder, options.warn ?? (() => {})),
     emit(event) {
       record.emit(event)
       options.emit?.(event)
     },
   })
+  hashes.save()
   const kept = result.lock === null || locked !== null || result.status !== "done" ? good(null) : writeAtomic(lockFile, writeLock(result.lock))
   const failures = [...(kept.ok ? [] : kept.failures), ...record.close(reportOf(recipe, options, result), summary(recipe, options, result))]
   const refused = failures.map((failure) => atStart(recipe, failure))
@@ -71,6 +93,12 @@ function reportOf(recipe: RecipeFile, { params }: RunFolderOptions, { facts, sta
   // Of a run that ended early only what it made: sizes of the rest may not be known.
   const known = (checked.recipe?.stages ?? []).filter(({ key }) => byKey.has(key))
   return { recipe: recipe.name, models: modelsOf(known, byKey, checked.session), writers: writersOf(known) }
+}
+
+function openPlanFile(file: string): Lock | Failure {
+  const opened = openLock(file)
+  if (!("code" in opened)) return opened
+  return { ...opened, message: opened.message.replace("a lock file", "a plan"), help: `make it with \`slm plan RECIPE --out ${shownPath(file)}\`` }
 }
 
 function openLock(file: string): Lock | Failure {

@@ -14,6 +14,7 @@ import { DeviceFailure } from "./device.ts"
 import type { Device } from "./device.ts"
 import type { ExpectResult } from "./expects.ts"
 import { decided, doesNotHold, undecided } from "./expects.ts"
+import type { FileHashes } from "./file-hashes.ts"
 import { writeAtomic } from "./files.ts"
 import type { ArtifactData } from "./stages/artifact.ts"
 import type { Facts, Outcome, StageEnv } from "./stages/environment.ts"
@@ -26,7 +27,7 @@ import { fromFiles, toFiles } from "./stages/persist.ts"
 import type { Checkpoints } from "./store/checkpoints.ts"
 import type { Files, Store } from "./store/store.ts"
 import type { Difference, Lock } from "./lock.ts"
-import { compareLock, compareResults } from "./lock.ts"
+import { compareArithmetic, compareLock, compareResults } from "./lock.ts"
 import { hashOfFiles, lockOf } from "./lock-of-run.ts"
 import { writeSnapshot } from "./snapshot.ts"
 import { isPrivate, pathsOf } from "./stages/sources.ts"
@@ -50,6 +51,10 @@ export interface RunOptions {
   readonly allowRead?: readonly string[]
   /** Refuses to run, or to call the results right, where anything differs from this. */
   readonly locked?: Lock | null
+  /** Refuses to run where anything differs from this plan, or the device is another one. */
+  readonly planned?: Lock | null
+  /** Default: every input is read. */
+  readonly hashes?: FileHashes
   /** Leaves out every other stage, and the expectations: `slm data` stops before the first training. */
   readonly only?: (stage: Stage) => boolean
   readonly signal?: AbortSignal | null
@@ -120,16 +125,18 @@ export async function run(options: RunOptions): Promise<RunResult> {
   const start = clock()
   const place = { folder: options.folder, allowRead: options.allowRead ?? [] }
   const state: RunState = {
-    options, clock, device: yielding(options.device), keys: createArtifactKeys(place, options.device.info.numericsClass), facts: new Map(), made: new Map(), finished: new Map(), decided: new Map(),
+    options, clock, device: yielding(options.device), keys: createArtifactKeys(place, options.device.info.numericsClass, options.hashes), facts: new Map(), made: new Map(), finished: new Map(), decided: new Map(),
     diagnostics: [], checked: recheck(options, new Map()),
   }
   const stages = state.checked.recipe?.stages ?? []
   options.emit({ event: "run-started", recipe: options.recipe.id, device: options.device.info.detail, numericsClass: options.device.info.numericsClass, stages: stages.map(refOf) })
-  const status = locked(state) ? await runStages(state) : "failed"
+  const begins = locked(state) && accept(state) && (options.only !== undefined || record(state))
+  const status = begins ? await runStages(state) : "failed"
   const lock = status === "done" && options.only === undefined ? lockOfRun(state) : null
   const seconds = clock() - start
   const agrees = lock === null || refuse(state, options.locked ? compareResults(options.locked, lock) : [])
-  const ended = record(state) && agrees ? status : "failed"
+  // What is refused before it begins leaves the record of the run before.
+  const ended = (!begins || record(state)) && agrees ? status : "failed"
   options.emit({ event: "run-finished", status: ended, seconds })
   return {
     status: ended, diagnostics: state.diagnostics, sources: state.checked.sources, stages: [...state.finished.values()], expects: [...state.decided.values()],
@@ -140,12 +147,13 @@ export async function run(options: RunOptions): Promise<RunResult> {
 /** Compares what this run depends on with the lock it is held to. The facts of the lock decide what only a run can tell. */
 function locked(state: RunState): boolean {
   const { options, keys } = state
-  const lock = options.locked ?? null
+  const lock = options.locked ?? options.planned ?? null
   if (lock === null || state.checked.recipe === null) return true
   const facts = new Map(lock.stages.flatMap(({ key, facts: of }) => Object.entries(of).map(([field, value]) => [`${key}.${field}`, value] as const)))
   const then = recheck(options, facts)
   const checked = then.recipe === null ? state.checked : then
-  return refuse(state, compareLock(lock, lockOf({ checked, params: options.params, numericsClass: options.device.info.numericsClass, keys, yields: new Map() })))
+  const now = lockOf({ checked, params: options.params, numericsClass: options.device.info.numericsClass, keys, yields: new Map() })
+  return refuse(state, [...compareLock(lock, now), ...(options.planned ? compareArithmetic(options.planned, now) : [])])
 }
 
 function lockOfRun({ options, keys, checked, finished }: RunState): Lock {
@@ -157,7 +165,7 @@ function lockOfRun({ options, keys, checked, finished }: RunState): Lock {
 function refuse(state: RunState, differences: readonly Difference[]): boolean {
   const nowhere = { source: state.options.recipe.id, start: 0, end: 0 }
   const stages = new Map(state.checked.recipe?.stages.map((stage) => [stage.key, stage.span]))
-  report(state, differences.map(({ code, message, stage }) => diagnostic(code, stages.get(stage ?? "") ?? nowhere, message, { help: "undo the change, or run without `--locked` to take it down" })))
+  report(state, differences.map(({ code, message, stage }) => diagnostic(code, stages.get(stage ?? "") ?? nowhere, message, { help: state.options.planned ? "undo the change, or plan anew: `slm plan --out`" : "undo the change, or run without `--locked` to take it down" })))
   return differences.length === 0
 }
 
@@ -167,9 +175,6 @@ function recheck(options: RunOptions, facts: ReadonlyMap<string, number>): Check
 
 async function runStages(state: RunState): Promise<RunStatus> {
   const { options } = state
-  if (!accept(state)) return "failed"
-  // What is at work here is known from the beginning, to whoever tidies the store.
-  if (options.only === undefined && !record(state)) return "failed"
   for (;;) {
     const stages = state.checked.recipe?.stages ?? []
     const index = stages.findIndex((stage) => !state.finished.has(stage.key) && (options.only?.(stage) ?? true))
@@ -401,7 +406,7 @@ function record(state: RunState): boolean {
   const { options, checked, facts, finished, keys } = state
   const coming = (checked.recipe?.stages ?? []).filter(({ key }) => !finished.has(key)).map((stage) => [stage.key, { name: stage.name, kind: stage.kind, key: keys.of(stage), folder: null }] as const)
   const written = writeSnapshot(options.out, {
-    version: 1, entry: options.recipe.id,
+    version: 2, entry: options.recipe.id,
     sources: Object.fromEntries([...checked.sources].map(([id, source]) => [id, source.text])),
     params: Object.fromEntries(options.params),
     facts: Object.fromEntries([...facts].map(([name, value]) => [name, Number.isFinite(value) ? value : String(value)])),

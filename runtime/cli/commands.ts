@@ -57,7 +57,10 @@ export const commands: readonly Entry[] = [
   {
     spec: {
       name: "plan", summary: "Shows what a run would do, with parameters, FLOPs, memory and time. Starts nothing.", positionals: ["RECIPE"],
-      options: { set: setOption, "allow-read": readOption, device: deviceOption, args: { type: "flag", help: "show every argument, defaults included" } }, examples: ["slm plan npc.slm"],
+      options: { set: setOption, "allow-read": readOption, device: deviceOption, args: { type: "flag", help: "show every argument, defaults included" },
+        out: { type: "value", placeholder: "FILE", help: "write the plan down, for `slm run --plan FILE`" } },
+      details: "= is done before, + is new, ~ is to run again: below it stands what changed since the last run.",
+      examples: ["slm plan npc.slm", "slm plan npc.slm --set lr=1e-3 --out npc.plan"],
     },
     load: async () => (await import("./commands/plan.ts")).plan,
   },
@@ -69,6 +72,8 @@ export const commands: readonly Entry[] = [
         out: { type: "value", placeholder: "FOLDER", help: "where results go (default: runs/NAME beside the recipe)" },
         fresh: { type: "flag", help: "do not reuse finished stages" },
         locked: { type: "flag", help: "refuse where anything differs from RECIPE's .lock file" },
+        plan: { type: "value", placeholder: "FILE", help: "refuse where anything differs from the plan that `slm plan --out FILE` wrote" },
+        checkpoint: { type: "value", placeholder: "SECONDS", help: "at least so long between checkpoints of a training (default 30; 0: after every step)" },
       },
       examples: ["slm run npc.slm", "slm run npc.slm --set lr=1e-3 --out runs/slow"],
     },

@@ -2,7 +2,8 @@ import { openDevice } from "../devices/open.ts"
 import { moduleReader } from "../library.ts"
 import { planRecipe, type Plan } from "../plan.ts"
 import type { RecipeFile } from "../recipe.ts"
-import { storeOf } from "../run-folder.ts"
+import type { Finished } from "../plan-sizes.ts"
+import { hashesFor, lastLock, storeOf } from "../run-folder.ts"
 import { createArtifactKeys } from "../stages/keys.ts"
 import type { Arguments } from "./args.ts"
 import { wrongDevice } from "./choose-device.ts"
@@ -16,8 +17,17 @@ export function warnOn(terminal: Terminal): (message: string) => void {
   return (message) => terminal.error(`${terminal.style("yellow", "warning")}: ${message}`)
 }
 
+export interface Planned {
+  readonly recipe: RecipeFile
+  readonly plan: Plan
+  readonly params: ReadonlyMap<string, string>
+  readonly device: string
+  readonly numericsClass: string
+  readonly finished: Finished
+}
+
 /** The plan of the recipe that the arguments name, or the exit code after its mistakes were shown. */
-export async function openPlan(args: Arguments, terminal: Terminal): Promise<{ readonly recipe: RecipeFile; readonly plan: Plan; readonly device: string } | ExitCode> {
+export async function openPlan(args: Arguments, terminal: Terminal): Promise<Planned | ExitCode> {
   const wrong = wrongDevice(args)
   if (wrong !== null) return usage(terminal, wrong)
   const opened = openRecipe(args, terminal)
@@ -27,7 +37,10 @@ export async function openPlan(args: Arguments, terminal: Terminal): Promise<{ r
   const device = await openDevice(args.value("device"))
   const numericsClass = "load" in device ? device.info.numericsClass : ""
   const place = { folder: recipe.folder, allowRead: args.values("allow-read") }
-  const finished = { store: storeOf(recipe.folder, warnOn(terminal)), keys: createArtifactKeys(place, numericsClass) }
-  const plan = planRecipe(recipe.source, { modules: moduleReader(recipe.folder), params, facts: new Map() }, checked, finished, place)
-  return plan === null ? 1 : { recipe, plan, device: "load" in device ? device.info.name : (args.value("device") ?? "reference") }
+  const hashes = hashesFor(recipe.folder, false)
+  const finished = { store: storeOf(recipe.folder, warnOn(terminal)), keys: createArtifactKeys(place, numericsClass, hashes) }
+  const lock = lastLock(recipe)
+  const plan = planRecipe(recipe.source, { modules: moduleReader(recipe.folder), params, facts: new Map() }, checked, finished, place, lock === null ? null : { lock, numericsClass })
+  hashes.save()
+  return plan === null ? 1 : { recipe, plan, params, numericsClass, finished, device: "load" in device ? device.info.name : (args.value("device") ?? "reference") }
 }

@@ -5,7 +5,9 @@
 import * as fs from "node:fs"
 import * as path from "node:path"
 import type { Stage } from "../../compiler/plan/stage.ts"
-import { packageOf, sha256, sha256File } from "../files.ts"
+import type { FileHashes } from "../file-hashes.ts"
+import { readingHashes } from "../file-hashes.ts"
+import { packageOf, sha256 } from "../files.ts"
 import { inputFiles } from "./data.ts"
 import { textArg } from "./environment.ts"
 import type { StageEnv } from "./environment.ts"
@@ -28,13 +30,13 @@ export interface InputHash {
   readonly package: string | null
 }
 
-export function createArtifactKeys(env: Pick<StageEnv, "folder" | "allowRead">, numericsClass: string): ArtifactKeys {
+export function createArtifactKeys(env: Pick<StageEnv, "folder" | "allowRead">, numericsClass: string, fileHashes: FileHashes = readingHashes): ArtifactKeys {
   const known = new Map<string, string | null>()
   const read = new Map<string, readonly InputHash[] | null>()
   const inputs = (stage: Stage): readonly InputHash[] | null => {
     const found = read.get(stage.key)
     if (found !== undefined) return found
-    const hashes = hashesOf(stage, env)
+    const hashes = hashesOf(stage, env, fileHashes)
     read.set(stage.key, hashes)
     return hashes
   }
@@ -51,24 +53,24 @@ export function createArtifactKeys(env: Pick<StageEnv, "folder" | "allowRead">, 
   return { of, inputs }
 }
 
-function hashesOf(stage: Stage, env: Pick<StageEnv, "folder" | "allowRead">): readonly InputHash[] | null {
+function hashesOf(stage: Stage, env: Pick<StageEnv, "folder" | "allowRead">, hashes: FileHashes): readonly InputHash[] | null {
   try {
-    if (stage.kind === "load") return folderHashes(stage, env)
+    if (stage.kind === "load") return folderHashes(stage, env, hashes)
     const files = inputFiles(stage, env)
-    return files.ok ? files.value.map(({ name, path: file, bytes }) => ({ name, bytes, sha256: sha256File(file), package: packageOf(name, file) })) : null
+    return files.ok ? files.value.map(({ name, path: file, bytes }) => ({ name, bytes, sha256: hashes.of(file), package: packageOf(name, file) })) : null
   } catch {
     return null // unreadable: the stage itself reports it
   }
 }
 
 /** Of a folder of weights, what `load` may read. */
-function folderHashes(stage: Stage, env: Pick<StageEnv, "folder" | "allowRead">): readonly InputHash[] | null {
+function folderHashes(stage: Stage, env: Pick<StageEnv, "folder" | "allowRead">, hashes: FileHashes): readonly InputHash[] | null {
   const folder = loadFolder(stage, env)
   if (typeof folder !== "string") return null
   const names = fs.readdirSync(folder).filter((name) => /\.safetensors$|^(config|tokenizer|model\.safetensors\.index)\.json$/.test(name)).sort()
   const shown = (textArg(stage, "path") ?? "").replace(/\/+$/, "")
   return names.map((name) => {
     const file = path.join(folder, name)
-    return { name: `${shown}/${name}`, bytes: fs.statSync(file).size, sha256: sha256File(file), package: packageOf(shown, file) }
+    return { name: `${shown}/${name}`, bytes: fs.statSync(file).size, sha256: hashes.of(file), package: packageOf(shown, file) }
   })
 }

@@ -1,8 +1,15 @@
+import { resolve } from "node:path"
+import type { Failure } from "../../data/result.ts"
 import { deviceRate } from "../../devices/open.ts"
+import { writeAtomic } from "../../files.ts"
+import { lockOf } from "../../lock-of-run.ts"
+import { writePlan } from "../../lock.ts"
+import type { StageState } from "../../plan-changes.ts"
 import { summarise, type PlanSummary } from "../../plan.ts"
 import type { Count } from "../../plan-sizes.ts"
 import type { Command } from "../commands.ts"
-import { openPlan } from "../planned.ts"
+import { openPlan, type Planned } from "../planned.ts"
+import { showProblem } from "../problem.ts"
 import { showDiagnostics } from "../recipe.ts"
 import { bytes, count, duration, flop } from "../../numbers.ts"
 import { table } from "../show.ts"
@@ -14,6 +21,8 @@ export const plan: Command = async (args, terminal) => {
   const { recipe, plan: planned, device } = opened
   showDiagnostics(planned.problems, planned.checked.sources, args, terminal)
   const exit = planned.problems.length > 0 ? 1 : 0
+  const refused = exit === 0 ? savePlan(args.value("out"), opened) : null
+  if (refused !== null) return showProblem(refused, args, terminal)
   const summary = summarise(planned, deviceRate(device))
   if (args.flag("json")) {
     const { stages, ...rest } = summary
@@ -25,9 +34,25 @@ export const plan: Command = async (args, terminal) => {
   showStages(summary, args.flag("args"), terminal)
   terminal.line()
   showEnd(summary, terminal)
+  const out = args.value("out")
+  if (out !== null && exit === 0) terminal.line(`written to ${out}; \`slm run ${recipe.source.id} --plan ${out}\` runs this and nothing else`)
   return exit
 }
 
+/** Writes the plan as a file that a run can be held to; what went wrong, or null. */
+function savePlan(out: string | null, { plan: planned, params, numericsClass, finished: { store, keys } }: Planned): Failure | null {
+  if (out === null) return null
+  // What the store has told is part of the plan; sizes that were taken for something are not.
+  const yields = planned.stages.flatMap(({ stage, state }) => {
+    const key = keys.of(stage)
+    const entry = state === "cached" && key !== null ? store.get(key) : null
+    return entry === null ? [] : [[stage.key, { result: null, facts: entry.about.facts }] as const]
+  })
+  const written = writeAtomic(resolve(out), writePlan(lockOf({ checked: planned.checked, params, numericsClass, keys, yields: new Map(yields) })))
+  return written.ok ? null : (written.failures[0] ?? null)
+}
+
+const stateMarks: Readonly<Record<StageState, string>> = { new: "+", changed: "~", cached: "=" }
 const marks: Readonly<Record<Count["is"], string>> = { exact: "", "at most": "≤", about: "~" }
 
 function marked(number: Count | null): string {
@@ -38,12 +63,13 @@ function showStages({ stages }: PlanSummary, withArgs: boolean, terminal: Termin
   const optional = (n: number | null, as: (n: number) => string): string => (n === null ? "" : as(n))
   const header = ["", "stage", "kind", "parameters", "tokens", "work", "memory", "disk", "time"]
   const rows = stages.map((s) => [
-    s.state === "cached" ? "=" : "+", s.name, s.kind, optional(s.parameters, count), marked(s.tokens), optional(s.flops, flop), optional(s.memory, bytes), optional(s.disk, bytes),
+    stateMarks[s.state], s.name, s.kind, optional(s.parameters, count), marked(s.tokens), optional(s.flops, flop), optional(s.memory, bytes), optional(s.disk, bytes),
     s.state === "cached" ? "" : optional(s.seconds, duration),
   ])
   table([header, ...rows], [false, false, false, true, true, true, true, true, true]).forEach((line, i) => {
     terminal.line(i === 0 ? terminal.style("dim", line) : line)
     const stage = stages[i - 1]
+    for (const why of stage?.why ?? []) terminal.line(terminal.style("yellow", `     ${why}`))
     if (withArgs && stage !== undefined) for (const [name, value] of Object.entries(stage.args)) terminal.line(terminal.style("dim", `     ${name}: ${value}`))
   })
 }
@@ -54,8 +80,8 @@ function showEnd(summary: PlanSummary, terminal: Terminal): void {
   }
   const kept = summary.stages.filter(({ kind, args }) => kind === "train" && args["keep"] === "best").map(({ name }) => name)
   if (kept.length > 0) terminal.line(`${kept.join(", ")}: the weights of the best of about 20 validations are kept`)
-  const fresh = summary.stages.filter(({ state }) => state === "new").length
-  terminal.line(`${summary.stages.length} stages, ${fresh} to run (+), ${summary.stages.length - fresh} done before (=)`)
+  const [fresh, changed, done] = (["new", "changed", "cached"] as const).map((state) => summary.stages.filter((stage) => stage.state === state).length) as [number, number, number]
+  terminal.line(`${summary.stages.length} stages, ${fresh} to run (+)${changed === 0 ? "" : `, ${changed} to run again (~)`}, ${done} done before (=)`)
   terminal.line(`${flop(summary.flops)}, up to ${bytes(summary.memory)} on the device and ${bytes(summary.disk)} on disk`)
   terminal.line(`about ${duration(summary.seconds)} on ${summary.device}, on two cores like those its rate was measured on`)
 }
