@@ -4,4 +4,12 @@ export const deviceCodes = {
     title: "the device failed",
     page: "The device could be used when the run began, and then could not: the disk under its cache is full, its compiler was stopped or is broken, or memory ran out. The message has what it said. `slm doctor` tries every device again; `--device tfjs` and `--device reference` need neither compiler nor cache. Finished stages are kept.",
   },
+  SLM3502: {
+    title: "this cannot be written as C",
+    page: "`slm compile --emit c` writes a stage as a program that needs nothing but libc. Tokenizers that slm made (byte, char, BPE) go along; one that was loaded and normalises its text, or cuts words in a way of its own, does not. `slm generate` runs every model.",
+  },
+  SLM3503: {
+    title: "what comes before the stage was not made yet",
+    page: "A stage that starts from trained weights is written as C together with them, and compiling does not train. Run the recipe first: finished stages are kept and found. They are kept for each device and instruction family by itself, so that `--device` must be the one of that run.",
+  },
 } as const satisfies Record<string, { readonly title: string; readonly page: string }>

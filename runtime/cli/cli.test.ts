@@ -45,6 +45,10 @@ light("wrong usage exits with 2, says what was meant and prints nothing else", a
     [["explain", "SLM9999"], /there is no diagnostic SLM9999/],
     [["generate", "nowhere"], /nowhere does not exist/],
     [["generate", "."], /is not the folder of a run/],
+    [["compile", "x.slm", "--emit", "rust"], /--emit cannot write "rust"\nhelp: it writes c/],
+    [["compile", "x.slm", "--emit", "c", "--target", "avx"], /there is no instruction family "avx"\nhelp: did you mean avx2\?/],
+    [["compile", "x.slm", "--emit", "c", "--after", "graph"], /give one of them/],
+    [["compile", "x.slm", "--out", "c"], /--out belongs to --emit/],
     [["new", "ncp"], /there is no template "ncp"\nhelp: did you mean npc\?/],
   ]
   await inFolder(async (cwd) => {

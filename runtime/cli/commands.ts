@@ -98,13 +98,17 @@ export const commands: readonly Entry[] = [
   },
   {
     spec: {
-      name: "compile", summary: "Prints what the compiler made of a recipe, after any phase.", positionals: ["RECIPE"],
+      name: "compile", summary: "Prints what the compiler made of a recipe, after any phase; or writes a stage as C.", positionals: ["RECIPE"],
       options: {
         after: { type: "value", placeholder: "PHASE", help: "parse, check, graph, transform, fusion, kernels, c (default transform)" },
         stage: { type: "value", placeholder: "NAME", help: "only the stage of this name" },
+        emit: { type: "value", placeholder: "c", help: "write a training or a generation as a folder of C that needs no Node" },
+        out: { type: "value", placeholder: "FOLDER", help: "where that goes (default NAME-c, of the stage)" },
+        target: { type: "value", placeholder: "FAMILY", help: "its instructions: avx512, avx2, neon, portable (default: this processor's)" },
+        device: deviceOption,
         set: setOption, "allow-read": readOption,
       },
-      examples: ["slm compile npc.slm --after graph --stage student"],
+      examples: ["slm compile npc.slm --after graph --stage student", "slm compile npc.slm --emit c --stage student --out student-c"],
     },
     load: async () => (await import("./commands/compile.ts")).compile,
   },

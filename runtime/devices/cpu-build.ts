@@ -4,6 +4,7 @@ import { createHash } from "node:crypto"
 import { existsSync, mkdirSync, mkdtempSync, readFileSync, renameSync, rmSync, writeFileSync } from "node:fs"
 import { availableParallelism, homedir, tmpdir } from "node:os"
 import { join } from "node:path"
+import { commonFlags, familyFlags } from "../../compiler/render/c-flags.ts"
 import { cpuTargets } from "../../compiler/schedule/cpu.ts"
 import type { CpuTarget } from "../../compiler/schedule/cpu.ts"
 
@@ -20,16 +21,6 @@ export interface Toolchain {
 export interface Broken { readonly reason: string; readonly help: string }
 
 const installHelp = "install gcc or clang (Debian, Ubuntu: `apt-get install gcc libc6-dev`; macOS: `xcode-select --install`), or name one in the variable CC"
-
-/** Never fast-math: what is fused or reordered is written out in the program. */
-const commonFlags = ["-O2", "-std=gnu11", "-fPIC", "-shared", "-pthread", "-ffp-contract=off", "-fno-math-errno", "-fno-trapping-math", "-fno-strict-aliasing", "-w"]
-
-const familyFlags: { readonly [F in CpuTarget["family"]]: readonly string[] } = {
-  avx512: ["-march=native", "-mprefer-vector-width=512"],
-  avx2: ["-march=native", "-mno-avx512f"],
-  neon: ["-mcpu=native"],
-  portable: [],
-}
 
 /** The instruction family by the processor's feature bits. */
 export function detectFamily(cpuinfo: string | null, arch: string): CpuTarget["family"] {
@@ -85,7 +76,7 @@ export async function findToolchain(env: NodeJS.ProcessEnv, family?: CpuTarget["
     const asked = await run(command, ["--version"], 20_000)
     if (asked.failed) continue
     const chosen = family ?? localFamily()
-    return { command, version: asked.out.split("\n")[0] ?? "", target: cpuTargets[chosen], flags: [...commonFlags, ...familyFlags[chosen]], cache: cacheFolder(env) }
+    return { command, version: asked.out.split("\n")[0] ?? "", target: cpuTargets[chosen], flags: [...commonFlags, "-fPIC", "-shared", "-w", ...familyFlags[chosen]], cache: cacheFolder(env) }
   }
   return { reason: named !== undefined && named !== "" ? `the C compiler that CC names, ${JSON.stringify(named)}, does not run` : `there is no C compiler (tried ${candidates.join(", ")})`, help: installHelp }
 }

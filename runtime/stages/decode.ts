@@ -38,7 +38,16 @@ interface Row {
   end: Decoded["end"] | null
 }
 
-const rowsPerBatch = 8
+/** Prompts that are written together. */
+export const rowsPerBatch = 8
+
+/** Places of the caches, and tokens of the prompts that one call takes, for prompts of at most `longest` tokens. */
+export function decodingShape(longest: number, tokens: number, context: number | null): { readonly capacity: number; readonly prefill: number } {
+  const capacity = Math.min(longest + tokens, Math.max(context ?? Infinity, longest))
+  let n = 1
+  while (n < longest) n *= 2
+  return { capacity, prefill: Math.min(n, capacity) }
+}
 
 /** Continues prompts of any lengths (at least one token each). */
 export async function decode(device: Device, decoder: Decoder, prompts: readonly (readonly number[])[], options: DecodeOptions): Promise<Decoded[]> {
@@ -54,9 +63,9 @@ async function decodeGroup(device: Device, decoder: Decoder, prompts: readonly (
   const limit = decoder.context ?? Infinity
   const rows = prompts.map((prompt): Row => ({ prompt, ids: [], end: prompt.length >= limit ? "context" : options.tokens === 0 ? "length" : null }))
   const longest = rows.reduce((n, row) => Math.max(n, row.prompt.length), 1)
-  const capacity = Math.min(longest + options.tokens, Math.max(limit, longest))
+  const { capacity, prefill: block } = decodingShape(longest, options.tokens, decoder.context)
   if (rows.every((row) => row.end !== null)) return rows.map(finished)
-  const { logits, caches } = await prefill(device, decoder, rows, longest, capacity)
+  const { logits, caches } = await prefill(device, decoder, rows, block, capacity)
   choose(rows, logits, options, first, limit)
   const made = decoder.program(rows.length, 1, capacity)
   const runner = await device.load(made.program)
@@ -75,10 +84,7 @@ function finished(row: Row): Decoded {
 }
 
 /** Runs all prompts at once, padded to one length; returns the logits after each and the caches. */
-async function prefill(device: Device, decoder: Decoder, rows: readonly Row[], longest: number, capacity: number): Promise<{ logits: HostTensor; caches: Map<string, HostTensor> }> {
-  let n = 1
-  while (n < longest) n *= 2
-  n = Math.min(n, capacity)
+async function prefill(device: Device, decoder: Decoder, rows: readonly Row[], n: number, capacity: number): Promise<{ logits: HostTensor; caches: Map<string, HostTensor> }> {
   const { program, caches } = decoder.program(rows.length, n, capacity)
   const runner = await device.load(program)
   try {

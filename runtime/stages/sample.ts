@@ -13,7 +13,8 @@ export interface Sampling {
   readonly seed: number
 }
 
-const stream = hash32("generate")
+/** Of the random numbers of all texts. */
+export const stream = hash32("generate")
 
 /** The token after `position` tokens of prompt number `prompt`. Equal logits: the smaller id comes first. */
 export function nextToken(logits: Float32Array, sampling: Sampling, prompt: number, position: number): number {

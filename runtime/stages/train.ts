@@ -32,7 +32,8 @@ import { runTraining, untrained } from "./training.ts"
 import type { LoopOptions, LoopResult, TrainingState } from "./training.ts"
 import { startStates, weightsOfRole } from "./weights-io.ts"
 
-interface Plan {
+/** What a training reads, and how much of it at once. */
+export interface TrainPlan {
   readonly source: PackedRows | Mixture
   readonly first: PackedRows
   readonly shape: TrainShape
@@ -41,7 +42,7 @@ interface Plan {
 }
 
 export const trainStage: Executor = async (stage, env) => {
-  const planned = await plan(stage, env)
+  const planned = await planTraining(stage, env)
   if ("is" in planned) return planned
   if (!planned.ok) return fromResult(planned, stage, () => failed())
   const found = planned.value
@@ -90,7 +91,7 @@ function hashesOf(states: States): Readonly<Record<string, string>> {
 
 // ---------------------------------------------------------------- what there is to do
 
-async function plan(stage: Stage, env: StageEnv): Promise<Result<Plan> | Outcome> {
+export async function planTraining(stage: Stage, env: StageEnv): Promise<Result<TrainPlan> | Outcome> {
   const data = required(artifactArg(stage, "data"), stage, "data")
   const input = await env.input(data.stage)
   const first = input.is === "curriculum" ? input.first : await packedInput(stage, "data", env)
@@ -145,15 +146,23 @@ function validationBatches(rows: number, batch: number, total: number): number {
   return Math.min(Math.ceil(rows / batch), Math.max(4, Math.ceil(total / 50)))
 }
 
-async function createValidator(stage: Stage, lowered: LoweredTraining, states: States, { shape, seed }: Plan, env: StageEnv) {
+/** The batches that a training is validated on, in order; null where it is not. */
+export async function validationOf(stage: Stage, { shape }: TrainPlan, env: StageEnv): Promise<{ readonly loader: Loader; readonly batches: number } | null> {
   if (given(stage, "valid") === null) return null
   const source = await packedInput(stage, "valid", env)
+  const batches = validationBatches(source.rows, shape.rows, shape.total)
+  const all = batches * shape.rows >= source.rows
+  return { batches, loader: createLoader({ source, batch: shape.rows, seed: 0, order: all ? "sequential" : "shuffled" }) }
+}
+
+async function createValidator(stage: Stage, lowered: LoweredTraining, states: States, found: TrainPlan, env: StageEnv) {
+  const validation = await validationOf(stage, found, env)
+  if (validation === null) return null
+  const { loader, batches: count } = validation
+  const { shape, seed } = found
   const program = lowered.measure
   const runner = await env.device.load(program)
   await writeStates(runner, program, states)
-  const count = validationBatches(source.rows, shape.rows, shape.total)
-  const all = count * shape.rows >= source.rows
-  const loader = createLoader({ source, batch: shape.rows, seed: 0, order: all ? "sequential" : "shuffled" })
   return {
     async validate(weights: States): Promise<number> {
       await writeStates(runner, program, weights)
@@ -173,7 +182,7 @@ async function createValidator(stage: Stage, lowered: LoweredTraining, states: S
 
 // ---------------------------------------------------------------- reports
 
-function createReporter(stage: Stage, from: number, { shape }: Plan, env: StageEnv, say: Emit): LoopOptions["report"] {
+function createReporter(stage: Stage, from: number, { shape }: TrainPlan, env: StageEnv, say: Emit): LoopOptions["report"] {
   const start = env.clock()
   const tokensPerStep = shape.rows * shape.accumulate * shape.length
   let [before, at] = [from, start]
@@ -189,7 +198,7 @@ function createReporter(stage: Stage, from: number, { shape }: Plan, env: StageE
 
 // ---------------------------------------------------------------- the end
 
-async function finish(stage: Stage, lowered: LoweredTraining, found: Plan, result: LoopResult, env: StageEnv): Promise<Outcome> {
+async function finish(stage: Stage, lowered: LoweredTraining, found: TrainPlan, result: LoopResult, env: StageEnv): Promise<Outcome> {
   if (result.is === "interrupted") return { is: "interrupted" }
   if (result.is === "diverged") return failed(diverged(stage, found, result, env))
   const best = wordArg(stage, "keep") === "best" ? result.state.best : null
@@ -206,7 +215,7 @@ function validations(last: number | null, best: TrainingState["best"]): Readonly
   return best === null ? { valid: last } : { valid: best.valid, best_step: best.step, last_valid: last }
 }
 
-function diverged(stage: Stage, found: Plan, result: Extract<LoopResult, { is: "diverged" }>, env: StageEnv) {
+function diverged(stage: Stage, found: TrainPlan, result: Extract<LoopResult, { is: "diverged" }>, env: StageEnv) {
   const { metrics, step, lastLoss, batches } = result
   const what = Number.isFinite(metrics.loss) ? "the gradient" : "the loss"
   const value = Number.isFinite(metrics.loss) ? metrics.gradNorm : metrics.loss

@@ -55,14 +55,14 @@ export function createWriter(session: Session, model: WriterModel, at: Span): Wr
 }
 
 /** A text to continue; nothing is continued from the end of a text. Of one too long for the model the end is kept. */
-function promptIds(tokenizer: Tokenizer, prompt: string, context: number | null): readonly number[] {
+export function promptIds(tokenizer: Tokenizer, prompt: string, context: number | null): readonly number[] {
   const ids = [...tokenizer.encode(prompt)]
   if (ids.length === 0) ids.push(tokenizer.endOfText)
   return context !== null && ids.length >= context ? ids.slice(-Math.max(1, Math.floor(context / 2))) : ids
 }
 
 /** Tokens after which there is nothing to say: end of text, and what ends a turn of a chat. */
-function stopTokens(tokenizer: Tokenizer, frame: ChatFrame | null): ReadonlySet<number> {
+export function stopTokens(tokenizer: Tokenizer, frame: ChatFrame | null): ReadonlySet<number> {
   const turn = endOfTurn(tokenizer, frame)
   return new Set(turn === null ? [tokenizer.endOfText] : [tokenizer.endOfText, turn])
 }

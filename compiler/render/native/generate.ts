@@ -1,0 +1,320 @@
+/** The main program of a generation, after the tables of its programs: `runtime/stages/decode.ts` and `sample.ts` in C. */
+import { cBytes, cReal, cText } from "./text.ts"
+
+/** Prompts that are run together, by programs of their own. */
+export interface GenerateGroup {
+  /** Prompts. */
+  readonly rows: number
+  /** Tokens of a prompt that one call takes. */
+  readonly tokens: number
+  /** Places of the caches. */
+  readonly capacity: number
+  readonly prefill: string
+  readonly step: string
+  /** States that the step takes over from the prefill. */
+  readonly caches: readonly string[]
+}
+
+export interface GenerateSettings {
+  readonly name: string
+  readonly groups: readonly GenerateGroup[]
+  readonly prompts: readonly string[]
+  /** What a prompt stands between: how the model has seen questions. */
+  readonly before: string
+  readonly after: string
+  readonly isChat: boolean
+  readonly vocab: number
+  /** null: nothing bounds it. */
+  readonly context: number | null
+  readonly tokens: number
+  readonly temperature: number
+  readonly topK: number | null
+  readonly topP: number | null
+  readonly seed: number
+  readonly stop: readonly string[]
+  readonly stopIds: readonly number[]
+  /** Of the random numbers. */
+  readonly stream: number
+}
+
+const bytes = (text: string): number => new TextEncoder().encode(text).length
+
+export function renderGenerateMain(s: GenerateSettings): string {
+  const lists = s.groups.map((group, i) => `static const char *const caches_${i}[] = {${[...group.caches.map(cText), "0"].join(", ")}};`)
+  const groups = s.groups.map((g, i) => `  {${g.rows}, ${g.tokens}, ${g.capacity}, &${g.prefill}_code, &${g.step}_code, caches_${i}},`)
+  return `
+/* ---- the stage */
+#include "tokenizer.h"
+#define VOCAB ${s.vocab}L
+#define CONTEXT ${s.context ?? "LONG_MAX"} /* tokens the model can look at */
+#define STREAM ${s.stream >>> 0}u
+#define IS_CHAT ${s.isChat ? 1 : 0}
+${cBytes("before_prompt", new TextEncoder().encode(s.before))}
+${cBytes("after_prompt", new TextEncoder().encode(s.after))}
+static const struct { const char *text; size_t bytes; } given_prompts[] = {${s.prompts.map((text) => `{${cText(text)}, ${bytes(text)}}, `).join("")}{0, 0}};
+static const char *const given_stops[] = {${[...s.stop.map(cText), "0"].join(", ")}};
+static const int32_t stop_ids[] = {${[...s.stopIds, -1].join(", ")}};
+static const double given_tokens = ${cReal(s.tokens)}, given_temperature = ${cReal(s.temperature)}, given_top_k = ${cReal(s.topK ?? 0)}, given_top_p = ${cReal(s.topP ?? 0)}, given_seed = ${cReal(s.seed)};
+
+/* Prompts that run together: rows, tokens of a prompt in one call, places of the caches. */
+typedef struct { long rows, tokens, capacity; code *prefill, *step; const char *const *caches; } group;
+${lists.join("\n")}
+static const group groups[] = {
+${groups.join("\n")}
+};
+#define GROUPS ${s.groups.length}
+#define MOST_ROWS ${Math.max(...s.groups.map((g) => g.rows))}
+${writing}`
+}
+
+const writing = String.raw`#include <limits.h>
+
+typedef struct { double temperature, top_p; long top_k, tokens; uint32_t seed; const char *const *stops; } sampling;
+typedef enum { GOES_ON, AT_STOP, AT_LENGTH, AT_CONTEXT } ending;
+typedef struct { id_list prompt, made; ending end; const char *shown; size_t shown_bytes; } row;
+
+/* ---- the choice of a token, in f64 and in arithmetic that is the same everywhere */
+
+/* e^x for -700 < x <= 0: x = k ln 2 + r, a series for e^r, then exact halving. */
+static double exp_of(double x) {
+  const double ln2 = 0.6931471805599453, scaled = x / ln2 + 0.5;
+  long k = (long)scaled;
+  if ((double)k > scaled) k--;
+  const double r = x - (double)k * ln2;
+  double sum = 1;
+  for (int i = 20; i >= 1; i--) sum = 1 + (r * sum) / i;
+  for (long i = 0; i < k; i++) sum *= 2;
+  for (long i = 0; i > k; i--) sum /= 2;
+  return sum;
+}
+
+typedef struct { int32_t id; float logit; double weight; } candidate;
+static int by_logit(const void *a, const void *b) {
+  const candidate *x = a, *y = b;
+  return x->logit > y->logit ? -1 : x->logit < y->logit ? 1 : x->id < y->id ? -1 : 1;
+}
+
+/* The token after "position" tokens of prompt number "prompt". Equal logits: the smaller id comes first. */
+static int32_t next_token(const float *logits, const sampling *s, uint32_t prompt, uint32_t position) {
+  long best = 0;
+  for (long i = 1; i < VOCAB; i++) if (logits[i] > logits[best]) best = i;
+  if (s->temperature == 0) return (int32_t)best;
+  static candidate list[VOCAB];
+  for (long i = 0; i < VOCAB; i++) list[i] = (candidate){(int32_t)i, logits[i], 0};
+  qsort(list, VOCAB, sizeof *list, by_logit);
+  long n = s->top_k > 0 && s->top_k < VOCAB ? s->top_k : VOCAB;
+  double total = 0;
+  for (long i = 0; i < n; i++) {
+    const double x = ((double)list[i].logit - (double)logits[best]) / s->temperature;
+    list[i].weight = x > -700 ? exp_of(x) : 0;
+    total += list[i].weight;
+  }
+  if (s->top_p > 0) {
+    const double goal = s->top_p * total;
+    long kept = 0;
+    total = 0;
+    while (kept < n) { total += list[kept++].weight; if (total >= goal) break; }
+    n = kept;
+  }
+  const double goal = (random_bits(s->seed, STREAM, position, prompt, 0) >> 8) * 0x1p-24 * total;
+  double sum = 0;
+  for (long i = 0; i < n; i++) { sum += list[i].weight; if (sum > goal) return list[i].id; }
+  return list[0].id;
+}
+
+/* ---- rows of texts */
+
+/* Where the first stop text begins, or the end. */
+static size_t stop_in(const char *text, size_t bytes, const char *const *stops) {
+  size_t first = bytes;
+  for (; *stops; stops++) {
+    const size_t n = strlen(*stops);
+    for (size_t at = 0; n && at + n <= bytes && at < first; at++) if (!memcmp(text + at, *stops, n)) first = at;
+  }
+  return first;
+}
+
+static int stops_at(const row *r, const sampling *s) {
+  if (!*s->stops) return 0;
+  size_t bytes;
+  char *text = decode(r->made.ids, r->made.count, &bytes);
+  const int found = stop_in(text, bytes, s->stops) < bytes;
+  free(text);
+  return found;
+}
+
+/* Adds a token to a row that goes on. */
+static void choose(row *r, const float *logits, const sampling *s, long number) {
+  if (r->end != GOES_ON) return;
+  const int32_t id = next_token(logits, s, (uint32_t)number, (uint32_t)(r->prompt.count + r->made.count));
+  for (const int32_t *stop = stop_ids; *stop >= 0; stop++) if (id == *stop) { r->end = AT_STOP; return; }
+  push_id(&r->made, id);
+  if (stops_at(r, s)) r->end = AT_STOP;
+  else if ((long)r->made.count >= s->tokens) r->end = AT_LENGTH;
+  else if ((long)(r->prompt.count + r->made.count) >= CONTEXT) r->end = AT_CONTEXT;
+}
+
+/* Sets a batch input of the program where it has one: "width" numbers for each row. */
+static int32_t *input(const code *c, const char *name) {
+  const place *p = find_input(c, name);
+  return p && !p->is_state ? numbers_of(c, p) : 0;
+}
+static void set(int32_t *numbers, long i, long x) { if (numbers) numbers[i] = (int32_t)x; }
+
+static const float *logits_of(const code *c) {
+  const float *logits = output(c, "logits");
+  if (!logits) die("%s yields no logits", c->name);
+  return logits;
+}
+
+static void run(code *c) { if (c->step(c->opened)) die("%s failed", c->name); }
+
+/* Runs the prompts, a block of tokens at a time; each row's token comes from the logits after its last one. */
+static void prefill(const group *g, row *rows, const sampling *s, long first) {
+  code *c = g->prefill;
+  int32_t *tokens = input(c, "tokens"), *positions = input(c, "positions"), *segments = input(c, "segments"), *offset = input(c, "offset"), *last = input(c, "last");
+  for (long i = 0; i < c->input_count; i++) for (const char *const *name = g->caches; *name; name++) if (!strcmp(c->inputs[i].name, *name)) memset(numbers_of(c, &c->inputs[i]), 0, (size_t)bytes_of(&c->inputs[i]));
+  long longest = 1;
+  for (long r = 0; r < g->rows; r++) if ((long)rows[r].prompt.count > longest) longest = (long)rows[r].prompt.count;
+  for (long done = 0; done < longest;) {
+    const long from = done + g->tokens <= g->capacity ? done : g->capacity - g->tokens;
+    for (long r = 0; r < g->rows; r++) {
+      const long n = (long)rows[r].prompt.count;
+      for (long i = 0; i < g->tokens; i++) {
+        set(tokens, r * g->tokens + i, from + i < n ? rows[r].prompt.ids[from + i] : 0);
+        set(positions, r * g->tokens + i, from + i);
+        set(segments, r * g->tokens + i, from + i < n ? 0 : -1);
+      }
+      set(offset, r, from);
+      set(last, r, n - 1 - from < 0 ? 0 : n - 1 - from < g->tokens ? n - 1 - from : g->tokens - 1);
+    }
+    run(c);
+    for (long r = 0; r < g->rows; r++) {
+      const long end = (long)rows[r].prompt.count - 1;
+      if (end >= done && end < from + g->tokens) choose(&rows[r], logits_of(c) + r * VOCAB, s, first + r);
+    }
+    done = from + g->tokens;
+  }
+  for (const char *const *name = g->caches; *name; name++) {
+    const place *p = find_input(c, *name), *q = find_input(g->step, *name);
+    if (p && q) memcpy(numbers_of(g->step, q), numbers_of(c, p), (size_t)bytes_of(p));
+  }
+}
+
+/* One more token for each row. A row that has ended writes over its last place, which nobody reads. */
+static void step(const group *g, row *rows, const sampling *s, long first) {
+  code *c = g->step;
+  int32_t *tokens = input(c, "tokens"), *positions = input(c, "positions"), *segments = input(c, "segments"), *offset = input(c, "offset"), *last = input(c, "last");
+  for (long r = 0; r < g->rows; r++) {
+    const long at = (long)(rows[r].prompt.count + rows[r].made.count) - 1;
+    set(tokens, r, rows[r].made.count ? rows[r].made.ids[rows[r].made.count - 1] : rows[r].prompt.ids[rows[r].prompt.count - 1]);
+    set(positions, r, at);
+    set(segments, r, 0);
+    set(offset, r, at);
+    set(last, r, 0);
+  }
+  run(c);
+  for (long r = 0; r < g->rows; r++) choose(&rows[r], logits_of(c) + r * VOCAB, s, first + r);
+}
+
+static int goes_on(const row *rows, long n) {
+  for (long r = 0; r < n; r++) if (rows[r].end == GOES_ON) return 1;
+  return 0;
+}
+
+/* A text to continue; nothing is continued from the end of a text. Of one too long for the model the end is kept. */
+static void read_prompt(row *r, const char *prompt, size_t bytes, const sampling *s, long capacity) {
+  while (IS_CHAT && bytes && strchr(" \t\n\r", prompt[bytes - 1])) bytes--;
+  while (IS_CHAT && bytes && strchr(" \t\n\r", *prompt)) { prompt++; bytes--; }
+  char *whole = take(sizeof before_prompt + sizeof after_prompt + bytes);
+  size_t n = 0;
+  memcpy(whole, before_prompt, n = sizeof before_prompt - 1);
+  memcpy(whole + n, prompt, bytes);
+  memcpy(whole + (n += bytes), after_prompt, sizeof after_prompt - 1);
+  encode(&r->prompt, whole, n + sizeof after_prompt - 1);
+  free(whole);
+  if (!r->prompt.count) push_id(&r->prompt, end_of_text);
+  if ((long)r->prompt.count >= CONTEXT) {
+    const size_t kept = CONTEXT / 2 > 1 ? CONTEXT / 2 : 1;
+    memmove(r->prompt.ids, r->prompt.ids + r->prompt.count - kept, kept * sizeof *r->prompt.ids);
+    r->prompt.count = kept;
+  }
+  r->shown = prompt;
+  r->shown_bytes = bytes;
+  r->end = (long)r->prompt.count >= CONTEXT ? AT_CONTEXT : s->tokens == 0 ? AT_LENGTH : GOES_ON;
+  const long needed = (long)r->prompt.count + s->tokens;
+  if (r->end == GOES_ON && (needed < CONTEXT ? needed : CONTEXT) > capacity) die("this program has room for %ld tokens, and the prompt with its answer takes %ld: ask for fewer --tokens, or give the recipe's stage more", capacity, needed);
+}
+
+static void write_row(const row *r, const sampling *s) {
+  size_t bytes;
+  char *text = decode(r->made.ids, r->made.count, &bytes);
+  if (!IS_CHAT) fwrite(r->shown, 1, r->shown_bytes, stdout);
+  fwrite(text, 1, stop_in(text, bytes, s->stops), stdout);
+  putchar('\n');
+  free(text);
+}
+
+/* Prompts number first, first + 1, ... of all. */
+static void write_group(const group *g, const char **prompts, const size_t *lengths, long count, const sampling *s, long first) {
+  row rows[MOST_ROWS] = {{{0}, {0}, GOES_ON, 0, 0}};
+  for (long r = 0; r < g->rows; r++) {
+    if (r < count) { read_prompt(&rows[r], prompts[r], lengths[r], s, g->capacity); continue; }
+    push_id(&rows[r].prompt, end_of_text);
+    rows[r].end = AT_LENGTH;
+  }
+  if (goes_on(rows, g->rows)) prefill(g, rows, s, first);
+  while (goes_on(rows, g->rows)) step(g, rows, s, first);
+  for (long r = 0; r < count; r++) write_row(&rows[r], s);
+  for (long r = 0; r < g->rows; r++) { free(rows[r].prompt.ids); free(rows[r].made.ids); }
+}
+
+static const char usage[] = "generate [--prompt TEXT]... [--tokens N] [--temperature T] [--top-k K] [--top-p P] [--stop TEXT]... [--seed N] [--threads N] [--weights weights.safetensors]\n";
+
+int main(int argc, char **argv) {
+  static const char *const names[] = {"--prompt", "--tokens", "--temperature", "--top-k", "--top-p", "--stop", "--seed", "--threads", "--weights", 0};
+  check_options(argc, argv, names, usage);
+  const long threads = (long)number_option(argc, argv, "--threads", (double)cores_available());
+  const char *path = option(argc, argv, "--weights", 0), **stops = take(((size_t)argc + 1) * sizeof *stops), **prompts = take(((size_t)argc + 1) * sizeof *prompts);
+  size_t *lengths = take(((size_t)argc + 1) * sizeof *lengths);
+  long count = 0;
+  int next = 0, stop_count = 0;
+  for (const char *text; (text = option(argc, argv, "--stop", &next));) stops[stop_count++] = text;
+  next = 0;
+  for (const char *text; (text = option(argc, argv, "--prompt", &next)); count++) { prompts[count] = text; lengths[count] = strlen(text); }
+  const sampling s = {
+    .temperature = number_option(argc, argv, "--temperature", given_temperature), .top_p = number_option(argc, argv, "--top-p", given_top_p),
+    .top_k = (long)number_option(argc, argv, "--top-k", given_top_k), .tokens = (long)number_option(argc, argv, "--tokens", given_tokens),
+    .seed = (uint32_t)(int64_t)number_option(argc, argv, "--seed", given_seed), .stops = stop_count ? stops : given_stops,
+  };
+  container weights = read_container(path ? path : "weights.safetensors");
+  for (code *const *c = codes; *c; c++) {
+    open_code(*c, threads);
+    for (long i = 0; i < (*c)->input_count; i++) {
+      const place *p = &(*c)->inputs[i];
+      int is_cache = 0;
+      for (long k = 0; k < GROUPS; k++) for (const char *const *name = groups[k].caches; *name; name++) is_cache |= !strcmp(p->name, *name);
+      if (p->is_state && !is_cache && !find_state(&weights, p->name)) die("%s lacks %s", weights.path, p->name);
+    }
+    load_states(*c, &weights, 1);
+  }
+  free_container(&weights);
+  if (count) for (long first = 0; first < count; first += groups[GROUPS - 1].rows) {
+    const group *g = &groups[GROUPS - 1];
+    write_group(g, prompts + first, lengths + first, count - first < g->rows ? count - first : g->rows, &s, first);
+  } else {
+    long first = 0;
+    for (long k = 0; k < GROUPS; first += groups[k++].rows) {
+      const char *texts[MOST_ROWS];
+      size_t sizes[MOST_ROWS];
+      for (long r = 0; r < groups[k].rows; r++) { texts[r] = given_prompts[first + r].text; sizes[r] = given_prompts[first + r].bytes; }
+      write_group(&groups[k], texts, sizes, groups[k].rows, &s, first);
+    }
+  }
+  for (code *const *c = codes; *c; c++) close_code(*c);
+  free(stops);
+  free(prompts);
+  free(lengths);
+  return 0;
+}
+`

@@ -1,0 +1,109 @@
+/** A generation as a folder of C: programs for its prompts, the tokenizer, the weights. */
+import { intArgument, lowerGeneration, weightsOfSpec } from "../../compiler/graph/lower/forward.ts"
+import type { Stage } from "../../compiler/plan/stage.ts"
+import { renderGenerateMain } from "../../compiler/render/native/generate.ts"
+import type { GenerateGroup } from "../../compiler/render/native/generate.ts"
+import { mainFile } from "../../compiler/render/native/program.ts"
+import type { NativeProgram, Origin } from "../../compiler/render/native/program.ts"
+import { tokenizerFile, tokenizerHeader } from "../../compiler/render/native/tokenizer.ts"
+import type { TokenizerTables } from "../../compiler/render/native/tokenizer.ts"
+import type { CpuTarget } from "../../compiler/schedule/cpu.ts"
+import { diagnostic } from "../../grammar/diagnostic.ts"
+import type { Diagnostic } from "../../grammar/diagnostic.ts"
+import { byteCharacters } from "../data/bytelevel.ts"
+import type { Tokenizer } from "../data/tokenizer.ts"
+import { expectData, memberOf } from "../stages/artifact.ts"
+import { chatFrameOf, framed } from "../stages/chat-frame.ts"
+import type { ChatFrame } from "../stages/chat-frame.ts"
+import { decodingShape, rowsPerBatch } from "../stages/decode.ts"
+import { artifactArg, numberArg, required, textsArg } from "../stages/environment.ts"
+import type { StageEnv } from "../stages/environment.ts"
+import { tokenizerOf } from "../stages/generate.ts"
+import { stream } from "../stages/sample.ts"
+import { statesOf } from "../stages/weights-io.ts"
+import { promptIds, stopTokens } from "../stages/writer.ts"
+import { bytesOf, nativeProgram, statesFile } from "./folder.ts"
+import type { NativeSources } from "./train.ts"
+
+export async function nativeGeneration(stage: Stage, env: StageEnv, target: CpuTarget, origin: Origin): Promise<NativeSources | readonly Diagnostic[]> {
+  const model = required(artifactArg(stage, "model"), stage, "model")
+  if (model.type.is !== "weights") throw new Error(`native: ${stage.name} generates with ${model.type.is}`)
+  const { spec } = model.type
+  const tokenizer = await tokenizerOf(model, env)
+  const tables = tokenizer === null ? "it has none" : tablesOf(tokenizer)
+  if (tokenizer === null || typeof tables === "string") return [diagnostic("SLM3502", stage.span, `the tokenizer of \`${model.stage.name}\` cannot be written as C: ${String(tables)}`, { help: "byte, char and BPE tokenizers that slm made can be; others are left to `slm generate`" })]
+  const programs = lowerGeneration(env.session, spec, tokenizer.size, stage.span)
+  if (typeof programs !== "function") return [programs]
+  const context = intArgument(env.session, spec, "context")
+  const frame = chatFrameOf(model.stage)
+  const prompts = textsArg(stage, "prompts")
+  const tokens = numberArg(stage, "tokens", env) ?? 64
+  const natives = new Map<string, NativeProgram>()
+  const named = (name: string, rows: number, block: number, capacity: number): string => {
+    const key = `${name}_${rows}_${block}_${capacity}`
+    if (!natives.has(key)) natives.set(key, nativeProgram(key, programs(rows, block, capacity).program, target))
+    return key
+  }
+  const lengths = prompts.map((prompt) => promptIds(tokenizer, framed(prompt, frame), context).length)
+  const groups = groupsOf(lengths).map((group): GenerateGroup => {
+    const { capacity, prefill } = decodingShape(Math.max(...group), tokens, context)
+    const caches = programs(group.length, 1, capacity).caches.map(({ args }) => args.name)
+    return { rows: group.length, tokens: prefill, capacity, prefill: named("prefill", group.length, prefill, capacity), step: named("next", group.length, 1, capacity), caches }
+  })
+  const [before = "", after = ""] = framed(mark, frame).split(mark)
+  const main = renderGenerateMain({
+    name: stage.name, groups, prompts, before, after, isChat: frame !== null, vocab: tokenizer.size, context, tokens,
+    temperature: numberArg(stage, "temperature", env) ?? 0.8, topK: numberArg(stage, "top_k", env), topP: numberArg(stage, "top_p", env),
+    seed: numberArg(stage, "seed", env) ?? 0, stop: textsArg(stage, "stop"), stopIds: [...stopTokens(tokenizer, frame)], stream,
+  })
+  const weights = memberOf(expectData(await env.input(model.stage), "weights").members, model.member)
+  return {
+    binary: "generate", programs: [...natives.values()], extra: ["tokenizer.c"], about: about(groups, frame),
+    files: new Map([
+      ["main.c", bytesOf(mainFile(`The generation \`${stage.name}\`.`, [...natives.values()], origin, main))],
+      ["tokenizer.c", bytesOf(tokenizerFile(tables))], ["tokenizer.h", bytesOf(tokenizerHeader)],
+      ["weights.safetensors", statesFile(statesOf(weights, weightsOfSpec(env.session, spec)))],
+    ]),
+  }
+}
+
+/** Stands for the prompt where its frame is looked at: a character that no template has and no trimming takes. */
+const mark = "\u0001"
+
+/** Prompts that run together, as the device runs them. */
+function groupsOf(lengths: readonly number[]): readonly (readonly number[])[] {
+  const groups: number[][] = []
+  for (let first = 0; first < lengths.length; first += rowsPerBatch) groups.push(lengths.slice(first, first + rowsPerBatch))
+  return groups
+}
+
+function about(groups: readonly GenerateGroup[], frame: ChatFrame | null): readonly string[] {
+  const last = groups.at(-1)
+  return [
+    `\`./generate\` writes what the stage writes; \`./generate --prompt "…"\` takes ${frame === null ? "a text to continue" : "a question"} of yours. Options: --tokens, --temperature, --top-k, --top-p, --stop, --seed, --threads, --weights.`,
+    `A prompt and its answer have room for ${last?.capacity ?? 0} tokens together, ${last?.rows ?? 1} ${last?.rows === 1 ? "prompt runs" : "prompts run"} at a time; the stage's \`tokens\` and \`prompts\` decide that.`,
+    "The stage's own prompts give the text of the cpu device of this instruction family, letter by letter. A prompt of another length is cut into other blocks than `slm generate` would take, which may move the last bits of a logit.",
+    "`weights.safetensors` holds the weights as they are computed with; a file of weights that `./train` wrote fits as well.",
+  ]
+}
+
+interface TokenizerJson {
+  readonly normalizer?: unknown
+  readonly pre_tokenizer?: { readonly type?: unknown; readonly use_regex?: unknown } | null
+  readonly model: { readonly vocab: Readonly<Record<string, number>>; readonly merges: readonly (string | readonly string[])[]; readonly ignore_merges?: unknown }
+}
+
+/** What an encoder in C needs, or why it cannot have it. */
+export function tablesOf(tokenizer: Tokenizer): TokenizerTables | string {
+  const { normalizer, pre_tokenizer: words, model } = JSON.parse(tokenizer.json()) as TokenizerJson
+  if (normalizer !== null && normalizer !== undefined) return "it normalises its text"
+  if (words !== null && words !== undefined && words.type !== "ByteLevel") return `it cuts words as ${String(words.type)} does`
+  if (model.ignore_merges === true) return "it takes whole words from its vocabulary"
+  const id = (text: string): number => model.vocab[text] ?? -1
+  const merges = model.merges.map((merge) => (typeof merge === "string" ? merge.split(" ") : merge)).map(([left = "", right = ""]) => [id(left), id(right), id(left + right)] as const)
+  return {
+    kind: tokenizer.kind === "char" ? "char" : words === null || words === undefined || words.use_regex === false ? "byte" : "bpe",
+    tokens: Array.from({ length: tokenizer.size }, (_, i) => tokenizer.tokenBytes(i)), special: tokenizer.special, endOfText: tokenizer.endOfText, unknown: tokenizer.unknown,
+    bytes: byteCharacters.map(id), merges,
+  }
+}
