@@ -1,4 +1,4 @@
-import type { DType, Program, Shape } from "../compiler/graph/node.ts"
+import type { DType, Factors, Program, Shape } from "../compiler/graph/node.ts"
 import { size } from "../compiler/graph/node.ts"
 import type { StorageType } from "../compiler/graph/stored.ts"
 import { unpacked } from "../compiler/graph/stored.ts"
@@ -25,6 +25,13 @@ export interface DeviceInfo {
   readonly detail: string // "WebAssembly backend 4.22.0, SIMD"
   /** Runs with equal class give equal bits: device kind, instruction family or adapter, precision, generator revision. */
   readonly numericsClass: string
+  /** The class of stages with `precision: bf16`, where their products are computed in another way. */
+  readonly bf16Class?: string
+}
+
+/** The numerics class of a stage's results. */
+export function classOf(info: Pick<DeviceInfo, "numericsClass" | "bf16Class">, factors: Factors): string {
+  return factors === "bf16" ? info.bf16Class ?? info.numericsClass : info.numericsClass
 }
 
 /** One loaded program with its state on the device. */

@@ -18,6 +18,7 @@ import type { Failure } from "./data/result.ts"
 import type { Device, DeviceInfo } from "./device.ts"
 import { deviceRate, openDevice } from "./devices/open.ts"
 import { moduleReader } from "./library.ts"
+import { classesOf } from "./lock-of-run.ts"
 import { openPastRun, writeText } from "./past-run.ts"
 import { planRecipe, summarise, type PlanSummary } from "./plan.ts"
 import { readRecipe, type RecipeFile } from "./recipe.ts"
@@ -128,9 +129,9 @@ export async function plan(recipe: Recipe, options: PlanOptions = {}): Promise<P
   const checked = checkFile(file, options)
   const device = await deviceOf(options.device)
   const place = { folder: file.folder, allowRead: options.allowRead ?? [] }
-  const finished = { store: storeOf(file.folder, () => {}), keys: createArtifactKeys(place, device.info.numericsClass) }
+  const finished = { store: storeOf(file.folder, () => {}), keys: createArtifactKeys(place, device.info) }
   const lock = lastLock(file)
-  const planned = planRecipe(file.source, environmentOf(file, options), checked, finished, place, lock === null ? null : { lock, numericsClass: device.info.numericsClass })
+  const planned = planRecipe(file.source, environmentOf(file, options), checked, finished, place, lock === null ? null : { lock, numericsClass: classesOf(checked, device.info) })
   return { diagnostics: [...checked.diagnostics, ...(planned?.problems ?? [])], sources: checked.sources, plan: planned === null ? null : summarise(planned, deviceRate(device.info.name)) }
 }
 

@@ -1,8 +1,11 @@
 /** The lock of a run: what its checked recipe, its inputs and its results amount to. */
 import type { Checked } from "../compiler/check/check.ts"
+import { factorsOf } from "../compiler/graph/lower/context.ts"
 import { fieldsOf } from "../compiler/plan/fields.ts"
 import type { Stage } from "../compiler/plan/stage.ts"
 import type { Source } from "../grammar/diagnostic.ts"
+import { classOf } from "./device.ts"
+import type { DeviceInfo } from "./device.ts"
 import { sha256 } from "./files.ts"
 import type { Lock, LockedInput, LockedStage } from "./lock.ts"
 import { kinds } from "./stages/execute.ts"
@@ -36,6 +39,12 @@ export function lockOf({ checked, params, numericsClass, keys, yields }: LockPar
     inputs: Object.fromEntries([...inputs].sort(byName)),
     stages: stages.map((stage) => lockedStage(stage, checked, yields.get(stage.key))),
   }
+}
+
+/** The numerics classes of all stages that compute on a device. */
+export function classesOf(checked: Checked, info: Pick<DeviceInfo, "numericsClass" | "bf16Class">): string {
+  const computed = (checked.recipe?.stages ?? []).filter((stage) => kinds[stage.kind].numeric)
+  return [...new Set([info.numericsClass, ...computed.map((stage) => classOf(info, factorsOf(stage.args)))])].join(", ")
 }
 
 /** What a stage reads, by name; of private files nothing but how many there are. null: something of it is not there. */

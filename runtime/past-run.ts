@@ -73,7 +73,7 @@ export async function writeText(run: PastRun, model: Model, device: Device, prom
   const weights = readArtifact(run, model.stage)
   const states = weights?.is === "weights" ? weights.members.get(model.member) : undefined
   if (tokenizer === null || states === undefined) return { message: `the model ${model.name} cannot be read from ${shownPath(run.folder)}`, help: runAgain }
-  const writer = createWriter(run.session, { spec: model.spec, tokenizer, frame: chatFrameOf(model.stage) }, model.stage.span)
+  const writer = createWriter(run.session, { spec: model.spec, tokenizer, frame: chatFrameOf(model.stage), factors: "f32" }, model.stage.span)
   if ("code" in writer) return writer
   return writer.write(yielding(device), statesOf(states, weightsOfSpec(run.session, model.spec)), prompts, options)
 }

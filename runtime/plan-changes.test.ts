@@ -36,7 +36,7 @@ function planned(place: Workplace, text: string, { params = new Map<string, stri
   const file = recipeIn(place, text)
   const environment = { modules: moduleReader(place.folder), params, facts: new Map<string, number>() }
   const where = { folder: place.folder, allowRead: [] }
-  const finished = { store: storeOf(place.folder, () => {}), keys: createArtifactKeys(where, numericsClass) }
+  const finished = { store: storeOf(place.folder, () => {}), keys: createArtifactKeys(where, { numericsClass }) }
   const lock = lastLock(file)
   const plan = planRecipe(file.source, environment, check(file.source, environment), finished, where, lock === null ? null : { lock, numericsClass })
   if (plan === null) throw new Error("the recipe is wrong")

@@ -6,6 +6,7 @@ import { constant } from "../compiler/check/poly.ts"
 import type { AddressValue, ArtifactValue } from "../compiler/check/value.ts"
 import { LoweringMistake } from "../compiler/graph/lower/context.ts"
 import { storeOf } from "../compiler/graph/lower/encoding.ts"
+import { factorsOf } from "../compiler/graph/lower/context.ts"
 import { lowerEvaluation } from "../compiler/graph/lower/evaluate.ts"
 import { intArgument, lowerGeneration, weightsOfSpec } from "../compiler/graph/lower/forward.ts"
 import { lowerTraining, type TrainShape } from "../compiler/graph/lower/train.ts"
@@ -146,7 +147,7 @@ function evaluationOf(stage: Stage, known: Checked) {
   if (model === undefined || objective === null || objective === undefined || data === null || packed === null) return null
   const rows = number(stage, "batch", known) ?? 16
   const loss = stage.args.get("loss")
-  const request = { model, objective, loss: loss === undefined || loss.kind === "none" ? null : loss, span: stage.span, byRow: stage.kind === "loss_of" }
+  const request = { model, objective, loss: loss === undefined || loss.kind === "none" ? null : loss, span: stage.span, factors: factorsOf(stage.args), byRow: stage.kind === "loss_of" }
   return { lowered: lowerEvaluation(known.session, stage.name, request, rowShape(rows, packed)), data, tokensPerBatch: rows * packed.length }
 }
 
@@ -171,7 +172,7 @@ function generationOf(stage: Stage, known: Checked): { readonly program: Program
   const { spec, tokenizer } = model.type
   const machine = createMachine(known.session)
   const vocab = tokenizer === null ? null : machine.known(machine.unknownInt(tokenizer.stage, "size", stage.span).poly)
-  const programs = vocab === null ? null : lowerGeneration(known.session, spec, vocab, stage.span)
+  const programs = vocab === null ? null : lowerGeneration(known.session, spec, vocab, stage.span, factorsOf(stage.args))
   if (typeof programs !== "function") return null
   const context = intArgument(known.session, spec, "context") ?? wanted
   return { program: programs(prompts.items.length, 1, context).program, rows: prompts.items.length, each: Math.min(wanted, context) }

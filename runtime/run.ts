@@ -28,7 +28,7 @@ import type { Checkpoints } from "./store/checkpoints.ts"
 import type { Files, Store } from "./store/store.ts"
 import type { Difference, Lock } from "./lock.ts"
 import { compareArithmetic, compareLock, compareResults } from "./lock.ts"
-import { hashOfFiles, lockOf } from "./lock-of-run.ts"
+import { classesOf, hashOfFiles, lockOf } from "./lock-of-run.ts"
 import { writeSnapshot } from "./snapshot.ts"
 import { isPrivate, pathsOf } from "./stages/sources.ts"
 import { systemFailure } from "./system-error.ts"
@@ -125,7 +125,7 @@ export async function run(options: RunOptions): Promise<RunResult> {
   const start = clock()
   const place = { folder: options.folder, allowRead: options.allowRead ?? [] }
   const state: RunState = {
-    options, clock, device: yielding(options.device), keys: createArtifactKeys(place, options.device.info.numericsClass, options.hashes), facts: new Map(), made: new Map(), finished: new Map(), decided: new Map(),
+    options, clock, device: yielding(options.device), keys: createArtifactKeys(place, options.device.info, options.hashes), facts: new Map(), made: new Map(), finished: new Map(), decided: new Map(),
     diagnostics: [], checked: recheck(options, new Map()),
   }
   const stages = state.checked.recipe?.stages ?? []
@@ -152,13 +152,13 @@ function locked(state: RunState): boolean {
   const facts = new Map(lock.stages.flatMap(({ key, facts: of }) => Object.entries(of).map(([field, value]) => [`${key}.${field}`, value] as const)))
   const then = recheck(options, facts)
   const checked = then.recipe === null ? state.checked : then
-  const now = lockOf({ checked, params: options.params, numericsClass: options.device.info.numericsClass, keys, yields: new Map() })
+  const now = lockOf({ checked, params: options.params, numericsClass: classesOf(checked, options.device.info), keys, yields: new Map() })
   return refuse(state, [...compareLock(lock, now), ...(options.planned ? compareArithmetic(options.planned, now) : [])])
 }
 
 function lockOfRun({ options, keys, checked, finished }: RunState): Lock {
   const yields = new Map([...finished].map(([key, { content, facts }]) => [key, { result: content, facts }] as const))
-  return lockOf({ checked, params: options.params, numericsClass: options.device.info.numericsClass, keys, yields })
+  return lockOf({ checked, params: options.params, numericsClass: classesOf(checked, options.device.info), keys, yields })
 }
 
 /** Reports differences from a lock; true: there are none. */

@@ -58,7 +58,7 @@ test("a graph that means nothing is a bug, named with op and place", () => {
   const wrong: readonly (readonly [() => unknown, RegExp])[] = [
     [() => b.make("add", {}, [x, y], "loss"), /graph: add at loss: the second input is i32\[2, 3\] instead of f32\[2, 3\]/],
     [() => b.make("exp", {}, [y]), /graph: exp: the input is i32\[2, 3\], allowed: f32/],
-    [() => b.make("dot", { ta: false, tb: false }, [x, x]), /inner sizes 3 and 2/],
+    [() => b.make("dot", { ta: false, tb: false, factors: "f32" }, [x, x]), /inner sizes 3 and 2/],
     [() => b.make("reshape", { shape: [7] }, [x]), /does not fill \[7\]/],
     [() => b.make("permute", { axes: [0, 0] }, [x]), /an axis occurs twice/],
     [() => b.make("slice", { start: [0, 2], stop: [2, 2], step: [1, 1] }, [x]), /2:2:1 of an axis of size 3/],

@@ -64,7 +64,7 @@ function grouped(b: Builder, x: Node, n: Sizes): Node {
 
 /** The weights of the keys, [b, h, t, s]. */
 function weights(b: Builder, args: AttendArgs, inputs: readonly Node[], n: Sizes): Node {
-  const products = g.dot(b, grouped(b, inputAt(inputs, 0), n), inputAt(inputs, 1), false, true)
+  const products = g.dot(b, grouped(b, inputAt(inputs, 0), n), inputAt(inputs, 1), false, true, args.factors)
   const scaled = g.mul(b, g.reshape(b, products, [n.b, n.h, n.t, n.s]), args.scale)
   const scores = args.biased ? g.add(b, scaled, inputAt(inputs, attendInputs(args).bias)) : scaled
   return maskedSoftmax(b, scores, allowedKeys(b, args, inputs, n))
@@ -75,7 +75,7 @@ export function attention(b: Builder, args: AttendArgs, inputs: readonly Node[])
   const v = inputAt(inputs, 2)
   const n = sizesOf(inputAt(inputs, 0), inputAt(inputs, 1), v)
   const p = grouped(b, weights(b, args, inputs, n), n)
-  return g.reshape(b, g.dot(b, p, v), [n.b, n.h, n.t, n.e])
+  return g.reshape(b, g.dot(b, p, v, false, false, args.factors), [n.b, n.h, n.t, n.e])
 }
 
 /** Decomposition of `attend_grad`: with p the weights, dp = dy v^T and ds = p (dp - sum(dp p)). */
@@ -84,11 +84,11 @@ export function attendGradient(b: Builder, args: Args["attend_grad"], inputs: re
   const n = sizesOf(q, k, v)
   const p = weights(b, args, inputs.slice(0, -1), n)
   const dy = grouped(b, inputAt(inputs, inputs.length - 1), n)
-  if (args.wrt === 2) return g.dot(b, grouped(b, p, n), dy, true, false)
-  const dp = g.reshape(b, g.dot(b, dy, v, false, true), p.shape)
+  if (args.wrt === 2) return g.dot(b, grouped(b, p, n), dy, true, false, args.factors)
+  const dp = g.reshape(b, g.dot(b, dy, v, false, true, args.factors), p.shape)
   const ds = g.mul(b, p, g.sub(b, dp, g.sum(b, g.mul(b, dp, p), [-1], true)))
   if (args.wrt === 3) return inputAt(inputs, attendInputs(args).bias).shape[0] === 1 ? g.sum(b, ds, [0], true) : ds
   const scaled = grouped(b, g.mul(b, ds, args.scale), n)
-  if (args.wrt === 1) return g.dot(b, scaled, grouped(b, q, n), true, false)
-  return g.reshape(b, g.dot(b, scaled, k), q.shape)
+  if (args.wrt === 1) return g.dot(b, scaled, grouped(b, q, n), true, false, args.factors)
+  return g.reshape(b, g.dot(b, scaled, k, false, false, args.factors), q.shape)
 }

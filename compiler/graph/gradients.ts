@@ -39,10 +39,10 @@ function inverse(axes: readonly number[]): number[] {
 }
 
 function dot({ b, node, u, wanted }: GradientCall<"dot">): readonly (Node | null)[] {
-  const { ta, tb } = node.args
+  const { ta, tb, factors } = node.args
   const [x, y] = [inputOf(node.inputs, 0), inputOf(node.inputs, 1)]
-  const byX = () => (ta ? g.dot(b, y, u, tb, true) : g.dot(b, u, y, false, !tb))
-  const byY = () => (tb ? g.dot(b, u, x, true, ta) : g.dot(b, x, u, !ta, false))
+  const byX = () => (ta ? g.dot(b, y, u, tb, true, factors) : g.dot(b, u, y, false, !tb, factors))
+  const byY = () => (tb ? g.dot(b, u, x, true, ta, factors) : g.dot(b, x, u, !ta, false, factors))
   return [wanted(0) ? byX() : null, wanted(1) ? byY() : null]
 }
 

@@ -1,3 +1,4 @@
+import { narrowTo } from "./interpret-elementwise.ts"
 import type { NodeOf, Shape } from "./node.ts"
 import { size } from "./node.ts"
 import type { Data, Value, View } from "./value.ts"
@@ -82,12 +83,13 @@ function rowsOfMatrix(x: Value, transposed: boolean): Data {
   return data
 }
 
-/** Products are accumulated in f64 and rounded once. */
+/** Products are accumulated in f64 and rounded once; factors are rounded before, where they are to be. */
 export function dot(out: Data, node: NodeOf<"dot">, a: Value, b: Value): void {
   const [m = 1, n = 1] = node.shape.slice(-2)
   const k = a.data.length / (size(node.shape) / n)
-  const x = rowsOfMatrix(a, node.args.ta)
-  const y = rowsOfMatrix(b, !node.args.tb)
+  const rounded = (x: Data): Data => (node.args.factors === "f32" ? x : x.map(narrowTo[node.args.factors]))
+  const x = rounded(rowsOfMatrix(a, node.args.ta))
+  const y = rounded(rowsOfMatrix(b, !node.args.tb))
   for (let batch = 0; batch < out.length / (m * n); batch++) {
     product(out, x, y, batch * m * n, batch * m * k, batch * n * k, m, n, k)
   }

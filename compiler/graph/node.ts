@@ -69,7 +69,7 @@ export interface Args {
   cumsum: { readonly axis: number; readonly reverse: boolean }
   // ---- products and indexed access
   /** [.., m, k] x [.., k, n] -> [.., m, n]; equal leading axes; `ta`/`tb`: that input is stored transposed ([.., k, m], [.., n, k]). */
-  dot: { readonly ta: boolean; readonly tb: boolean }
+  dot: { readonly ta: boolean; readonly tb: boolean; readonly factors: Factors }
   /** table [V, ..rest], ids i32[..any] -> [..any, ..rest]; ids outside [0, V) yield zeros. */
   gather: {}
   /** ids i32[..any], updates [..any, ..rest] -> [rows, ..rest]; equal ids add; ids outside are dropped. */
@@ -114,6 +114,9 @@ export interface Args {
   attend_grad: AttendArgs & { readonly wrt: 0 | 1 | 2 | 3 }
 }
 
+/** What numbers are rounded to (to nearest, ties to even) before they are multiplied; products are always added up in f32 or better. */
+export type Factors = "f32" | "bf16"
+
 export interface AttendArgs {
   readonly scale: number
   readonly causal: boolean
@@ -121,6 +124,8 @@ export interface AttendArgs {
   readonly segmented: boolean
   readonly offset: boolean
   readonly biased: boolean
+  /** Of both products and, in the gradient, of all five: weights and their slopes are rounded as well. */
+  readonly factors: Factors
 }
 
 export type InputRole = "state" | "batch"

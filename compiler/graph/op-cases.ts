@@ -3,7 +3,7 @@
  * (against finite differences), so its type demands an entry for each op.
  */
 import type { CaseInputs } from "./case-inputs.ts"
-import type { AttendArgs, DType, Node, Op, Shape } from "./node.ts"
+import type { AttendArgs, DType, Factors, Node, Op, Shape } from "./node.ts"
 import * as g from "./ops.ts"
 
 /** The outputs of a case. */
@@ -14,6 +14,8 @@ export interface OpCases {
   readonly smooth: readonly CaseGraph[]
   /** Ties, kinks, ends of ranges: values only. */
   readonly edge?: readonly CaseGraph[]
+  /** Rounded on the way, so that gradients are no derivatives and a last bit may become one of bf16: values and gradients, loosely. */
+  readonly rounded?: readonly CaseGraph[]
   /** Values must be equal to the bit. */
   readonly exact?: boolean
 }
@@ -47,7 +49,7 @@ const tiedPairs = [[1, 1], [0, 0], [-2, -2], [1, 2], [2, 1]] as const
 
 function attendCase(sizes: { b: number; h: number; g: number; t: number; s: number; d: number; e: number }, options: Partial<AttendArgs>, sharedBias = false): { inputs: (c: CaseInputs) => Node[]; args: AttendArgs } {
   const { b, h, t, s, d, e } = sizes
-  const args: AttendArgs = { scale: 0.4, causal: false, window: null, segmented: false, offset: false, biased: false, ...options }
+  const args: AttendArgs = { scale: 0.4, causal: false, window: null, segmented: false, offset: false, biased: false, factors: "f32", ...options }
   const inputs = (c: CaseInputs): Node[] => [
     c.f32([b, h, t, d], -2, 2), c.f32([b, sizes.g, s, d], -2, 2), c.f32([b, sizes.g, s, e], -2, 2),
     ...(args.segmented ? [segments(c, b, t, t), segments(c, b, s, t)] : []),
@@ -77,6 +79,17 @@ const attendCases = [
   attendCase({ b: 1, h: 2, g: 1, t: 5, s: 3, d: 2, e: 2 }, { causal: true }),
 ]
 
+/** Sizes that fill no tile, one tile and several, in every combination of what is masked. */
+const roundedAttendCases = [
+  ...attendCases.map(({ inputs, args }) => ({ inputs, args: { ...args, factors: "bf16" as const } })),
+  attendCase({ b: 1, h: 2, g: 2, t: 32, s: 32, d: 32, e: 32 }, { causal: true, factors: "bf16" }),
+  attendCase({ b: 2, h: 2, g: 1, t: 37, s: 37, d: 19, e: 35 }, { causal: true, segmented: true, factors: "bf16" }),
+  attendCase({ b: 1, h: 3, g: 1, t: 65, s: 97, d: 64, e: 16 }, { causal: true, window: 40, factors: "bf16" }),
+  attendCase({ b: 2, h: 1, g: 1, t: 17, s: 131, d: 8, e: 67 }, { window: 50, biased: true, offset: true, factors: "bf16" }, true),
+]
+
+const attended = ({ inputs, args }: (typeof attendCases)[number]): CaseGraph => (c) => [c.b.make("attend", args, inputs(c))]
+
 function attendGrads(c: CaseInputs, { inputs, args }: (typeof attendCases)[number]): Node[] {
   const given = inputs(c)
   const [q, , v] = given
@@ -105,10 +118,15 @@ function labels(c: CaseInputs, n: number, v: number): Node {
 }
 
 /** A dot of every kind of storage; `lead` axes are batches. */
-function dots(lead: Shape, m: number, k: number, n: number): CaseGraph {
+function dots(lead: Shape, m: number, k: number, n: number, factors: Factors = "f32"): CaseGraph {
   return (c) => [false, true].flatMap((ta) => [false, true].map((tb) =>
-    c.b.make("dot", { ta, tb }, [c.f32([...lead, ...(ta ? [k, m] : [m, k])]), c.f32([...lead, ...(tb ? [n, k] : [k, n])])])))
+    c.b.make("dot", { ta, tb, factors }, [c.f32([...lead, ...(ta ? [k, m] : [m, k])]), c.f32([...lead, ...(tb ? [n, k] : [k, n])])])))
 }
+
+/** Sizes around those of tiles: ones, primes, multiples and one more. */
+const roundedDots: readonly CaseGraph[] = [
+  [[], 1, 1, 1], [[], 3, 5, 2], [[2, 3], 5, 4, 3], [[], 16, 32, 16], [[], 17, 33, 19], [[3], 32, 64, 32], [[], 64, 67, 130], [[], 97, 31, 7], [[5], 33, 16, 40], [[], 101, 257, 53], [[], 5, 1, 61],
+].map(([lead, m, k, n]) => dots(lead as Shape, Number(m), Number(k), Number(n), "bf16"))
 
 export const opCases: { readonly [O in Op]: OpCases } = {
   input: { exact: true, smooth: [(c) => [c.f32([3]), c.i32([2, 2], -5, 5), c.bool([4])]] },
@@ -261,7 +279,7 @@ export const opCases: { readonly [O in Op]: OpCases } = {
     ])],
     edge: [(c) => [c.b.make("cumsum", { axis: 0, reverse: false }, [c.i32([5], -9, 9)])]],
   },
-  dot: { smooth: [dots([], 1, 1, 1), dots([], 3, 5, 2), dots([3], 7, 2, 5), dots([2, 3], 1, 4, 3)], edge: [dots([], 17, 33, 19), dots([], 64, 67, 130), dots([5], 33, 16, 40)] },
+  dot: { smooth: [dots([], 1, 1, 1), dots([], 3, 5, 2), dots([3], 7, 2, 5), dots([2, 3], 1, 4, 3)], edge: [dots([], 17, 33, 19), dots([], 64, 67, 130), dots([5], 33, 16, 40)], rounded: roundedDots },
   gather: {
     exact: true,
     smooth: [(c) => [
@@ -311,6 +329,6 @@ export const opCases: { readonly [O in Op]: OpCases } = {
     smooth: [(c) => [false, true].flatMap((inverse) => [[1, 1, 1, 2], [2, 3, 5, 4], [1, 2, 3, 10]].map(([b = 1, h = 1, t = 1, d = 2]) =>
       c.b.make("rope", { base: 10000, inverse }, [c.f32([b, h, t, d]), c.i32([b, t], 0, 50)])))],
   },
-  attend: { smooth: attendCases.map(({ inputs, args }): CaseGraph => (c) => [c.b.make("attend", args, inputs(c))]) },
-  attend_grad: { smooth: attendCases.map((kind): CaseGraph => (c) => attendGrads(c, kind)) },
+  attend: { smooth: attendCases.map(attended), rounded: roundedAttendCases.map(attended) },
+  attend_grad: { smooth: attendCases.map((kind): CaseGraph => (c) => attendGrads(c, kind)), rounded: roundedAttendCases.map((kind): CaseGraph => (c) => attendGrads(c, kind)) },
 }

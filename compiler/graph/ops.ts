@@ -4,7 +4,7 @@
  */
 import type { Builder } from "./builder.ts"
 import { createBuilder } from "./builder.ts"
-import type { AttendArgs, DType, Node, Op, Shape } from "./node.ts"
+import type { AttendArgs, DType, Factors, Node, Op, Shape } from "./node.ts"
 import { size } from "./node.ts"
 
 export type Operand = Node | number
@@ -233,8 +233,8 @@ export function cumsum(b: Builder, x: Node, axis = -1, reverse = false): Node {
 
 // ---- products, indexed access
 
-export function dot(b: Builder, x: Node, y: Node, ta = false, tb = false): Node {
-  return b.make("dot", { ta, tb }, [x, y])
+export function dot(b: Builder, x: Node, y: Node, ta = false, tb = false, factors: Factors = "f32"): Node {
+  return b.make("dot", { ta, tb, factors }, [x, y])
 }
 
 /**
@@ -278,13 +278,14 @@ export interface AttendOptions {
   readonly segments?: readonly [Node, Node] // of the queries, of the keys
   readonly offset?: Node
   readonly bias?: Node
+  readonly factors?: Factors // f32 if not given
 }
 
 export function attend(b: Builder, q: Node, k: Node, v: Node, options: AttendOptions = {}): Node {
   const { segments, offset, bias } = options
   const args: AttendArgs = {
     scale: options.scale ?? 1 / Math.sqrt(q.shape[3] ?? 1), causal: options.causal ?? false, window: options.window ?? null,
-    segmented: segments !== undefined, offset: offset !== undefined, biased: bias !== undefined,
+    segmented: segments !== undefined, offset: offset !== undefined, biased: bias !== undefined, factors: options.factors ?? "f32",
   }
   return b.make("attend", args, [q, k, v, ...(segments ?? []), ...(offset ? [offset] : []), ...(bias ? [bias] : [])])
 }

@@ -51,7 +51,7 @@ function printBody(body: Body | undefined, number: number, bodies: Body[]): stri
 function printArgs(node: Node, bodies: Body[]): string {
   const shown: string[] = []
   for (const [name, value] of Object.entries(node.args)) {
-    if (name === "shape" || (name === "dtype" && node.op !== "cast") || value === false || value === null) continue
+    if (name === "shape" || (name === "dtype" && node.op !== "cast") || value === false || value === null || value === "f32") continue
     if (value === true) shown.push(name)
     else if (name === "body") shown.push(`body ${bodyNumber(value as Body, bodies)}`)
     else shown.push(`${name}: ${printValue(value)}`)

@@ -214,6 +214,11 @@ function weightsOf(kernel: AttendKernel | AttendGradKernel, memory: Memory, b: n
   return e.map((x) => x / total)
 }
 
+/** What is multiplied: rounded, if the factors are. */
+function factor({ args: { factors } }: AttendKernel | AttendGradKernel, x: number): number {
+  return factors === "f32" ? x : narrowTo[factors](Math.fround(x))
+}
+
 function runAttend(kernel: AttendKernel, memory: Memory): void {
   const { batch, heads, groups, queries, keys, values } = kernel.sizes
   const [v, out] = [dataOf(memory, kernel.v.buffer), dataOf(memory, kernel.out.buffer)]
@@ -221,7 +226,7 @@ function runAttend(kernel: AttendKernel, memory: Memory): void {
     const weights = weightsOf(kernel, memory, b, h, i)
     for (let e = 0; e < values; e++) {
       let sum = 0
-      for (let j = 0; j < keys; j++) sum += (weights[j] ?? 0) * (v[element(kernel.v, b, Math.floor(h / (heads / groups)), j, e)] ?? NaN)
+      for (let j = 0; j < keys; j++) sum += factor(kernel, weights[j] ?? 0) * (v[element(kernel.v, b, Math.floor(h / (heads / groups)), j, e)] ?? NaN)
       out[element(kernel.out, b, h, i, e)] = sum
     }
   }
@@ -255,11 +260,12 @@ function runAttendGrad(kernel: AttendGradKernel, memory: Memory): void {
       const weight = weights[j] ?? 0
       const slope = weight * ((slopes[j] ?? 0) - mean)
       dbias.add(b, h, i, j, slope)
+      const scaled = factor(kernel, slope * kernel.args.scale)
       for (let d = 0; d < depth; d++) {
-        dq.add(b, h, i, d, slope * kernel.args.scale * (k.data[element(k.at, b, g, j, d)] ?? NaN))
-        dk.add(b, g, j, d, slope * kernel.args.scale * (q.data[element(q.at, b, h, i, d)] ?? NaN))
+        dq.add(b, h, i, d, scaled * (k.data[element(k.at, b, g, j, d)] ?? NaN))
+        dk.add(b, g, j, d, scaled * (q.data[element(q.at, b, h, i, d)] ?? NaN))
       }
-      for (let e = 0; e < values; e++) dv.add(b, g, j, e, weight * (u.data[element(u.at, b, h, i, e)] ?? NaN))
+      for (let e = 0; e < values; e++) dv.add(b, g, j, e, factor(kernel, weight) * (u.data[element(u.at, b, h, i, e)] ?? NaN))
     }
   }
   for (const gradient of [dq, dk, dv, dbias]) gradient.finish()

@@ -3,7 +3,7 @@
  * static domains, read and write typed buffers at affine or explicitly indirect places, and say how reductions are split (by
  * shape alone, so that results do not depend on how many threads there are). Nothing here knows a target.
  */
-import type { AttendArgs, DType } from "../graph/node.ts"
+import type { AttendArgs, DType, Factors } from "../graph/node.ts"
 import type { StorageType } from "../graph/stored.ts"
 import { bytesOfNumbers } from "../graph/stored.ts"
 import type { Guard, Index, Variable } from "./index.ts"
@@ -103,6 +103,8 @@ export interface ContractKernel {
   readonly m: number
   readonly n: number
   readonly k: number
+  /** Both operands hold numbers of this format, so that a target may multiply them in it. */
+  readonly factors: Factors
   readonly a: Operand
   readonly b: Operand
   readonly out: Buffer

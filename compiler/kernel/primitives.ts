@@ -1,4 +1,5 @@
 /** What fusion starts from: primitive ops and attention. Norms, softmax and losses are fused again from their parts, with whatever stands beside them. */
+import type { Builder } from "../graph/builder.ts"
 import { decomposeNode } from "../graph/composite.ts"
 import type { Node, Op, Program } from "../graph/node.ts"
 import { rewriteProgram } from "../graph/rewrite.ts"
@@ -7,7 +8,7 @@ import { simplify } from "../transform/simplify.ts"
 
 export function toPrimitives(program: Program): Program {
   const open = rewriteProgram(program, (b, node, inputs) => (node.op === "attend" || node.op === "attend_grad" ? copy(b, node, inputs) : decomposeNode(b, node, inputs)))
-  return withReads(simplify(open))
+  return withReads(simplify(rewriteProgram(open, withRoundedFactors)))
 }
 
 /** Numbers in narrower storage are read by an op of their own, so that an operand is either plain numbers or an expression. */
@@ -17,8 +18,30 @@ function withReads(program: Program): Program {
   return rewriteProgram(program, (b, node, inputs) => copy(b, node, inputs.map((x) => (isStored(x) ? b.make("stop_gradient", {}, [x]) as Node : x))))
 }
 
+/** Factors that are to be rounded are, where they are stored: so they are rounded once, however many products and views read them. */
+function withRoundedFactors(b: Builder, node: Node, inputs: readonly Node[]): Node {
+  const factors = node.op === "dot" || node.op === "attend" || node.op === "attend_grad" ? node.args.factors : "f32"
+  if (factors === "f32") return copy(b, node, inputs)
+  const multiplied = (i: number): boolean => i < (node.op === "dot" ? 2 : 3) || (node.op === "attend_grad" && i === inputs.length - 1)
+  return copy(b, node, inputs.map((x, i) => (multiplied(i) ? narrowed(b, x, factors) : x)))
+}
+
+/** The rounded value: below the views that only move numbers. */
+function narrowed(b: Builder, x: Node, format: "bf16"): Node {
+  const views: Node[] = []
+  let base = x
+  while (moves.has(base.op)) {
+    views.push(base)
+    base = inputAt(base, 0)
+  }
+  const rounded: Node = base.op === "narrow" && base.args.format === format ? base : b.make("narrow", { format }, [base], base.note)
+  return views.reduceRight<Node>((from, view) => copy(b, view, [from]), rounded)
+}
+
 /** Other names of the same numbers: never stored for their own sake. */
 const views: ReadonlySet<Op> = new Set<Op>(["reshape", "permute", "broadcast", "slice", "reverse", "window", "pad", "concat"])
+/** Views that only move numbers. */
+const moves: ReadonlySet<Op> = new Set<Op>(["reshape", "permute", "broadcast", "slice", "reverse", "window"])
 /** Made where they are read. */
 const generated: ReadonlySet<Op> = new Set<Op>(["fill", "iota"])
 const reductions: ReadonlySet<Op> = new Set<Op>(["sum", "max_of"])

@@ -57,7 +57,7 @@ function contract(node: NodeOf<"dot">, storage: Storage, bufferOf: BufferOf, num
   const k = x.shape.at(node.args.ta ? -2 : -1) ?? 1
   const [a, b] = [matrix(x, storage, bufferOf), matrix(y, storage, bufferOf)]
   return {
-    kind: "contract", name: `dot${number}`, note: node.note, batch: size(node.shape) / (m * n), m, n, k,
+    kind: "contract", name: `dot${number}`, note: node.note, batch: size(node.shape) / (m * n), m, n, k, factors: node.args.factors,
     a: node.args.ta ? turned(a) : a, b: node.args.tb ? turned(b) : b, out: bufferOf(node as Node), epilogue: null, keep: true,
   }
 }

@@ -95,6 +95,11 @@ function softmaxLines(kernel: Attend, p: Parameters, indent: string): string[] {
   ]
 }
 
+/** What is multiplied: rounded, if the factors are. */
+function factor({ args: { factors } }: Attend, x: string): string {
+  return factors === "f32" ? x : `narrow_${factors}_f32(${x})`
+}
+
 export function renderAttend(kernel: AttendKernel, target: CpuTarget, p: Parameters): string[] {
   const { heads, groups, queries, keys, depth, values } = kernel.sizes
   const [keyWidth, valueWidth] = [padded(keys, 32), padded(values, 32)]
@@ -118,7 +123,7 @@ export function renderAttend(kernel: AttendKernel, target: CpuTarget, p: Paramet
     "      for (long i = start; i < start + rows; i++) {",
     `        float *row = scores + (i - start) * ${keyWidth};`,
     ...softmaxLines(kernel, p, "        "),
-    "        for (long j = begin; j < end; j += LANES) store_f32(row + j - begin, load_f32(row + j - begin) * inverse);",
+    `        for (long j = begin; j < end; j += LANES) store_f32(row + j - begin, ${factor(kernel, "load_f32(row + j - begin) * inverse")});`,
     "      }",
     `      const long until = MIN(end, ${keys});`,
     `      for (long e = 0; e < ${values}; e += 32) ${tileCall(target, "row", "rows", lefts, `MAX(0L, until - begin), scores, ${keyWidth}, packed_v + e * ${keys} + begin * 32, ${at(kernel.out, p, true, ["b", "h", "start"])} + e, ${kernel.out.strides[2]}, ${values} - e, 0`)}`,
@@ -183,7 +188,8 @@ export function renderAttendGrad(kernel: AttendGradKernel, target: CpuTarget, p:
     "            for (long j = begin; j < stop; j += LANES) {",
     "              const f32v d = load_f32(row + j - begin) * (load_f32(slope + j - begin) - mean);",
     ...(kernel.dbias === null ? [] : [`              { float *to = ${at(kernel.dbias, p, true, ["b", "h", "i"])}; store_some(to, j, load_some(to, j, ${keys}) + d, ${keys}); }`]),
-    `              store_f32(slope + j - begin, d * ${scale});`,
+    `              store_f32(slope + j - begin, ${factor(kernel, `d * ${scale}`)});`,
+    ...(kernel.args.factors === "f32" ? [] : [`              store_f32(row + j - begin, ${factor(kernel, "load_f32(row + j - begin)")});`]),
     "            }",
     "            for (long j = stop; j < end; j += LANES) { store_f32(row + j - begin, set_f32(0)); store_f32(slope + j - begin, set_f32(0)); }",
     "          }",

@@ -203,7 +203,7 @@ function dot(b: Builder, node: NodeOf<"dot">): Node | null {
   const [x, y] = [at(node, 0), at(node, 1)]
   const [xt, yt] = [stored(x), stored(y)]
   if (xt === null && yt === null) return null
-  return b.make("dot", { ta: node.args.ta !== (xt !== null), tb: node.args.tb !== (yt !== null) }, [xt ?? x, yt ?? y])
+  return b.make("dot", { ...node.args, ta: node.args.ta !== (xt !== null), tb: node.args.tb !== (yt !== null) }, [xt ?? x, yt ?? y])
 }
 
 const rules: { readonly [O in Op]?: Rule<O> } = {

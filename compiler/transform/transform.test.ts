@@ -136,7 +136,7 @@ for (const [name, [make, expected]] of Object.entries(rewrites)) {
 
 test("a transposed operand becomes a flag, a doubly transposed one none", () => {
   const one = simplified((b, x) => g.dot(b, g.transpose(b, x), x))
-  assert.equal(one.op === "dot" && one.args, { ta: true, tb: false })
+  assert.equal(one.op === "dot" && one.args, { ta: true, tb: false, factors: "f32" })
   const two = simplified((b, x) => g.dot(b, x, g.transpose(b, x), false, false))
   assert.equal(two.op === "dot" && two.args, { ta: false, tb: true })
   const none = simplified((b, x) => g.dot(b, g.transpose(b, x), x, true, true))

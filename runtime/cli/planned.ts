@@ -1,5 +1,6 @@
 import { openDevice } from "../devices/open.ts"
 import { moduleReader } from "../library.ts"
+import { classesOf } from "../lock-of-run.ts"
 import { planRecipe, type Plan } from "../plan.ts"
 import type { RecipeFile } from "../recipe.ts"
 import type { Finished } from "../plan-sizes.ts"
@@ -35,10 +36,11 @@ export async function openPlan(args: Arguments, terminal: Terminal): Promise<Pla
   const { recipe, params, checked } = opened
   // Whether a result can be reused depends on the arithmetic of the device that made it.
   const device = await openDevice(args.value("device"))
-  const numericsClass = "load" in device ? device.info.numericsClass : ""
+  const info = "load" in device ? device.info : { numericsClass: "" }
+  const numericsClass = classesOf(checked, info)
   const place = { folder: recipe.folder, allowRead: args.values("allow-read") }
   const hashes = hashesFor(recipe.folder, false)
-  const finished = { store: storeOf(recipe.folder, warnOn(terminal)), keys: createArtifactKeys(place, numericsClass, hashes) }
+  const finished = { store: storeOf(recipe.folder, warnOn(terminal)), keys: createArtifactKeys(place, info, hashes) }
   const lock = lastLock(recipe)
   const plan = planRecipe(recipe.source, { modules: moduleReader(recipe.folder), params, facts: new Map() }, checked, finished, place, lock === null ? null : { lock, numericsClass })
   hashes.save()

@@ -34,6 +34,11 @@ export interface Failure {
 const exact: Tolerance = { absolute: 0, relative: 0 }
 const close: Tolerance = { absolute: 4e-6, relative: 1e-5 }
 const loose: Tolerance = { absolute: 2e-5, relative: 1e-4 }
+/**
+ * A weight or a slope whose last bits differ may round to the neighbouring number of bf16, which is up to 2^-7 away; beside it there are
+ * the factors of gradients, computed in f32 and then rounded.
+ */
+const rounding: Tolerance = { absolute: 2 ** -8, relative: 2 ** -7 }
 
 function caseOf(name: string, graph: CaseGraph, tolerance: Tolerance): ConformanceCase {
   const { inputs, feeds, nodes } = createCaseInputs(name)
@@ -42,15 +47,15 @@ function caseOf(name: string, graph: CaseGraph, tolerance: Tolerance): Conforman
 }
 
 /** Gradients of a case's outputs by its f32 inputs; null where there are none. */
-function gradientCase(op: Op, number: number, graph: CaseGraph): ConformanceCase | null {
-  const name = `gradient of ${op} ${number}`
+function gradientCase(op: Op, label: string, graph: CaseGraph, tolerance = loose): ConformanceCase | null {
+  const name = `gradient of ${op} ${label}`
   const { inputs, feeds, nodes } = createCaseInputs(name)
   const outputs = graph(inputs)
   const wrt = nodes.filter((node) => node.dtype === "f32")
   const loss = weightedLoss(inputs, outputs)
   if (loss === null || wrt.length === 0) return null
   const named = gradients(inputs.b, loss, wrt).map((node, i): Output => ({ name: `d_in${i}`, node }))
-  return { name, program: { name, inputs: nodes, outputs: [{ name: "loss", node: loss }, ...named] }, state: {}, batches: [feeds], tolerance: loose }
+  return { name, program: { name, inputs: nodes, outputs: [{ name: "loss", node: loss }, ...named] }, state: {}, batches: [feeds], tolerance }
 }
 
 function ops(): readonly Op[] {
@@ -63,8 +68,13 @@ export function conformanceCases(prefix = ""): readonly ConformanceCase[] {
     const { smooth, edge = [], exact: bits = false } = opCases[op]
     return [...smooth, ...edge].map((graph, i) => caseOf(`${op} ${i}`, graph, bits ? exact : close))
   })
-  const slopes = ops().filter((op) => gradientRules[op] !== "none").flatMap((op) => opCases[op].smooth.map((graph, i) => gradientCase(op, i, graph)))
-  return [...values, ...slopes.filter((item) => item !== null), ...trainingCases(loose)].filter((item) => item.name.startsWith(prefix))
+  const slopes = ops().filter((op) => gradientRules[op] !== "none").flatMap((op) => opCases[op].smooth.map((graph, i) => gradientCase(op, String(i), graph)))
+  const rounded = ops().flatMap((op) => (opCases[op].rounded ?? []).flatMap((graph, i) => {
+    // The factors of a product are given, so that only the order of its sum may differ.
+    const gradient = op === "attend_grad" ? null : gradientCase(op, `bf16 ${i}`, graph, rounding)
+    return [caseOf(`${op} bf16 ${i}`, graph, op === "dot" ? close : rounding), ...(gradient === null ? [] : [gradient])]
+  }))
+  return [...values, ...slopes.filter((item) => item !== null), ...rounded, ...trainingCases(loose)].filter((item) => item.name.startsWith(prefix))
 }
 
 /** Runs the cases on `device` and on the reference (f32) and reports where they differ or where the device threw. */

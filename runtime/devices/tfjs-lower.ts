@@ -4,13 +4,14 @@
  * Equal nodes are shared by the builder, so what several composites compute in common is computed once.
  */
 import type { Builder } from "../../compiler/graph/builder.ts"
+import { createBuilder } from "../../compiler/graph/builder.ts"
 import { allowedKeys, sizesOf } from "../../compiler/graph/composite-attend.ts"
 import { decomposeNode, inputOf, ropeFrequencies } from "../../compiler/graph/composite.ts"
 import type { Args, AttendArgs, Node, NodeOf, Program } from "../../compiler/graph/node.ts"
 import { size } from "../../compiler/graph/node.ts"
 import * as g from "../../compiler/graph/ops.ts"
 import { attendInputs } from "../../compiler/graph/shapes.ts"
-import { rewriteProgram } from "../../compiler/graph/rewrite.ts"
+import { image, rewriteInto, rewriteProgram } from "../../compiler/graph/rewrite.ts"
 import { copy } from "../../compiler/graph/walk.ts"
 
 export interface LowerOptions {
@@ -28,10 +29,28 @@ function lowerNode(b: Builder, node: Node, inputs: readonly Node[]): Node {
     case "softmax": return g.softmax(b, inputOf(inputs, 0))
     case "cross_entropy_grad": return crossEntropyGrad(b, inputOf(inputs, 0), inputOf(inputs, 1), inputOf(inputs, 2))
     case "rope": return (node.shape[3] ?? 1) <= 64 ? rope(b, node.args, inputOf(inputs, 0), inputOf(inputs, 1)) : decomposeNode(b, node, inputs)
-    case "attend": return attention(b, node.args, inputs)
-    case "attend_grad": return attendGradient(b, node.args, inputs)
+    case "attend": return node.args.factors === "f32" ? attention(b, node.args, inputs) : opened(b, node, inputs)
+    case "attend_grad": return node.args.factors === "f32" ? attendGradient(b, node.args, inputs) : opened(b, node, inputs)
+    case "dot": return rounded(b, node, inputs)
     default: return decomposeNode(b, node, inputs)
   }
+}
+
+/** A product whose factors are rounded first. */
+function rounded(b: Builder, node: NodeOf<"dot">, inputs: readonly Node[]): Node {
+  const { ta, tb, factors } = node.args
+  const [x, y] = [inputOf(inputs, 0), inputOf(inputs, 1)]
+  return factors === "f32" ? g.dot(b, x, y, ta, tb) : g.dot(b, b.make("narrow", { format: factors }, [x]) as Node, b.make("narrow", { format: factors }, [y]) as Node, ta, tb)
+}
+
+/** Attention as the reference has it, whose products round what they multiply. */
+function opened(b: Builder, node: Node, inputs: readonly Node[]): Node {
+  const known = new Map<Node, Node>()
+  const inner = createBuilder()
+  const given = inputs.map((x, i) => { const input = inner.input(`x${i}`, "batch", x.dtype, x.shape); known.set(input, x); return input })
+  const whole = decomposeNode(inner, node, given)
+  rewriteInto(b, [whole], (_, part, parts) => lowerNode(b, part, parts), known)
+  return image(known, whole)
 }
 
 /** (softmax - one_hot) * upstream, with the one-hot part written at the labels instead of compared everywhere. */

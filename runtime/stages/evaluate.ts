@@ -1,4 +1,5 @@
 /** `evaluate` and `loss_of`: sums and counts over all rows, each row once. */
+import { factorsOf } from "../../compiler/graph/lower/context.ts"
 import { lowerEvaluation } from "../../compiler/graph/lower/evaluate.ts"
 import type { LoweredEvaluation } from "../../compiler/graph/lower/evaluate.ts"
 import { loadModule } from "../../compiler/check/modules.ts"
@@ -58,7 +59,7 @@ async function overRows(stage: Stage, lowered: LoweredEvaluation, { weights, pac
 export const evaluateStage: Executor = async (stage, env) => {
   const subject = await subjectOf(stage, env)
   const batch = Math.min(numberArg(stage, "batch", env) ?? 16, subject.packed.rows)
-  const request = { model: required(given(stage, "model"), stage, "model"), objective: required(given(stage, "objective"), stage, "objective"), loss: given(stage, "loss"), span: stage.span, byRow: false }
+  const request = { model: required(given(stage, "model"), stage, "model"), objective: required(given(stage, "objective"), stage, "objective"), loss: given(stage, "loss"), span: stage.span, factors: factorsOf(stage.args), byRow: false }
   const lowered = lowerEvaluation(env.session, stage.name, request, rowShapeOf(subject.packed, subject.tokenizer, batch))
   const [sums, counts] = [lowered.terms.map(() => 0), lowered.terms.map(() => 0)]
   let [correct, labelled] = [0, 0]
@@ -88,7 +89,7 @@ export const lossOfStage: Executor = async (stage, env) => {
   const batch = Math.min(16, subject.packed.rows)
   const objective = nextToken(env)
   if (objective === null) throw new Error("stages: the library has no `next_token`")
-  const request = { model: required(given(stage, "model"), stage, "model"), objective, loss: null, span: stage.span, byRow: true }
+  const request = { model: required(given(stage, "model"), stage, "model"), objective, loss: null, span: stage.span, factors: "f32" as const, byRow: true }
   const lowered = lowerEvaluation(env.session, stage.name, request, rowShapeOf(subject.packed, subject.tokenizer, batch))
   const values = new Float64Array(subject.packed.rows)
   const whole = await overRows(stage, lowered, subject, batch, env, (outputs, first) => {

@@ -1,4 +1,5 @@
 /** `generate`: continues prompts. */
+import { factorsOf } from "../../compiler/graph/lower/context.ts"
 import { weightsOfSpec } from "../../compiler/graph/lower/forward.ts"
 import { diagnostic } from "../../grammar/diagnostic.ts"
 import type { Tokenizer } from "../data/tokenizer.ts"
@@ -23,7 +24,7 @@ export const generateStage: Executor = async (stage, env) => {
   const tokenizer = await tokenizerOf(model, env)
   if (tokenizer === null) return failed(diagnostic("SLM3304", stage.span, `there is no tokenizer for \`${model.stage.name}\``, { help: "put the `tokenizer.json` beside its weights" }))
   const { spec } = model.type
-  const writer = createWriter(env.session, { spec, tokenizer, frame: chatFrameOf(model.stage) }, stage.span)
+  const writer = createWriter(env.session, { spec, tokenizer, frame: chatFrameOf(model.stage), factors: factorsOf(stage.args) }, stage.span)
   if ("code" in writer) return failed(writer)
   const weights = memberOf(expectData(await env.input(model.stage), "weights").members, model.member)
   const prompts = textsArg(stage, "prompts")

@@ -4,7 +4,10 @@
  */
 import * as fs from "node:fs"
 import * as path from "node:path"
+import { factorsOf } from "../../compiler/graph/lower/context.ts"
 import type { Stage } from "../../compiler/plan/stage.ts"
+import { classOf } from "../device.ts"
+import type { DeviceInfo } from "../device.ts"
 import type { FileHashes } from "../file-hashes.ts"
 import { readingHashes } from "../file-hashes.ts"
 import { packageOf, sha256 } from "../files.ts"
@@ -30,7 +33,7 @@ export interface InputHash {
   readonly package: string | null
 }
 
-export function createArtifactKeys(env: Pick<StageEnv, "folder" | "allowRead">, numericsClass: string, fileHashes: FileHashes = readingHashes): ArtifactKeys {
+export function createArtifactKeys(env: Pick<StageEnv, "folder" | "allowRead">, info: Pick<DeviceInfo, "numericsClass" | "bf16Class">, fileHashes: FileHashes = readingHashes): ArtifactKeys {
   const known = new Map<string, string | null>()
   const read = new Map<string, readonly InputHash[] | null>()
   const inputs = (stage: Stage): readonly InputHash[] | null => {
@@ -45,7 +48,7 @@ export function createArtifactKeys(env: Pick<StageEnv, "folder" | "allowRead">, 
     if (found !== undefined) return found
     const files = inputs(stage)?.map(({ name, sha256: hash }) => [stage.kind === "load" ? path.basename(name) : name, hash] as const) ?? null
     const before = stage.inputs.map(of)
-    const device = kinds[stage.kind].numeric ? numericsClass : ""
+    const device = kinds[stage.kind].numeric ? classOf(info, factorsOf(stage.args)) : ""
     const key = files === null || before.includes(null) ? null : sha256(JSON.stringify(["slm artifact 1", stage.key, files, before, device]))
     known.set(stage.key, key)
     return key

@@ -6,7 +6,9 @@ import type { LoweredTraining } from "../../compiler/graph/lower/programs.ts"
 import type { TrainShape } from "../../compiler/graph/lower/train.ts"
 import { lowerTraining } from "../../compiler/graph/lower/train.ts"
 import { initialValues } from "../../compiler/graph/lower/initial.ts"
+import type { Program } from "../../compiler/graph/node.ts"
 import { size } from "../../compiler/graph/node.ts"
+import { reachable } from "../../compiler/graph/walk.ts"
 import type { HostTensor } from "../device.ts"
 import { createReference } from "../devices/reference.ts"
 import { f32 } from "./weights-io.ts"
@@ -29,6 +31,17 @@ function lower(fields: string, of: TrainShape, model?: string): LoweredTraining 
   const checked = checkedWith(recipe(fields, model))
   return lowerTraining(checked.session, stageNamed(checked, "result"), of)
 }
+
+test("`precision` rounds the factors of products in every program, and not those of the update", async () => {
+  const one = lower(", precision: bf16", shape(2, 1))
+  const products = (program: Program | null | undefined): readonly string[] => [...new Set(reachable(program?.outputs.map((output) => output.node) ?? []).flatMap((node) => (node.op === "dot" || node.op === "attend" || node.op === "attend_grad" ? [node.args.factors] : [])))]
+  assert.equal([products(one.step), products(one.measure)], [["bf16"], ["bf16"]])
+  assert.equal(products(lower("", shape(2, 1)).step), ["f32"])
+  const several = lower(", precision: bf16", shape(1, 2)).accumulation
+  assert.equal([products(several?.gradient), products(several?.apply)], [["bf16"], []])
+  const [fine, rounded] = [await (await stepperOf(lower("", shape(2, 1)))).step([batch(0, 2)], 1), await (await stepperOf(one)).step([batch(0, 2)], 1)]
+  assert.ok(fine.loss !== rounded.loss && Math.abs(fine.loss - rounded.loss) < 0.01 * fine.loss, `${fine.loss} and ${rounded.loss}`)
+})
 
 async function stepperOf(lowered: LoweredTraining): Promise<Stepper> {
   const states = new Map<string, HostTensor>(lowered.weights.map((slot) => [slot.name, f32(slot.shape, initialValues(slot.info.init, slot.shape, slot.path, 1))]))

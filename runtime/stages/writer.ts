@@ -1,6 +1,7 @@
 /** From prompts to text with a model: what `generate`, samples of a training and the command line share. */
 import { intArgument, lowerGeneration } from "../../compiler/graph/lower/forward.ts"
 import type { Session } from "../../compiler/check/session.ts"
+import type { Factors } from "../../compiler/graph/node.ts"
 import type { SpecValue } from "../../compiler/check/value.ts"
 import type { Diagnostic, Span } from "../../grammar/diagnostic.ts"
 import type { Tokenizer } from "../data/tokenizer.ts"
@@ -30,12 +31,13 @@ export interface WriterModel {
   readonly tokenizer: Tokenizer
   /** How the model has seen questions; null: prompts are continued as they are. */
   readonly frame: ChatFrame | null
+  readonly factors: Factors
 }
 
 /** A writer for one model, or why it cannot write. Its programs call the weights `model.<path>`. */
 export function createWriter(session: Session, model: WriterModel, at: Span): Writer | Diagnostic {
   const { spec, tokenizer, frame } = model
-  const programs = lowerGeneration(session, spec, tokenizer.size, at)
+  const programs = lowerGeneration(session, spec, tokenizer.size, at, model.factors)
   if (typeof programs !== "function") return programs
   const context = intArgument(session, spec, "context")
   return {

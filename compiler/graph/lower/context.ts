@@ -5,10 +5,11 @@ import { dim, record, tensor } from "../../check/make.ts"
 import type { Session } from "../../check/session.ts"
 import type { Dim, LossValue, RecordValue, TensorValue, Value, WeightInfo } from "../../check/value.ts"
 import type { Diagnostic } from "../../../grammar/diagnostic.ts"
+import { withFactors } from "../../transform/factors.ts"
 import { optimise } from "../../transform/pipeline.ts"
 import type { Builder } from "../builder.ts"
 import { createBuilder } from "../builder.ts"
-import type { DType, Node, Output, Program } from "../node.ts"
+import type { DType, Factors, Node, Output, Program } from "../node.ts"
 import * as g from "../ops.ts"
 import { reachable } from "../walk.ts"
 import { weightShape } from "./initial.ts"
@@ -70,6 +71,12 @@ export function rowRecord(b: Builder, shape: RowShape): RecordValue {
   return record(fields)
 }
 
+/** Outputs whose products take rounded factors. */
+export function outputsWith(b: Builder, outputs: readonly Output[], factors: Factors): readonly Output[] {
+  const nodes = withFactors(b, outputs.map((output) => output.node), factors)
+  return outputs.map(({ name, node }, i) => ({ name, node: nodes[i] ?? node }))
+}
+
 /** The optimised program of some nodes (`raw`: as they are, for printing); its inputs are those the nodes need. */
 export function programOf(name: string, outputs: readonly Output[], raw = false): Program {
   const inputs = reachable(outputs.map((output) => output.node)).filter((node) => node.op === "input")
@@ -124,6 +131,12 @@ export function meanOf(b: Builder, sum: Node, count: Node): Node {
 export function lossOf(b: Builder, terms: readonly { readonly weight: number; readonly sum: Node; readonly count: Node }[]): Node {
   const parts = terms.map(({ weight, sum, count }) => g.mul(b, meanOf(b, sum, count), weight))
   return parts.reduce((x, y) => g.add(b, x, y), g.fill(b, 0))
+}
+
+/** What a stage rounds the factors of its products to: its field `precision`. */
+export function factorsOf(args: ReadonlyMap<string, Value>): Factors {
+  const value = argOf(args, "precision")
+  return value?.kind === "symbol" && value.name === "bf16" ? "bf16" : "f32"
 }
 
 export function argOf(args: ReadonlyMap<string, Value>, name: string): Value | null {

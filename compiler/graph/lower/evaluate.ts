@@ -5,10 +5,10 @@ import type { Session } from "../../check/session.ts"
 import type { CallSite, Value } from "../../check/value.ts"
 import type { Span } from "../../../grammar/diagnostic.ts"
 import type { Builder } from "../builder.ts"
-import type { Node, Output, Program } from "../node.ts"
+import type { Factors, Node, Output, Program } from "../node.ts"
 import * as g from "../ops.ts"
 import type { RowShape } from "./context.ts"
-import { createLowering, lowered, nodeOf, programOf, rowRecord, termsOf } from "./context.ts"
+import { createLowering, lowered, nodeOf, outputsWith, programOf, rowRecord, termsOf } from "./context.ts"
 import type { SpecWeight } from "./forward.ts"
 import { specWeights } from "./forward.ts"
 
@@ -26,6 +26,7 @@ export interface EvaluationRequest {
   /** null: cross entropy of the logits. */
   readonly loss: Value | null
   readonly span: Span
+  readonly factors: Factors
   /** Also the loss of each row alone. */
   readonly byRow: boolean
 }
@@ -46,7 +47,7 @@ export function lowerEvaluation(session: Session, name: string, request: Evaluat
   if (pair !== null) outputs.push(...accuracy(b, pair))
   if (request.byRow && pair !== null) outputs.push(...byRow(b, pair))
   return {
-    program: programOf(name, outputs), weights: specWeights(weightsOf(subject.instance), "model", session),
+    program: programOf(name, outputsWith(b, outputs, request.factors)), weights: specWeights(weightsOf(subject.instance), "model", session),
     terms: terms.map((term) => term.weight), accuracy: pair !== null,
   }
 }

@@ -6,10 +6,10 @@ import type { Session } from "../../check/session.ts"
 import type { SpecValue, WeightInfo } from "../../check/value.ts"
 import type { Diagnostic, Span } from "../../../grammar/diagnostic.ts"
 import { diagnostic } from "../../../grammar/diagnostic.ts"
-import type { NodeOf, Program, Shape } from "../node.ts"
+import type { Factors, NodeOf, Program, Shape } from "../node.ts"
 import type { Mixing } from "../sequence.ts"
 import { continueSequence, isMixing } from "../sequence.ts"
-import { createLowering, lowered, mistakeIn, nodeOf, programOf, stateName, tensorOf } from "./context.ts"
+import { createLowering, lowered, mistakeIn, nodeOf, outputsWith, programOf, stateName, tensorOf } from "./context.ts"
 import { weightShape } from "./initial.ts"
 import { optimise } from "../../transform/pipeline.ts"
 
@@ -43,7 +43,7 @@ export function intArgument(session: Session, spec: SpecValue, name: string): nu
 const sequenceInputs: ReadonlySet<string> = new Set(["tokens", "positions", "segments"])
 
 /** tokens, positions, segments [rows, length] -> logits [rows, length, vocab], or why the model has no such pass. */
-export function lowerForward(session: Session, spec: SpecValue, shape: { readonly rows: number; readonly length: number; readonly vocab: number }, at: Span): Program | Diagnostic {
+export function lowerForward(session: Session, spec: SpecValue, shape: { readonly rows: number; readonly length: number; readonly vocab: number }, at: Span, factors: Factors = "f32"): Program | Diagnostic {
   const { machine, b } = createLowering(session, { training: false, rows: null })
   const instance = lowered(instantiate(spec, "model", at, machine), machine)
   const grid = (name: string): NodeOf<"input"> => b.input(name, "batch", "i32", [shape.rows, shape.length])
@@ -56,7 +56,7 @@ export function lowerForward(session: Session, spec: SpecValue, shape: { readonl
   if (node === null || node.shape.length !== 3 || node.shape[0] !== shape.rows || node.shape[1] !== shape.length) {
     return diagnostic("SLM3303", at, `\`${spec.name}\` does not yield \`logits\` for each position, so that it cannot write text`)
   }
-  return programOf(`forward of ${spec.name}`, [{ name: "logits", node }])
+  return programOf(`forward of ${spec.name}`, outputsWith(b, [{ name: "logits", node }], factors))
 }
 
 /** A program of `tokens` more tokens for each of `rows` texts: logits of the last one, and the caches it keeps. */
@@ -72,11 +72,11 @@ const probe = 2
 export type GenerationPrograms = (rows: number, tokens: number, capacity: number) => GenerationProgram
 
 /** The programs of generation, or why the model cannot generate. */
-export function lowerGeneration(session: Session, spec: SpecValue, vocab: number, at: Span): GenerationPrograms | Diagnostic {
+export function lowerGeneration(session: Session, spec: SpecValue, vocab: number, at: Span, factors: Factors = "f32"): GenerationPrograms | Diagnostic {
   const forwards = new Map<number, Program | Diagnostic>()
   const made = new Map<string, GenerationProgram>()
   const derive = (rows: number, tokens: number, capacity: number): GenerationProgram | Diagnostic => {
-    const forward = forwards.get(rows) ?? lowerForward(session, spec, { rows, length: probe, vocab }, at)
+    const forward = forwards.get(rows) ?? lowerForward(session, spec, { rows, length: probe, vocab }, at, factors)
     forwards.set(rows, forward)
     if ("code" in forward) return forward
     const result = continueSequence(forward, { sequence: sequenceInputs, length: probe, tokens, capacity, lastOnly: new Set(["logits"]) })

@@ -9,10 +9,11 @@ import { isTrained } from "../../check/training-weights.ts"
 import type { ArtifactValue, CallSite, OptimizerValue, Value } from "../../check/value.ts"
 import type { Stage } from "../../plan/stage.ts"
 import { gradients } from "../gradient.ts"
-import type { Node, Output, Program } from "../node.ts"
+import type { Builder } from "../builder.ts"
+import type { Factors, Node, Output, Program } from "../node.ts"
 import * as g from "../ops.ts"
 import type { Lowering, RowShape, Term } from "./context.ts"
-import { argOf, createLowering, lossOf, lowered, programOf, rowRecord, stateName, termsOf } from "./context.ts"
+import { argOf, createLowering, factorsOf, lossOf, lowered, outputsWith, programOf, rowRecord, stateName, termsOf } from "./context.ts"
 import { weightShape } from "./initial.ts"
 import { firstStates, learningRate, transformed, updated } from "./optimizer.ts"
 import type { Accumulation, LoweredTraining, OptimizerSlot, WeightSlot } from "./programs.ts"
@@ -34,7 +35,7 @@ export function lowerTraining(session: Session, stage: Stage, shape: TrainShape)
   if (trained.length === 0) throw new Error("lower: `train` without anything to train")
   const measured = lowerLoss(session, stage, shape, false)
   const common = {
-    measure: programOf(`${stage.name} measure`, termOutputs(measured.terms), shape.raw),
+    measure: programOf(`${stage.name} measure`, outputsWith(measured.lowering.b, termOutputs(measured.terms), factorsOf(stage.args)), shape.raw),
     start: startProgram(session, stage, optimizer, trained),
     weights,
     optimizer: optimizerSlots(optimizer, trained),
@@ -142,8 +143,14 @@ function termOutputs(terms: readonly Term[]): readonly Output[] {
 function stepProgram({ lowering, terms }: LossGraph, stage: Stage, optimizer: OptimizerValue, trained: readonly WeightSlot[], shape: TrainShape): Program {
   const { b } = lowering
   const nodes = trained.map((slot) => b.input(slot.name, "state", "f32", slot.shape))
-  const found = gradients(b, lossOf(b, terms), nodes)
-  return programOf(`${stage.name} step`, [...termOutputs(terms), ...updates(lowering, stage, optimizer, trained, found, shape.total)], shape.raw)
+  const { outputs, found } = differentiated(b, termOutputs(terms), lossOf(b, terms), nodes, factorsOf(stage.args))
+  return programOf(`${stage.name} step`, [...outputs, ...updates(lowering, stage, optimizer, trained, found, shape.total)], shape.raw)
+}
+
+/** What the loss yields and its gradients, over rounded factors where the stage says so; what follows (the update) is not part of it. */
+function differentiated(b: Builder, outputs: readonly Output[], loss: Node, wrt: readonly Node[], factors: Factors): { readonly outputs: readonly Output[]; readonly found: readonly Node[] } {
+  const all = outputsWith(b, [...outputs, ...gradients(b, loss, wrt).map((node, i): Output => ({ name: `${i}`, node }))], factors)
+  return { outputs: all.slice(0, outputs.length), found: all.slice(outputs.length).map((output) => output.node) }
 }
 
 /** Transforms and updates: the next weights and states, the norm of the gradients and the learning rate. */
@@ -172,19 +179,19 @@ function accumulation(session: Session, forward: LossGraph, stage: Stage, optimi
   const sums = trained.map((slot) => ({ name: `sum of ${slot.name}`, weight: slot.name, shape: slot.shape }))
   const nodes = trained.map((slot) => b.input(slot.name, "state", "f32", slot.shape))
   const totals = forward.terms.map((term, i) => ({ ...term, count: b.input(`total.${i}`, "batch", "f32", []) }))
-  const found = gradients(b, lossOf(b, totals), nodes)
+  const sumOutputs = forward.terms.map((term, i): Output => ({ name: `sum.${i}`, node: term.sum }))
+  const { outputs, found } = differentiated(b, sumOutputs, lossOf(b, totals), nodes, factorsOf(stage.args))
   const first = g.eq(b, b.input("first", "batch", "i32", []), 1)
   const added = sums.map(({ name, shape: of }, i): Output => {
     const sum = b.input(name, "state", "f32", of)
     const own = found[i] ?? sum
     return { name, node: g.where(b, first, own, g.add(b, sum, own)) }
   })
-  const sumOutputs = forward.terms.map((term, i): Output => ({ name: `sum.${i}`, node: term.sum }))
   const apply = createLowering(session, { training: true, rows: null })
   const given = trained.map((slot) => apply.b.input(`gradient of ${slot.name}`, "batch", "f32", slot.shape))
   return {
     count: programOf(`${stage.name} count`, forward.terms.map((term, i): Output => ({ name: `count.${i}`, node: term.count })), shape.raw),
-    gradient: programOf(`${stage.name} gradient`, [...sumOutputs, ...added], shape.raw),
+    gradient: programOf(`${stage.name} gradient`, [...outputs, ...added], shape.raw),
     apply: programOf(`${stage.name} apply`, updates(apply, stage, optimizer, trained, given, shape.total), shape.raw),
     sums,
   }
