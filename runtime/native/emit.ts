@@ -106,7 +106,7 @@ function notMade(needed: ReadonlyMap<string, Stage>, options: EmitOptions): Stag
   const { recipe, device, allowRead, warn } = options
   const numeric = [...needed.values()].filter(({ kind }) => kinds[kind].numeric)
   if (numeric.length === 0) return null
-  const keys = createArtifactKeys({ folder: recipe.folder, allowRead }, device.info.numericsClass)
+  const keys = createArtifactKeys({ folder: recipe.folder, allowRead }, device.info)
   const store = storeOf(recipe.folder, warn)
   return numeric.find((stage) => { const key = keys.of(stage); return key === null || !store.has(key) }) ?? null
 }
