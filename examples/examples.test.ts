@@ -7,6 +7,7 @@ import { check } from "../compiler/check/check.ts"
 import { parse } from "../grammar/parse.ts"
 import { format } from "../grammar/print.ts"
 import { renderDiagnostics } from "../grammar/render.ts"
+import { plan } from "../runtime/index.ts"
 import { moduleReader } from "../runtime/library.ts"
 
 const root = fileURLToPath(new URL(".", import.meta.url))
@@ -21,5 +22,12 @@ for (const name of recipes) {
     assert.is(format(parse(source).module, source), source.text)
   })
 }
+
+test("the quickstart is small enough for two cores with WebAssembly alone: 1.5 TFLOP", async () => {
+  const report = await plan(join(root, "01-quickstart.slm"), { device: "reference" })
+  assert.equal(report.diagnostics, [])
+  const flops = (report.plan?.stages ?? []).reduce((sum, stage) => sum + (stage.flops ?? 0), 0) // whether or not a run has left results
+  assert.ok(flops > 1e12 && flops <= 1.5e12, `${flops} operations`)
+})
 
 test.run()
