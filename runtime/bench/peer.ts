@@ -1,6 +1,6 @@
 /** PyTorch beside us, in a process of its own. */
-import { execFile } from "node:child_process"
 import { fileURLToPath } from "node:url"
+import { runProgram } from "../programs.ts"
 import type { Config } from "./config.ts"
 
 /** Numbers of threads worth trying. */
@@ -20,14 +20,12 @@ export interface PeerTimes { readonly version: string; readonly times: readonly 
 const python = "/usr/bin/python3"
 
 /** Milliseconds of steps with so many threads, or why there are none. */
-export function runPeer(c: Config, { threads, coreType }: PeerSetting, seconds: number): Promise<PeerTimes | string> {
+export async function runPeer(c: Config, { threads, coreType }: PeerSetting, seconds: number): Promise<PeerTimes | string> {
   const script = fileURLToPath(new URL("torch_peer.py", import.meta.url))
   const args = [script, c.depth, c.heads, c.dim, c.length, c.rows, c.vocab, threads, seconds].map(String)
-  const env = { ...process.env, OMP_WAIT_POLICY: "PASSIVE", OMP_NUM_THREADS: String(threads), OPENBLAS_NUM_THREADS: String(threads), ...(coreType === null ? {} : { OPENBLAS_CORETYPE: coreType }) }
-  return new Promise((done) => {
-    execFile(python, args, { env, timeout: 600_000 }, (error, out, problem) => {
-      if (error === null) return done(JSON.parse(out) as PeerTimes)
-      done(/No module named 'torch'|ENOENT/.test(`${problem} ${error.message}`) ? "PyTorch is not installed for the system's Python (Debian: `apt-get install python3-torch libopenblas0`)" : `PyTorch failed: ${problem.slice(-300) || error.message}`)
-    })
-  })
+  const env = { OMP_WAIT_POLICY: "PASSIVE", OMP_NUM_THREADS: String(threads), OPENBLAS_NUM_THREADS: String(threads), ...(coreType === null ? {} : { OPENBLAS_CORETYPE: coreType }) }
+  const { out, problem } = await runProgram(python, args, 600, env)
+  if (out !== null) return JSON.parse(out) as PeerTimes
+  const missing = /No module named 'torch'|no such program/.test(problem)
+  return missing ? "PyTorch is not installed for the system's Python (Debian: `apt-get install python3-torch libopenblas0`)" : `PyTorch failed: ${problem.slice(-300)}`
 }

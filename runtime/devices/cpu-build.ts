@@ -1,5 +1,4 @@
 /** C to a shared object, by the system's compiler; each text is compiled once and kept in the user's cache. */
-import { execFile } from "node:child_process"
 import { createHash } from "node:crypto"
 import { existsSync, mkdirSync, mkdtempSync, readFileSync, renameSync, rmSync, writeFileSync } from "node:fs"
 import { availableParallelism, homedir, tmpdir } from "node:os"
@@ -7,6 +6,7 @@ import { join } from "node:path"
 import { commonFlags, familyFlags } from "../../compiler/render/c-flags.ts"
 import { cpuTargets } from "../../compiler/schedule/cpu.ts"
 import type { CpuTarget } from "../../compiler/schedule/cpu.ts"
+import { runProgram } from "../programs.ts"
 
 /** A compiler that works, and what it is told. */
 export interface Toolchain {
@@ -59,26 +59,21 @@ export function coresAvailable(): number {
   return Math.max(1, Math.min(cores, Math.floor(limit + 0.01)))
 }
 
-interface Ran { readonly failed: boolean; readonly out: string; readonly problem: string }
-
-/** Runs a program to its end without a shell. */
-function run(command: string, args: readonly string[], timeout: number): Promise<Ran> {
-  return new Promise((done) => {
-    execFile(command, args, { timeout, maxBuffer: 2 ** 26 }, (error, out, problem) => done({ failed: error !== null, out, problem: problem === "" ? error?.message ?? "" : problem }))
-  })
-}
-
 /** The first compiler that answers; `family` overrides what the processor has. */
 export async function findToolchain(env: NodeJS.ProcessEnv, family?: CpuTarget["family"]): Promise<Toolchain | Broken> {
   const named = env["CC"]
   const candidates = named !== undefined && named !== "" ? [named] : ["cc", "gcc", "clang"]
+  let problem = ""
   for (const command of candidates) {
-    const asked = await run(command, ["--version"], 20_000)
-    if (asked.failed) continue
+    const asked = await runProgram(command, ["--version"], 20)
+    if (asked.out === null) {
+      if (command === named) problem = asked.problem
+      continue
+    }
     const chosen = family ?? localFamily()
     return { command, version: asked.out.split("\n")[0] ?? "", target: cpuTargets[chosen], flags: [...commonFlags, "-fPIC", "-shared", "-w", ...familyFlags[chosen]], cache: cacheFolder(env) }
   }
-  return { reason: named !== undefined && named !== "" ? `the C compiler that CC names, ${JSON.stringify(named)}, does not run` : `there is no C compiler (tried ${candidates.join(", ")})`, help: installHelp }
+  return { reason: named !== undefined && named !== "" ? `the C compiler that CC names, ${JSON.stringify(named)}, does not run: ${excerpt(problem)}` : `there is no C compiler (tried ${candidates.join(", ")})`, help: installHelp }
 }
 
 export interface Built {
@@ -96,8 +91,8 @@ export async function build(toolchain: Toolchain, source: string): Promise<Built
     mkdirSync(toolchain.cache, { recursive: true })
     work = mkdtempSync(join(toolchain.cache, "build-"))
     writeFileSync(join(work, "step.c"), source)
-    const done = await run(toolchain.command, [...toolchain.flags, "-o", join(work, "step.so"), join(work, "step.c")], 600_000)
-    if (done.failed) return { reason: `${toolchain.command} could not compile the program: ${excerpt(done.problem)}`, help: `${installHelp}; free some disk space in ${toolchain.cache} and ${tmpdir()} if that is full` }
+    const done = await runProgram(toolchain.command, [...toolchain.flags, "-o", join(work, "step.so"), join(work, "step.c")], 600)
+    if (done.out === null) return { reason: `${toolchain.command} could not compile the program: ${excerpt(done.problem)}`, help: `${installHelp}; free some disk space in ${toolchain.cache} and ${tmpdir()} if that is full` }
     renameSync(join(work, "step.c"), join(toolchain.cache, `${key}.c`))
     renameSync(join(work, "step.so"), path)
     return { path, cached: false }
