@@ -11,7 +11,7 @@ export function interruptible(message: string, terminal: Pick<Terminal, "error">
   const release = (): void => signals.forEach((name) => process.off(name, ask))
   const ask = (): void => {
     release()
-    terminal.error(message)
+    if (message !== "") terminal.error(message)
     controller.abort()
   }
   signals.forEach((name) => process.on(name, ask))

@@ -8,6 +8,8 @@ export interface Terminal {
   readonly width: number
   /** A finished line on standard output. */
   line(text?: string): void
+  /** A piece of a line on standard output; `line()` ends it. */
+  write(text: string): void
   /** A line on standard error: diagnostics and warnings. */
   error(text: string): void
   /** Shows `text` as the line that is being worked on; replaced by the next one. Does nothing where not live. */
@@ -42,6 +44,10 @@ export function openTerminal(): Terminal {
     },
     line(text = "") {
       out.write(`${clear()}${text}\n`)
+      drawn = -Infinity
+    },
+    write(text) {
+      out.write(`${clear()}${text}`)
       drawn = -Infinity
     },
     error(text) {

@@ -38,8 +38,7 @@ export async function probeDevices(): Promise<readonly (DeviceInfo | Unusable)[]
 /** Floating-point operations per second that training reached on each device, on two cores of a server CPU (LOG.md). */
 const measuredRates: Readonly<Record<string, number>> = { cpu: 150e9, tfjs: 8e9, reference: 0.4e9 }
 
-/** For estimates before a run: the device that would be used and about how fast it is. */
-export function deviceRate(name: string | null): { readonly device: string; readonly flops: number } {
-  const device = name ?? deviceNames[0] ?? "reference"
+/** For estimates before a run: about how fast a device is that can be used here. */
+export function deviceRate(device: string): { readonly device: string; readonly flops: number } {
   return { device, flops: measuredRates[device] ?? 1e9 }
 }

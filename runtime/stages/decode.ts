@@ -25,6 +25,8 @@ export interface DecodeOptions extends Sampling {
   /** The index of the first prompt, where a caller splits a long list. */
   readonly firstPrompt?: number
   readonly onToken?: (prompt: number, id: number) => void
+  /** After the last token of a prompt. */
+  readonly onEnd?: (prompt: number) => void
 }
 
 export interface Decoded {
@@ -128,13 +130,14 @@ function choose(rows: readonly Row[], logits: HostTensor, options: DecodeOptions
     const id = nextToken(own, options, first + i, row.prompt.length + row.ids.length)
     if (options.stopIds.has(id)) {
       row.end = "stop"
-      return
+      return options.onEnd?.(first + i)
     }
     row.ids.push(id)
     options.onToken?.(first + i, id)
     if (options.stopsAt(row.ids)) row.end = "stop"
     else if (row.ids.length >= options.tokens) row.end = "length"
     else if (row.prompt.length + row.ids.length >= limit) row.end = "context"
+    if (row.end !== null) options.onEnd?.(first + i)
   })
 }
 

@@ -13,6 +13,7 @@ import { decode } from "./decode.ts"
 import type { Decoder } from "./decode.ts"
 import type { Sampling } from "./sample.ts"
 import type { States } from "./stepper.ts"
+import { firstStop, streamText } from "./stream.ts"
 
 export interface WriteOptions extends Sampling {
   readonly tokens: number
@@ -20,6 +21,8 @@ export interface WriteOptions extends Sampling {
   readonly stop: readonly string[]
   readonly signal: AbortSignal | null
   readonly onToken?: (prompt: number, id: number) => void
+  /** Pieces of the texts as they are made: joined, those of a prompt are its text. `last` comes with nothing more to come. */
+  readonly onText?: (prompt: number, piece: string, last: boolean) => void
 }
 
 export interface Writer {
@@ -44,13 +47,27 @@ export function createWriter(session: Session, model: WriterModel, at: Span): Wr
     async write(device, weights, prompts, options) {
       const decoder: Decoder = { program: programs, weights, context }
       const encoded = prompts.map((prompt) => promptIds(tokenizer, framed(prompt, frame), context))
+      const { onText, onToken } = options
+      const done = new Set<number>()
+      const streams = onText === undefined ? [] : prompts.map((_, i) => streamText(tokenizer, options.stop, (piece) => onText(i, piece, false)))
+      const ended = (i: number): void => {
+        if (done.has(i)) return
+        done.add(i)
+        streams[i]?.end()
+        onText?.(i, "", true)
+      }
       const results = await decode(device, decoder, encoded, {
-        ...options, stopIds: stopTokens(tokenizer, frame),
-        stopsAt: (ids) => options.stop.length > 0 && cutAt(tokenizer.decode(ids), options.stop) !== null,
+        ...options, stopIds: stopTokens(tokenizer, frame), onEnd: ended,
+        onToken: (i, id) => {
+          onToken?.(i, id)
+          streams[i]?.add(id)
+        },
+        stopsAt: (ids) => options.stop.length > 0 && firstStop(tokenizer.decode(ids), options.stop) !== null,
       })
+      prompts.forEach((_, i) => ended(i)) // also those that were interrupted, or had no room for a token
       return results.map((result, i): Sample => {
         const text = tokenizer.decode(result.ids)
-        return { prompt: prompts[i] ?? "", text: cutAt(text, options.stop) ?? text, tokens: result.ids.length, end: result.end }
+        return { prompt: prompts[i] ?? "", text: text.slice(0, firstStop(text, options.stop) ?? text.length), tokens: result.ids.length, end: result.end }
       })
     },
   }
@@ -67,10 +84,4 @@ export function promptIds(tokenizer: Tokenizer, prompt: string, context: number 
 export function stopTokens(tokenizer: Tokenizer, frame: ChatFrame | null): ReadonlySet<number> {
   const turn = endOfTurn(tokenizer, frame)
   return new Set(turn === null ? [tokenizer.endOfText] : [tokenizer.endOfText, turn])
-}
-
-/** The text before the first stop text, or null where there is none. */
-function cutAt(text: string, stops: readonly string[]): string | null {
-  const places = stops.map((stop) => (stop === "" ? -1 : text.indexOf(stop))).filter((place) => place >= 0)
-  return places.length === 0 ? null : text.slice(0, Math.min(...places))
 }

@@ -8,6 +8,7 @@ import type { Arguments } from "../args.ts"
 import { chooseDevice } from "../choose-device.ts"
 import type { Command } from "../commands.ts"
 import { interruptible } from "../interrupt.ts"
+import { showInOrder, type LivePage } from "../live-texts.ts"
 import { usage } from "../problem.ts"
 import { showDiagnostics } from "../recipe.ts"
 import type { Terminal } from "../terminal.ts"
@@ -24,20 +25,36 @@ export const generate: Command = async (args, terminal) => {
   const device = await chooseDevice(args, terminal)
   if (typeof device === "number") return device
   const prompts = args.values("prompt").length > 0 ? args.values("prompt") : [await promptFromInput(terminal)]
-  const stop = interruptible("stopping; what was written so far follows", terminal)
-  const written = await writeText(run, model, device, prompts, { ...options, signal: stop.signal })
+  // A person reads along; a program gets whole texts.
+  const live = terminal.live && !args.flag("json") ? showInOrder(prompts.length, pageOf(prompts, model, terminal)) : null
+  const stop = interruptible(live === null ? "stopping; what was written so far follows" : "", terminal)
+  const written = await writeText(run, model, device, prompts, { ...options, signal: stop.signal, ...(live === null ? {} : { onText: live.add }) })
   stop.release()
   if ("message" in written) {
     if (!("code" in written)) return usage(terminal, written)
     showDiagnostics([written], run.session.sources, args, terminal)
     return 1
   }
-  for (const sample of written) {
+  live?.end()
+  for (const sample of live === null ? written : []) {
     if (args.flag("json")) terminal.line(JSON.stringify({ event: "sample", model: model.name, ...sample }))
-    else terminal.line(`${terminal.style("bold", sample.prompt)}${chatFrameOf(model.stage) === null ? "" : "\n"}${terminal.live ? visible(sample.text) : sample.text}`)
+    else terminal.line(`${heading(sample.prompt, model, terminal)}${sample.text}`)
   }
   if (written.some(({ end }) => end === "context")) terminal.error(`${terminal.style("yellow", "warning")}: a text ended because it reached the model's \`context\``)
   return stop.signal.aborted ? 130 : 0
+}
+
+/** A prompt before the text that continues it, or above the answer to it. */
+function heading(prompt: string, model: Model, terminal: Terminal): string {
+  return `${terminal.style("bold", prompt)}${chatFrameOf(model.stage) === null ? "" : "\n"}`
+}
+
+function pageOf(prompts: readonly string[], model: Model, terminal: Terminal): LivePage {
+  return {
+    begin: (index) => terminal.write(heading(visible(prompts[index] ?? ""), model, terminal)),
+    write: (piece) => terminal.write(visible(piece)),
+    finish: () => terminal.line(),
+  }
 }
 
 async function promptFromInput(terminal: Terminal): Promise<string> {
