@@ -26,7 +26,7 @@ export interface Ident {
 // ---------------------------------------------------------------- items
 
 export type Item =
-  | Use | Param | Bind | Fn | Definition | Optimizer | Curriculum | Format | Encoding | Expect | ExportItem | Example
+  | Use | Param | Bind | Fn | Definition | Optimizer | Curriculum | Format | Encoding | Expect | ExportItem | Example | Carried | LockItem
 
 /** `use std.models { Llama, GPT as Gpt2 }`, `use "./my.slm" { f }`, `use "https://…" sha256:… { f }`. */
 export interface Use {
@@ -37,6 +37,23 @@ export interface Use {
   readonly isPath: boolean
   readonly sha256: string | null
   readonly names: readonly { readonly name: Ident; readonly as: Ident | null }[]
+}
+
+/** A module that the recipe brings along: `module std.layers """…"""`, `module "./my.slm" """…"""`. */
+export interface Carried {
+  readonly kind: "carried"
+  readonly span: Span
+  readonly module: string
+  readonly moduleSpan: Span
+  readonly isPath: boolean
+  readonly text: StringLit
+}
+
+/** The lock that the recipe brings along: `lock """…"""`. */
+export interface LockItem {
+  readonly kind: "lock"
+  readonly span: Span
+  readonly text: StringLit
 }
 
 /** Recipe parameter, settable from outside: `param lr: float = 3e-3`. */

@@ -23,9 +23,14 @@ function buildItem(b: Builder, item: CstNode): ast.Item | null {
   const cst = kind === undefined ? undefined : node(item, kind)
   if (cst === undefined) return null
   const span = spanOf(b, cst)
-  const doc = kind === "use" || kind === "expect" || kind === "export" || kind === "example" ? null : b.comments.docBefore(span.start)
+  const doc = kind === "use" || kind === "carried" || kind === "lock" || kind === "expect" || kind === "export" || kind === "example" ? null : b.comments.docBefore(span.start)
   const name = identIn(b, kind === "primitive" || kind === "function" ? (node(cst, "signature") ?? cst) : cst)
   if (kind === "use") return buildUse(b, cst, span)
+  if (kind === "carried") return buildCarried(b, cst, span)
+  if (kind === "lock") {
+    const text = node(cst, "string")
+    return text === undefined ? null : { kind: "lock", span, text: buildText(b, text, "a lock") }
+  }
   if (kind === "expect") return { kind: "expect", span, condition: expressionIn(b, cst) }
   if (kind === "export") return { kind: "export", span, subject: operandIn(b, cst, 0), fields: fieldsIn(b, node(cst, "fields")) }
   if (name === null) return null
@@ -60,13 +65,34 @@ function buildUse(b: Builder, cst: CstNode, span: Span): ast.Use | null {
   if (hash !== undefined && !/^[0-9a-f]{64}$/.test(sha256 ?? "")) {
     b.diagnostics.push(diagnostic("SLM1020", spanOfToken(b, hash), "this is not a SHA-256 hash", { label: `${(sha256 ?? "").length} characters`, help: "a hash is `sha256:` and 64 hexadecimal digits in lower case" }))
   }
+  const named = moduleNamed(b, plain, path)
+  return named === null ? null : { kind: "use", span, ...named, sha256, names }
+}
+
+/** A module as `use` and `module` name it: `std.models`, or a text. */
+function moduleNamed(b: Builder, plain: CstNode | undefined, path: CstNode | undefined): Pick<ast.Use, "module" | "moduleSpan" | "isPath"> | null {
   if (plain !== undefined) {
     const words = [...tokens(plain, "Name"), ...tokens(plain, "FieldName")]
-    return { kind: "use", span, module: words.map((w) => w.image).join("."), moduleSpan: spanOf(b, plain), isPath: false, sha256, names }
+    return { module: words.map((w) => w.image).join("."), moduleSpan: spanOf(b, plain), isPath: false }
   }
   if (path === undefined) return null
   const string = buildString(b, path)
-  return { kind: "use", span, module: plainText(b, string, "the name of a file"), moduleSpan: string.span, isPath: true, sha256, names }
+  return { module: plainText(b, string, "the name of a file"), moduleSpan: string.span, isPath: true }
+}
+
+function buildCarried(b: Builder, cst: CstNode, span: Span): ast.Carried | null {
+  const plain = node(cst, "modulePath")
+  const strings = nodes(cst, "string")
+  const named = moduleNamed(b, plain, plain === undefined ? strings[0] : undefined)
+  const text = strings[plain === undefined ? 1 : 0]
+  return named === null || text === undefined ? null : { kind: "carried", span, ...named, text: buildText(b, text, "a module") }
+}
+
+/** A string that must not depend on values, kept as it is written. */
+function buildText(b: Builder, cst: CstNode, what: string): ast.StringLit {
+  const string = buildString(b, cst)
+  plainText(b, string, what)
+  return string
 }
 
 function buildFn(b: Builder, cst: CstNode, span: Span, doc: string | null, name: ast.Ident, primitive: boolean): ast.Fn {

@@ -57,6 +57,8 @@ export class SlmParser extends TypeParser {
         { ALT: () => this.SUBRULE(this.expect) },
         { ALT: () => this.SUBRULE(this.export) },
         { ALT: () => this.SUBRULE(this.example) },
+        { ALT: () => this.SUBRULE(this.carried) },
+        { ALT: () => this.SUBRULE(this.lock) },
       ],
       ERR_MSG: "an item",
     })
@@ -79,6 +81,17 @@ export class SlmParser extends TypeParser {
       this.OPTION2(() => this.SUBRULE1(this.importedName))
     })
     this.CONSUME(t.RCurly)
+  })
+
+  carried: Rule = this.RULE("carried", () => {
+    this.CONSUME(t.ModuleWord)
+    this.OR({ DEF: [{ ALT: () => this.SUBRULE(this.modulePath) }, { ALT: () => this.SUBRULE(this.string) }], ERR_MSG: "a module" })
+    this.SUBRULE1(this.string)
+  })
+
+  lock: Rule = this.RULE("lock", () => {
+    this.CONSUME(t.LockWord)
+    this.SUBRULE(this.string)
   })
 
   modulePath: Rule = this.RULE("modulePath", () => {

@@ -59,6 +59,8 @@ function printItem(p: Printer, item: ast.Item): Doc {
     case "encoding": return printEncoding(p, item)
     case "expect": return printExpect(p, item)
     case "export": return cat("export ", printOperand(p, item.subject), " ", braced(p, fieldEntries(p, item.fields), item.span.end))
+    case "carried": return cat("module ", item.isPath ? `"${escape(item.module)}"` : item.module, " ", printExpression(p, item.text))
+    case "lock": return cat("lock ", printExpression(p, item.text))
     case "example": {
       const entries = inOrder([...letEntries(p, item.lets), ...item.expects.map((e): Entry => ({ span: e.span, doc: () => printExpect(p, e) }))])
       return cat("example ", item.name.name, " ", braced(p, entries, item.span.end, true))

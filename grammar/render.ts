@@ -48,7 +48,7 @@ type IndexOf = (id: string) => LineIndex | null
 
 function renderOne(d: Diagnostic, index: IndexOf, paint: Paint): string {
   const tint = d.severity === "error" ? paint.error : paint.warning
-  const out = [`${tint(`${d.severity}[${d.code}]`)}${paint.bold(`: ${d.message}`)}`]
+  const out = [`${tint(`${d.severity}[${d.code}]`)}${paint.bold(`: ${d.message.replace(/[\r\n]+/g, " ⏎ ")}`)}`]
   out.push(...snippets(d, index, paint, tint))
   const margin = " ".repeat(gutterOf(d, index) + 1)
   for (const note of d.notes) out.push(...note.split("\n").map((text, i) => `${margin}${i === 0 ? "=" : " "} ${text}`))

@@ -53,6 +53,8 @@ export function shapeOfType(type: TypeExpr): string {
 export function outline(module: Module): readonly string[] {
   return module.items.map((item) => {
     if (item.kind === "use") return `use ${item.module} ${item.names.map((n) => n.name.name + (n.as === null ? "" : `>${n.as.name}`)).join(" ")}`
+    if (item.kind === "carried") return `module ${item.module} ${shapeOf(item.text)}`
+    if (item.kind === "lock") return `lock ${shapeOf(item.text)}`
     if (item.kind === "expect") return `expect ${shapeOf(item.condition)}`
     if (item.kind === "export") return `export ${shapeOf(item.subject)}`
     return `${item.kind} ${item.name.name}`

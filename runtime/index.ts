@@ -17,6 +17,8 @@ import { renderDiagnostics } from "../grammar/render.ts"
 import type { Failure } from "./data/result.ts"
 import type { Device, DeviceInfo } from "./device.ts"
 import { deviceRate, openDevice } from "./devices/open.ts"
+import { accessOf, type Access } from "./access.ts"
+import { fetchModules } from "./fetch-modules.ts"
 import { moduleReader } from "./library.ts"
 import { classesOf } from "./lock-of-run.ts"
 import { openPastRun, writeText } from "./past-run.ts"
@@ -49,13 +51,19 @@ export interface CheckOptions {
 export interface PlanOptions extends CheckOptions {
   /** `cpu`, `tfjs`, `reference`; default: the best one usable here. */
   readonly device?: DeviceInfo["name"]
-  /** Folders outside of the recipe's that it may read. */
+  /** Folders and files outside of the recipe's folder that it may read; what `set` names outside of it may be read too. */
   readonly allowRead?: readonly string[]
+  /** Fetches modules of `https://` addresses that are not here yet; by default the network is left alone. */
+  readonly allowNet?: boolean
 }
 
 export interface RunOptions extends PlanOptions {
   /** Where results go; default: `runs/NAME` beside the recipe. */
   readonly out?: string
+  /** Bytes that one stage may need at once (default: three quarters of the machine's memory). */
+  readonly maxMemory?: number
+  /** Weights that one model may have (default: as many as the machine's memory can train). */
+  readonly maxParams?: number
   /** Runs every stage, also those whose result is kept from an earlier run. */
   readonly fresh?: boolean
   /** Refuses where anything differs from `NAME.lock` beside the recipe. */
@@ -126,9 +134,11 @@ export function check(recipe: Recipe, options: CheckOptions = {}): CheckReport {
 export async function plan(recipe: Recipe, options: PlanOptions = {}): Promise<PlanReport> {
   const file = fileOf(recipe)
   if ("code" in file) return { plan: null, ...unreadable(recipe, file) }
+  const missing = await fetched(file, options)
+  if (missing !== null) return { plan: null, ...missing }
   const checked = checkFile(file, options)
   const device = await deviceOf(options.device)
-  const place = { folder: file.folder, allowRead: options.allowRead ?? [] }
+  const place = { folder: file.folder, allowRead: accessTo(file, options).allowRead }
   const finished = { store: storeOf(file.folder, () => {}), keys: createArtifactKeys(place, device.info) }
   const lock = lastLock(file)
   const planned = planRecipe(file.source, environmentOf(file, options), checked, finished, place, lock === null ? null : { lock, numericsClass: classesOf(checked, device.info) })
@@ -139,9 +149,11 @@ export async function plan(recipe: Recipe, options: PlanOptions = {}): Promise<P
 export async function run(recipe: Recipe, options: RunOptions = {}): Promise<RunReport> {
   const file = fileOf(recipe)
   if ("code" in file) return { ...nothing, ...unreadable(recipe, file), out: options.out ?? "" }
+  const missing = await fetched(file, options)
+  if (missing !== null) return { ...nothing, ...missing, out: options.out ?? "" }
   const device = await deviceOf(options.device)
   const result = await runInFolder(file, {
-    params: paramsOf(options), device, out: options.out ?? null, fresh: options.fresh ?? false, locked: options.locked ?? false, plan: options.plan ?? null, allowRead: options.allowRead ?? [],
+    params: paramsOf(options), device, out: options.out ?? null, fresh: options.fresh ?? false, locked: options.locked ?? false, plan: options.plan ?? null, ...accessTo(file, options),
     signal: options.signal ?? null, ...(options.onEvent === undefined ? {} : { emit: options.onEvent }),
   })
   if ("code" in result) return { ...nothing, ...reported(file, result), out: options.out ?? "" }
@@ -189,6 +201,16 @@ function reported(file: RecipeFile, failure: Failure): Report {
 
 function paramsOf({ set = {} }: CheckOptions): ReadonlyMap<string, string> {
   return new Map(Object.entries(set).map(([name, value]) => [name, String(value)]))
+}
+
+function accessTo(file: RecipeFile, options: RunOptions): Access {
+  return accessOf({ allowRead: options.allowRead ?? [], params: paramsOf(options), maxMemory: options.maxMemory ?? null, maxParams: options.maxParams ?? null }, file.folder)
+}
+
+/** What could not be fetched; null: nothing, or nothing was to be. */
+async function fetched(file: RecipeFile, { allowNet = false }: PlanOptions): Promise<Report | null> {
+  const found = allowNet ? await fetchModules(file) : null
+  return found === null || found.diagnostics.length === 0 ? null : { diagnostics: found.diagnostics, sources: found.sources }
 }
 
 function environmentOf(file: RecipeFile, options: CheckOptions) {

@@ -1,38 +1,50 @@
-import { existsSync, readFileSync } from "node:fs"
+import { existsSync, readFileSync, realpathSync } from "node:fs"
 import { dirname, join, relative, resolve } from "node:path"
 import { fileURLToPath } from "node:url"
+import { isAddress } from "../compiler/check/places.ts"
 import type { ModuleSource } from "../compiler/check/session.ts"
 import type { Module } from "../grammar/ast.ts"
 import type { Source } from "../grammar/diagnostic.ts"
+import { isBelow } from "./files.ts"
+import { cachedModule, maxModuleBytes } from "./module-cache.ts"
+import { readSmallText } from "./open-file.ts"
 
 /** The folder of the standard library: beside the bundle, or in the source tree. */
 export const stdlibFolder: string = [new URL("./stdlib/", import.meta.url), new URL("../stdlib/", import.meta.url)]
   .map((url) => fileURLToPath(url))
   .find((folder) => existsSync(join(folder, "prelude.slm"))) ?? fileURLToPath(new URL("../stdlib/", import.meta.url))
 
-/** Finds modules for the compiler, which itself reads nothing: `std.name` in the library, other ids as files of the recipe's folder. */
-export function moduleReader(recipeFolder: string): (id: string, from: string) => ModuleSource | null {
-  return (id, from) => {
+/**
+ * Finds modules for the compiler, which itself reads nothing: `std.name` in the library, addresses among what was fetched before,
+ * other ids as files below the recipe's folder, links resolved.
+ */
+export function moduleReader(recipeFolder: string): (id: string, from: string, sha256?: string) => ModuleSource | null {
+  return (id, from, sha256) => {
     if (/^std\.[a-z][a-z0-9_]*$/.test(id)) return readLibrary(id)
-    const path = resolve(dirname(resolve(from)), id)
-    const inside = relative(recipeFolder, path)
-    if (inside.startsWith("..") || resolve(recipeFolder, inside) !== path) return null
-    return readSource(path, relative(process.cwd(), path))
+    if (isAddress(id)) return fetched(id, sha256)
+    return readOwn(resolve(dirname(resolve(from)), id), recipeFolder)
   }
+}
+
+function fetched(id: string, sha256: string | undefined): Source | null {
+  const text = sha256 === undefined ? null : cachedModule(sha256)
+  return text === null ? null : { id, text }
+}
+
+function readOwn(path: string, recipeFolder: string): Source | null {
+  try {
+    if (!isBelow(realpathSync(path), [realpathSync(recipeFolder)])) return null
+  } catch {
+    return null
+  }
+  const text = readSmallText(path, maxModuleBytes)
+  return text === null ? null : { id: relative(process.cwd(), path), text }
 }
 
 /** A module of the library; beside the bundle lies its tree, so that it need not be parsed each time. */
 function readLibrary(id: string): ModuleSource | null {
   const path = join(stdlibFolder, id.slice("std.".length))
-  const source = readSource(`${path}.slm`, id)
-  if (source === null || !existsSync(`${path}.json`)) return source
-  return { ...source, module: JSON.parse(readFileSync(`${path}.json`, "utf8")) as Module }
-}
-
-function readSource(path: string, id: string): Source | null {
-  try {
-    return { id, text: readFileSync(path, "utf8") }
-  } catch {
-    return null
-  }
+  const text = readSmallText(`${path}.slm`, maxModuleBytes)
+  if (text === null) return null
+  return existsSync(`${path}.json`) ? { id, text, module: JSON.parse(readFileSync(`${path}.json`, "utf8")) as Module } : { id, text }
 }

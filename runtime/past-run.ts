@@ -8,6 +8,7 @@ import type { Stage } from "../compiler/plan/stage.ts"
 import type { Diagnostic } from "../grammar/diagnostic.ts"
 import type { Tokenizer } from "./data/tokenizer.ts"
 import type { Device } from "./device.ts"
+import { limited, machineLimits } from "./limits.ts"
 import { readSnapshot, snapshotFile } from "./snapshot.ts"
 import type { ArtifactData, Sample } from "./stages/artifact.ts"
 import { chatFrameOf } from "./stages/chat-frame.ts"
@@ -75,7 +76,7 @@ export async function writeText(run: PastRun, model: Model, device: Device, prom
   if (tokenizer === null || states === undefined) return { message: `the model ${model.name} cannot be read from ${shownPath(run.folder)}`, help: runAgain }
   const writer = createWriter(run.session, { spec: model.spec, tokenizer, frame: chatFrameOf(model.stage), factors: "f32" }, model.stage.span)
   if ("code" in writer) return writer
-  return writer.write(yielding(device), statesOf(states, weightsOfSpec(run.session, model.spec)), prompts, options)
+  return writer.write(limited(yielding(device), machineLimits()), statesOf(states, weightsOfSpec(run.session, model.spec)), prompts, options)
 }
 
 /** The stored result of a stage; null where it is not in the folder or does not read. */

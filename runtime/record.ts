@@ -3,6 +3,7 @@ import { join } from "node:path"
 import { stringify } from "yaml"
 import type { Failure } from "./data/result.ts"
 import { writeAtomic } from "./files.ts"
+import { foreignPlace } from "./own-place.ts"
 import { reportPage, type ReportOptions } from "./report.ts"
 import type { Event } from "./stages/events.ts"
 import { systemFailure } from "./system-error.ts"
@@ -19,6 +20,8 @@ export function openRecord(folder: string): RunRecord | Failure {
   try {
     mkdirSync(folder, { recursive: true })
     const path = join(folder, "events.jsonl")
+    const foreign = foreignPlace(folder, path)
+    if (foreign !== null) return foreign
     const before = readEarlier(path)
     return createRecord(folder, openSync(path, "w"), before)
   } catch (error) {

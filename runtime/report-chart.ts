@@ -68,5 +68,5 @@ function tickText(value: number): string {
 }
 
 export function escape(text: string): string {
-  return text.replace(/[&<>"']/g, (c) => `&#${c.charCodeAt(0)};`)
+  return text.replace(/[&<>"']/g, (c) => `&#${c.charCodeAt(0)};`).replace(/[\u202a-\u202e\u2066-\u2069]/g, "·")
 }

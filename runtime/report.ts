@@ -3,6 +3,7 @@ import { bytes, count, duration } from "./numbers.ts"
 import { chart, escape, type Series } from "./report-chart.ts"
 import type { ModelRow, Writers } from "./report-models.ts"
 import type { Event, StageRef } from "./stages/events.ts"
+import { pasted } from "./system-error.ts"
 
 export interface ReportOptions {
   readonly recipe: string
@@ -16,7 +17,7 @@ export function reportPage(report: ReportOptions): string {
   const { recipe, events } = report
   const sections = [warnings(events), expects(events), models(report.models), curves(events), texts(report), stages(events), files(events)]
   return `<!doctype html>
-<html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width">
+<html lang="en"><head><meta charset="utf-8"><meta http-equiv="Content-Security-Policy" content="default-src 'none'; style-src 'unsafe-inline'"><meta name="viewport" content="width=device-width">
 <title>${escape(recipe)}</title>
 <style>${style}</style></head><body>
 <h1>${escape(recipe)}</h1>
@@ -162,6 +163,6 @@ function stages(events: readonly Event[]): string {
 function files(events: readonly Event[]): string {
   const exported = of(events, "exported")
   const gguf = exported.find((e) => e.file.endsWith(".gguf"))
-  const hint = gguf === undefined ? "" : `<p>With llama.cpp: <code>llama-cli -m ${escape(/^[\w./-]+$/.test(gguf.file) ? gguf.file : JSON.stringify(gguf.file))} -no-cnv -p "…"</code></p>`
+  const hint = gguf === undefined ? "" : `<p>With llama.cpp: <code>llama-cli -m ${escape(pasted(gguf.file))} -no-cnv -p "…"</code></p>`
   return section("Files", `${table(null, exported.map((e) => [cell(`<code>${escape(e.file)}</code>`), number(bytes(e.bytes))]))}${hint}`)
 }

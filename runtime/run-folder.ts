@@ -8,6 +8,8 @@ import { openHashes, type FileHashes } from "./file-hashes.ts"
 import { writeAtomic } from "./files.ts"
 import { moduleReader } from "./library.ts"
 import { readLock, writeLock, type Lock } from "./lock.ts"
+import type { Limits } from "./limits.ts"
+import { foreignPlace } from "./own-place.ts"
 import type { RecipeFile } from "./recipe.ts"
 import { openRecord, type RunRecord } from "./record.ts"
 import { modelsOf, writersOf } from "./report-models.ts"
@@ -32,6 +34,7 @@ export interface RunFolderOptions {
   /** Between checkpoints of a training (default 30). */
   readonly checkpointSeconds?: number
   readonly allowRead?: readonly string[]
+  readonly limits?: Limits
   readonly signal?: AbortSignal | null
   readonly emit?: Emit
   /** Hears of damaged entries of the store. */
@@ -59,9 +62,17 @@ export function lastLock(recipe: RecipeFile): Lock | null {
   return "code" in beside ? (readSnapshot(join(recipe.folder, "runs", recipe.name))?.lock ?? null) : beside
 }
 
+/** Why the store beside a recipe may not be written to; null: it may. */
+export function foreignStore({ folder }: RecipeFile): Failure | null {
+  return foreignPlace(folder, join(folder, ".slm", "store"))
+}
+
 /** Runs a recipe and keeps its record in the run's folder. */
 export async function runInFolder(recipe: RecipeFile, options: RunFolderOptions): Promise<RecordedRun | Failure> {
   const out = options.out ?? join(recipe.folder, "runs", recipe.name)
+  // A folder that the user names is theirs to choose; the others may have come with the recipe.
+  const foreign = foreignStore(recipe) ?? (options.out == null ? foreignPlace(recipe.folder, out) : null)
+  if (foreign !== null) return foreign
   const lockFile = join(recipe.folder, `${recipe.name}.lock`)
   const locked = options.locked === true ? openLock(lockFile) : null
   if (locked !== null && "code" in locked) return locked
@@ -73,7 +84,7 @@ export async function runInFolder(recipe: RecipeFile, options: RunFolderOptions)
   const result = await run({
     recipe: recipe.source, folder: recipe.folder, modules: moduleReader(recipe.folder), params: options.params, device: options.device, out, fresh: options.fresh ?? false, locked, planned, hashes,
     ...(options.checkpointSeconds === undefined ? {} : { checkpointSeconds: options.checkpointSeconds }),
-    allowRead: options.allowRead ?? [], signal: options.signal ?? null, store: storeOf(recipe.folder, options.warn ?? (() => {})),
+    allowRead: options.allowRead ?? [], ...(options.limits === undefined ? {} : { limits: options.limits }), signal: options.signal ?? null, store: storeOf(recipe.folder, options.warn ?? (() => {})),
     emit(event) {
       record.emit(event)
       options.emit?.(event)

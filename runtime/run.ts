@@ -29,6 +29,9 @@ import type { Files, Store } from "./store/store.ts"
 import type { Difference, Lock } from "./lock.ts"
 import { compareArithmetic, compareLock, compareResults } from "./lock.ts"
 import { classesOf, hashOfFiles, lockOf } from "./lock-of-run.ts"
+import { limited, machineLimits, oversizedModels, type Limits } from "./limits.ts"
+import { OverLimit } from "./over-limit.ts"
+import { foreignPlace } from "./own-place.ts"
 import { writeSnapshot } from "./snapshot.ts"
 import { isPrivate, pathsOf } from "./stages/sources.ts"
 import { systemFailure } from "./system-error.ts"
@@ -49,6 +52,8 @@ export interface RunOptions {
   /** Nothing is taken from the store; results are still put there. */
   readonly fresh?: boolean
   readonly allowRead?: readonly string[]
+  /** What a stage and a model may take; default: what the machine has. */
+  readonly limits?: Limits
   /** Refuses to run, or to call the results right, where anything differs from this. */
   readonly locked?: Lock | null
   /** Refuses to run where anything differs from this plan, or the device is another one. */
@@ -102,6 +107,7 @@ interface RunState {
   /** `options.device`, which lets the process hear of signals between steps. */
   readonly device: Device
   readonly clock: () => number
+  readonly limits: Limits
   readonly keys: ArtifactKeys
   readonly facts: Map<string, number>
   readonly made: Map<string, Promise<ArtifactData>>
@@ -124,8 +130,9 @@ export async function run(options: RunOptions): Promise<RunResult> {
   const clock = options.clock ?? (() => performance.now() / 1000)
   const start = clock()
   const place = { folder: options.folder, allowRead: options.allowRead ?? [] }
+  const limits = options.limits ?? machineLimits()
   const state: RunState = {
-    options, clock, device: yielding(options.device), keys: createArtifactKeys(place, options.device.info, options.hashes), facts: new Map(), made: new Map(), finished: new Map(), decided: new Map(),
+    options, clock, limits, device: limited(yielding(options.device), limits), keys: createArtifactKeys(place, options.device.info, options.hashes), facts: new Map(), made: new Map(), finished: new Map(), decided: new Map(),
     diagnostics: [], checked: recheck(options, new Map()),
   }
   const stages = state.checked.recipe?.stages ?? []
@@ -195,7 +202,9 @@ async function runStages(state: RunState): Promise<RunStatus> {
 /** Takes over the mistakes of the last check; false: there are errors. */
 function accept(state: RunState): boolean {
   report(state, state.checked.diagnostics)
-  return state.checked.recipe !== null
+  const oversized = oversizedModels(state.checked.recipe?.stages ?? [], state.checked.session, state.limits)
+  report(state, oversized)
+  return state.checked.recipe !== null && oversized.length === 0
 }
 
 function report(state: RunState, diagnostics: readonly Diagnostic[]): void {
@@ -218,6 +227,7 @@ async function guarded(stage: Stage, signal: AbortSignal | null | undefined, wor
     return await work()
   } catch (error) {
     if (error instanceof LoweringMistake) return failed(error.diagnostic)
+    if (error instanceof OverLimit) return failed(fromFailure(error.failure, stage))
     // What works for a device may be stopped by the same Ctrl-C as the run.
     if (error instanceof DeviceFailure && signal?.aborted === true) return { is: "interrupted" }
     if (error instanceof DeviceFailure) return failed(diagnostic("SLM3501", stage.span, error.message, { help: error.help }))
@@ -327,7 +337,7 @@ async function executed(state: RunState, stage: Stage, checkpoints: Checkpoints 
 function envOf(state: RunState, of: Stage, checkpoints: Checkpoints | null, emit: Emit): StageEnv {
   const { options, clock } = state
   return {
-    device: state.device, session: state.checked.session, folder: options.folder, out: options.out, allowRead: options.allowRead ?? [],
+    device: state.device, limits: state.limits, session: state.checked.session, folder: options.folder, out: options.out, allowRead: options.allowRead ?? [],
     signal: options.signal ?? null, emit, clock, checkpoints, checkpointSeconds: options.checkpointSeconds ?? 30, stopAfter: options.stopAfter ?? null, private: isPrivate(of),
     async input(stage) {
       const made = state.made.get(stage.key)
@@ -342,7 +352,7 @@ interface Finished { readonly cached: boolean; readonly seconds: number; readonl
 /** Keeps a copy of the result in the run's folder; what went wrong, or null. */
 function finish(state: RunState, stage: Stage, { files, ...rest }: Finished): Outcome | null {
   const folder = files === null || files.size === 0 ? null : freeFolder(state, stage)
-  const refused = folder === null || files === null ? null : copyFiles(stage, path.join(state.options.out, folder), files)
+  const refused = folder === null || files === null ? null : copyFiles(stage, state.options.out, folder, files)
   const content = files === null || files.size === 0 ? null : hashOfFiles(files)
   if (refused === null) state.finished.set(stage.key, { stage: refOf(stage), ...rest, content, folder })
   return refused
@@ -358,12 +368,15 @@ function freeFolder(state: RunState, stage: Stage): string {
 }
 
 /** The folder holds these files and no older ones, each whole. */
-function copyFiles(stage: Stage, folder: string, files: Files): Outcome | null {
+function copyFiles(stage: Stage, out: string, name: string, files: Files): Outcome | null {
+  const folder = path.join(out, name)
+  const foreign = foreignPlace(out, folder)
+  if (foreign !== null) return failed(fromFailure(foreign, stage))
   fs.mkdirSync(folder, { recursive: true })
   // What another run is writing here at this moment has the name of a temporary file.
-  for (const name of fs.readdirSync(folder)) if (!files.has(name) && !name.endsWith(".tmp")) fs.rmSync(path.join(folder, name), { recursive: true, force: true })
-  for (const [name, data] of files) {
-    const written = writeAtomic(path.join(folder, name), data)
+  for (const file of fs.readdirSync(folder)) if (!files.has(file) && !file.endsWith(".tmp")) fs.rmSync(path.join(folder, file), { recursive: true, force: true })
+  for (const [file, data] of files) {
+    const written = writeAtomic(path.join(folder, file), data)
     if (!written.ok) return failed(...written.failures.map((failure) => fromFailure(failure, stage)))
   }
   return null

@@ -44,6 +44,11 @@ export function shownPath(file: string): string {
   return near === "" ? "." : near.length <= file.length ? near : file
 }
 
+/** A path as it can be pasted into a shell. */
+export function pasted(path: string): string {
+  return /^[\w./:@%+,=-]+$/.test(path) && !path.startsWith("-") ? path : `'${path.replaceAll("'", "'\\''")}'`
+}
+
 const reading: ReadonlySet<string> = new Set(["open", "read", "stat", "lstat", "scandir", "access", "realpath"])
 /** Files appear under a temporary name first; people know them by their own. */
 const temporary = /\.([^/\\]+)\.[0-9a-f]{12}\.tmp/

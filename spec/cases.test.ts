@@ -24,7 +24,7 @@ interface Diagnosed { readonly diagnostics: readonly Diagnostic[]; readonly sour
 /** What finds the mistakes of a chapter's cases. Chapters after the syntax add the checker here. */
 const chapters: Readonly<Record<string, Diagnose>> = {
   syntax: (source) => ({ diagnostics: parse(source).diagnostics, sources: new Map([[source.id, source]]) }),
-  names: checked, types: checked, shapes: checked, meaning: checked, delivery: checked,
+  names: checked, types: checked, shapes: checked, meaning: checked, delivery: checked, safety: checked,
 }
 
 /** Modules of the library, read once for all cases. */

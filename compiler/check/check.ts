@@ -4,6 +4,7 @@
  */
 import type { Expect, ExportItem } from "../../grammar/ast.ts"
 import { diagnostic } from "../../grammar/diagnostic.ts"
+import { parse } from "../../grammar/parse.ts"
 import type { Diagnostic, Source, Span } from "../../grammar/diagnostic.ts"
 import { createKeys } from "../plan/key.ts"
 import type { Facts, Stage } from "../plan/stage.ts"
@@ -16,7 +17,7 @@ import { resolveSpec } from "./instance.ts"
 import type { Machine } from "./machine.ts"
 import { createMachine } from "./machine.ts"
 import { bool } from "./make.ts"
-import { loadModule } from "./modules.ts"
+import { libraryModule, loadModule, takeCarried } from "./modules.ts"
 import { binary } from "./operators.ts"
 import { force, lookup, moduleScope, prelude } from "./scopes.ts"
 import type { Environment, LoadedModule, Session } from "./session.ts"
@@ -92,9 +93,12 @@ function guarded<T>(session: Session, body: () => T): T | null {
 
 function checkRecipe(entry: Source, session: Session): Recipe {
   const m = createMachine(session)
-  const standard = session.environment.modules(prelude, entry.id)
-  if (standard !== null) loadModule(standard, [], m)
-  const module = loadModule(entry, [], m)
+  session.sources.set(entry.id, entry)
+  const parsed = parse(entry)
+  for (const d of parsed.diagnostics) m.report(d)
+  takeCarried(parsed.module, m)
+  libraryModule(prelude, m)
+  const module = loadModule({ ...entry, module: parsed.module }, [], m, "")
   reportUnknownSettings(module, m)
   const bindings = new Map<string, Value>()
   for (const e of module.entries.values()) if (e.from === null) bindings.set(e.name, force(e, module, m))
@@ -121,8 +125,7 @@ function checkRecipe(entry: Source, session: Session): Recipe {
 export function checkModule(source: Source, environment: Environment): Checked {
   const session = createSession(source.id, environment)
   const m = createMachine(session)
-  const standard = environment.modules(prelude, source.id)
-  if (standard !== null && source.id !== prelude) loadModule(standard, [], m)
+  if (source.id !== prelude) libraryModule(prelude, m)
   const module = loadModule(source, [], m)
   for (const e of module.entries.values()) force(e, module, m)
   reportDuplicates(module, m)
@@ -133,7 +136,7 @@ export function checkModule(source: Source, environment: Environment): Checked {
 export function createSession(entry: string, environment: Environment): Session {
   const stages = new Map<string, Stage>()
   const session: Session = {
-    environment, entry, stages, modules: new Map(), sources: new Map(), diagnostics: [], reported: new Set(), specs: new WeakMap(), sizes: new WeakMap(), trained: new WeakMap(), rules: new WeakMap(), bindings: new WeakMap(), again: new WeakMap(),
+    environment, entry, stages, modules: new Map(), sources: new Map(), carried: new Map(), pinned: new Map(), diagnostics: [], reported: new Set(), specs: new WeakMap(), sizes: new WeakMap(), trained: new WeakMap(), rules: new WeakMap(), bindings: new WeakMap(), again: new WeakMap(),
     verified: new Set(), partsRead: new Set(), named: new Set(), read: new Set(), stepsLeft: limits.steps, outOfBounds: new Set(), depth: 0, binding: null,
     keys: createKeys({
       lookup: (name, scope) => lookup(name, scope, createMachine(session)),

@@ -36,7 +36,7 @@ function checkItem(item: Item, scope: Scope, m: Machine): void {
     case "encoding": return checkEncoding(item, scope, m)
     case "param": return checkTypeNames(item.type, m)
     case "example": return checkExample(item, scope, m)
-    case "use": case "bind": case "expect": case "export": return undefined
+    case "use": case "bind": case "expect": case "export": case "carried": case "lock": return undefined
   }
 }
 

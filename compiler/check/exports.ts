@@ -116,7 +116,7 @@ const formatsModule = "std.formats"
 
 function* allFormats(m: Machine): Iterable<FormatValue> {
   const { session } = m
-  libraryModule(formatsModule, session.entry, m)
+  libraryModule(formatsModule, m)
   for (const module of session.modules.values()) for (const entry of module.entries.values()) {
     if (entry.item.kind !== "format" || entry.from !== null) continue
     const value = force(entry, module, m)

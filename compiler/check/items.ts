@@ -26,7 +26,7 @@ export function evaluateItem(entry: Entry, module: LoadedModule, m: Machine): Va
     case "definition": return { kind: "template", code: item, scope, origin: item.span }
     case "optimizer": case "curriculum": case "encoding": return { kind: "definition", code: item, scope, origin: item.span }
     case "format": return { kind: "format", code: item, scope, origin: item.span }
-    case "use": case "expect": case "export": case "example": throw new Error(`check: ${item.kind} has no name`)
+    case "use": case "expect": case "export": case "example": case "carried": case "lock": throw new Error(`check: ${item.kind} has no name`)
   }
 }
 

@@ -1,21 +1,28 @@
 /** The modules of a program: read once each, their names collected. */
-import type { Use } from "../../grammar/ast.ts"
+import type { Module, Use } from "../../grammar/ast.ts"
 import { diagnostic } from "../../grammar/diagnostic.ts"
 import { parse } from "../../grammar/parse.ts"
 import { nearest } from "../../grammar/nearest.ts"
+import { sha256 } from "../plan/sha256.ts"
 import type { Machine } from "./machine.ts"
+import { isAddress, placeOf, versionOf } from "./places.ts"
+import type { WrongPlace } from "./places.ts"
 import { prelude } from "./scopes.ts"
 import type { Entry, LoadedModule, ModuleSource } from "./session.ts"
+import { limits } from "./session.ts"
 
 /** Reads a module and everything it uses. `chain`: the modules it is used from. */
-export function loadModule(source: ModuleSource, chain: readonly string[], m: Machine): LoadedModule {
+export function loadModule(source: ModuleSource, chain: readonly string[], m: Machine, place = source.id): LoadedModule {
   const { session } = m
   session.sources.set(source.id, source)
   const { module, diagnostics } = source.module === undefined ? parse(source) : { module: source.module, diagnostics: [] }
-  const loaded: LoadedModule = { id: source.id, module, entries: new Map(), library: isLibrary(source.id) }
+  const loaded: LoadedModule = { id: source.id, place, module, entries: new Map(), library: isLibrary(source.id) }
   session.modules.set(source.id, loaded)
   for (const d of diagnostics) m.report(d)
   for (const item of module.items) {
+    if ((item.kind === "carried" || item.kind === "lock") && place !== "") {
+      m.report(diagnostic("SLM2024", item.span, "only the recipe itself brings modules and a lock along", { help: "write it at the end of the recipe" }))
+    }
     if (item.kind === "use") use(item, loaded, [...chain, source.id], m)
     else if ("name" in item && item.kind !== "example") add({ name: item.name.name, span: item.name.span, item, from: null, state: "new", value: null }, loaded, m)
   }
@@ -54,28 +61,129 @@ function use(item: Use, module: LoadedModule, chain: readonly string[], m: Machi
 /** The id of the module that is used, loaded; null where it cannot be had, which is reported. */
 function resolve(item: Use, from: LoadedModule, chain: readonly string[], m: Machine): string | null {
   const { session } = m
-  const source = session.environment.modules(item.module, from.id)
-  if (source === null) {
-    const near = item.isPath ? null : libraryModules.find((id) => id === `std.${item.module}`) ?? nearest(item.module, libraryModules)
-    m.report(diagnostic("SLM2004", item.moduleSpan, `there is no module \`${item.module}\``, {
-      ...(near === null ? {} : { help: `did you mean \`${near}\`?` }),
-      notes: [item.isPath ? "a path is looked up from the folder of the file that uses it" : "the library's modules are called `std.…`"],
-    }))
-    return null
-  }
+  const place = item.isPath ? pathOf(item, from, m) : item.module
+  if (place === null || !pin(item, place, m)) return null
+  const source = sourceOf(place, item.sha256, m)
+  if (source === null) return missing(item, place, m)
+  if (item.sha256 !== null && !isPinned(source, item, m)) return null
   if (chain.includes(source.id)) {
     m.report(diagnostic("SLM2006", item.moduleSpan, `\`${item.module}\` uses itself`, { notes: [[...chain.slice(chain.indexOf(source.id)), source.id].join(" uses ")] }))
     return null
   }
-  if (!session.modules.has(source.id)) loadModule(source, chain, m)
+  if (session.modules.has(source.id)) return source.id
+  if (session.modules.size >= limits.modules) {
+    m.report(diagnostic("SLM2400", item.moduleSpan, "this recipe has too many modules", { notes: [`at most ${limits.modules} are read`] }))
+    return null
+  }
+  loadModule(source, chain, m, place)
   return source.id
 }
 
+/** Of a module by its place: what the recipe brings along is taken before anything else. */
+function sourceOf(place: string, sha256: string | null, { session }: Machine): ModuleSource | null {
+  return session.carried.get(place)?.source ?? session.environment.modules(place, session.entry, sha256 ?? undefined)
+}
+
+const wrongPlaces = {
+  "outside": { code: "SLM2004", message: "leads out of the recipe's folder", help: "keep the file below the recipe, and name it from the folder of the file that uses it, with `/`" },
+  "not https": { code: "SLM2023", message: "is not fetched: only `https://` is", help: "use an `https://` address with its `sha256:…`, or a file beside the recipe" },
+  "credentials": { code: "SLM2023", message: "holds a name or a password", help: "recipes are shared as text: take the secret out" },
+  "no address": { code: "SLM2023", message: "is not an address", help: "an address is like `https://example.org/npc.slm`" },
+} as const satisfies Record<WrongPlace, unknown>
+
+/** Where a path or an address leads; null where it leads nowhere, which is reported. */
+function pathOf(item: Use, from: LoadedModule, m: Machine): string | null {
+  const found = placeOf(item.module, from.place)
+  if ("wrong" in found) {
+    const { code, message, help } = wrongPlaces[found.wrong]
+    m.report(diagnostic(code, item.moduleSpan, `\`${item.module}\` ${message}`, { help }))
+    return null
+  }
+  if (!isAddress(found.place) || item.sha256 !== null || m.session.carried.has(found.place)) return found.place
+  m.report(diagnostic("SLM2019", item.moduleSpan, "a module of the web is used with its hash", {
+    notes: ["what an address holds may change; with the hash the recipe means the same everywhere"], help: "`slm check --allow-net RECIPE` fetches it and shows the hash to paste",
+  }))
+  return null
+}
+
+/** One module has one hash in all of a program, and a library one version. */
+function pin(item: Use, place: string, m: Machine): boolean {
+  const { pinned } = m.session
+  const version = versionOf(place)
+  const pins = [...(item.sha256 === null ? [] : [{ name: place, hash: item.sha256, what: `\`${item.module}\` is used with two hashes` }]),
+    ...(version === null ? [] : [{ name: `library ${version.library}`, hash: version.version, what: `two versions of \`${version.library}\` are used` }])]
+  for (const { name, hash, what } of pins) {
+    const before = pinned.get(name)
+    if (before === undefined) pinned.set(name, { hash, span: item.moduleSpan })
+    else if (before.hash !== hash) {
+      m.report(diagnostic("SLM2021", item.moduleSpan, what, { label: hash, labels: [{ span: before.span, message: before.hash }], help: "use one of them everywhere" }))
+      return false
+    }
+  }
+  return true
+}
+
+function isPinned(source: ModuleSource, item: Use, m: Machine): boolean {
+  const is = sha256(source.text)
+  if (is === item.sha256 || !/^[0-9a-f]{64}$/.test(item.sha256 ?? "")) return true // what is no hash was reported by the parser
+  m.report(diagnostic("SLM2020", item.moduleSpan, `\`${item.module}\` is not what its hash says`, {
+    notes: [`expected sha256:${item.sha256 ?? ""}`, `   found sha256:${is}`], help: "find out what changed before you take the new hash over",
+  }))
+  return false
+}
+
+function missing(item: Use, place: string, m: Machine): null {
+  if (isAddress(place)) {
+    m.report(diagnostic("SLM2022", item.moduleSpan, `\`${item.module}\` was not fetched yet`, { notes: ["nothing is fetched unless you say so; a module is fetched once and kept"], help: "add `--allow-net`" }))
+    return null
+  }
+  const near = item.isPath ? null : libraryModules.find((id) => id === `std.${item.module}`) ?? nearest(item.module, libraryModules)
+  m.report(diagnostic("SLM2004", item.moduleSpan, `there is no module \`${item.module}\``, {
+    ...(near === null ? {} : { help: `did you mean \`${near}\`?` }),
+    notes: [item.isPath ? "a path is looked up from the folder of the file that uses it; links that lead out of the recipe's folder are not followed" : "the library's modules are called `std.…`"],
+  }))
+  return null
+}
+
+/** Takes down the modules that the recipe brings along; each is read when something uses it. */
+export function takeCarried(module: Module, m: Machine): void {
+  const used = new Set<string>([prelude])
+  const mention = (of: Module, from: string): void => {
+    for (const item of of.items) {
+      const place = item.kind !== "use" ? null : item.isPath ? placeOf(item.module, from) : { place: item.module }
+      if (place !== null && "place" in place) used.add(place.place)
+    }
+  }
+  const { carried, sources } = m.session
+  for (const item of module.items) {
+    if (item.kind !== "carried") continue
+    const found = item.isPath ? placeOf(item.module, "") : { place: item.module }
+    const text = item.text.parts.map((part) => (typeof part === "string" ? part : "")).join("")
+    if ("wrong" in found || (!item.isPath && !isLibrary(item.module))) {
+      m.report(diagnostic("SLM2024", item.moduleSpan, "nothing can use a module of this name", { help: "`module` takes a name of the library (`std.…`), a path below the recipe's folder, or an `https://` address" }))
+    } else if (carried.has(found.place)) {
+      m.report(diagnostic("SLM2002", item.moduleSpan, `\`${item.module}\` is brought along twice`, { labels: [{ span: carried.get(found.place)?.span ?? item.moduleSpan, message: "the first time here" }] }))
+    } else {
+      // Its mistakes stand in its own text, which has a name of its own.
+      const source = { id: found.place, text }
+      sources.set(source.id, source)
+      const parsed = parse(source)
+      for (const d of parsed.diagnostics) m.report(d)
+      carried.set(found.place, { source: { ...source, module: parsed.module }, span: item.moduleSpan })
+    }
+  }
+  mention(module, "")
+  for (const [place, { source }] of carried) if (source.module !== undefined) mention(source.module, place)
+  for (const [place, { span }] of carried) if (!used.has(place)) m.report(diagnostic("SLM2009", span, `\`${place}\` is brought along and never used`))
+  const locks = module.items.filter((item) => item.kind === "lock")
+  for (const item of locks.slice(1)) m.report(diagnostic("SLM2002", item.span, "a recipe has one lock", { labels: locks[0] === undefined ? [] : [{ span: locks[0].span, message: "it is here" }] }))
+}
+
 /** A module that another of the library uses, read now if it has not been. */
-export function libraryModule(id: string, from: string, m: Machine): LoadedModule | null {
+export function libraryModule(id: string, m: Machine): LoadedModule | null {
   const found = m.session.modules.get(id)
   if (found !== undefined) return found
-  const source = isLibrary(id) ? m.session.environment.modules(id, from) : null
+  const source = isLibrary(id) ? sourceOf(id, null, m) : null
   return source === null ? null : loadModule(source, [], m)
 }
 

@@ -53,16 +53,16 @@ export function force(entry: Entry, module: LoadedModule, m: Machine): Value {
   }
   entry.state = "evaluating"
   const outer = m.session.binding
-  const value = entry.from === null ? evaluateItem(entry, module, m) : imported(entry, module, m)
+  const value = entry.from === null ? evaluateItem(entry, module, m) : imported(entry, m)
   m.session.binding = outer
   entry.state = "done"
   entry.value = value
   return value
 }
 
-function imported(entry: Entry, module: LoadedModule, m: Machine): Value {
+function imported(entry: Entry, m: Machine): Value {
   const from = entry.from
-  const target = from === null ? null : libraryModule(from.module, module.id, m) ?? m.session.modules.get(from.module) ?? null
+  const target = from === null ? null : libraryModule(from.module, m) ?? m.session.modules.get(from.module) ?? null
   if (from === null || target === null) return error // reported when the module was looked for
   const found = target.entries.get(from.name)
   if (found !== undefined && found.from === null) return force(found, target, m)
@@ -87,7 +87,7 @@ export function reportUnknownName(name: string, at: Span, scope: Scope, m: Machi
 /** A module of the library that has the name. */
 function importHelp(name: string, m: Machine): string | undefined {
   for (const id of libraryModules) {
-    const module = libraryModule(id, m.session.entry, m)
+    const module = libraryModule(id, m)
     if (module?.entries.get(name)?.from === null) return `add \`use ${id} { ${name} }\``
   }
   return undefined

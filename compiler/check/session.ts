@@ -11,8 +11,8 @@ export interface ModuleSource extends Source { readonly module?: Module }
 
 /** What the checker asks of the world outside. */
 export interface Environment {
-  /** The text of a module: `std.models`, or a path relative to the module `from`. */
-  readonly modules: (id: string, from: string) => ModuleSource | null
+  /** The text of a module: `std.models`, a path from the folder of the recipe (whose id is `from`), or what an `https://` address held when it had this hash. */
+  readonly modules: (id: string, from: string, sha256?: string) => ModuleSource | null
   /** `--set name=text` */
   readonly params: ReadonlyMap<string, string>
   readonly facts: Facts
@@ -24,6 +24,10 @@ export interface Session {
   readonly entry: string
   readonly modules: Map<string, LoadedModule>
   readonly sources: Map<string, Source>
+  /** Modules that the recipe brings along, by their places. */
+  readonly carried: Map<string, CarriedModule>
+  /** The first `use` of a module with a hash, and of each library of the web with its version. */
+  readonly pinned: Map<string, { readonly hash: string; readonly span: Span }>
   readonly diagnostics: Diagnostic[]
   /** Code and place of what has been reported: the same mistake of one line, met in six blocks, is one mistake. */
   readonly reported: Set<string>
@@ -54,8 +58,15 @@ export interface Session {
   readonly read: Set<string>
 }
 
+export interface CarriedModule {
+  readonly source: ModuleSource
+  readonly span: Span
+}
+
 export interface LoadedModule {
   readonly id: string
+  /** Where it stands: "" for the recipe, else as `placeOf` says. */
+  readonly place: string
   readonly module: Module
   readonly entries: Map<string, Entry>
   /** Part of the library: mistakes met in it are shown where the recipe calls it. */
@@ -80,4 +91,5 @@ export const limits = {
   listLength: 100_000,
   textLength: 1_000_000,
   treeSize: 200_000,
+  modules: 200,
 } as const

@@ -240,7 +240,7 @@ commands("a recipe reads beside its folder only where it is allowed to", async (
     writeFileSync(join(cwd, "sub", "tiny.slm"), tiny.replace("lines.txt", "../lines.txt"))
     const refused = await slm(["data", join("sub", "tiny.slm")], { cwd })
     assert.is(refused.code, 1)
-    assert.match(refused.err, /error\[SLM3102\][^]*--allow-read FOLDER/)
+    assert.match(refused.err, /error\[SLM3102\][^]*--allow-read PATH/)
     assert.is((await slm(["data", join("sub", "tiny.slm"), "--allow-read", "."], { cwd })).code, 0)
   })
 })

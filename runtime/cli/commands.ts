@@ -13,7 +13,12 @@ interface Entry {
 }
 
 const setOption = { type: "values", placeholder: "NAME=VALUE", help: "set a `param` of the recipe (may be repeated)" } as const
-const readOption = { type: "values", placeholder: "FOLDER", help: "a folder outside of the recipe's that it may read (may be repeated)" } as const
+const readOption = { type: "values", placeholder: "PATH", help: "a folder or file outside of the recipe's folder that it may read (may be repeated)" } as const
+const netOption = { type: "flag", help: "fetch modules of `https://` addresses that are not here yet" } as const
+const limitOptions = {
+  "max-memory": { type: "value", placeholder: "SIZE", help: "refuse stages that need more, such as 8G (default: three quarters of the machine's memory)" },
+  "max-params": { type: "value", placeholder: "N", help: "refuse models with more parameters, such as 500M (default: what the machine's memory can train)" },
+} as const
 const deviceOption = { type: "value", placeholder: "NAME", help: "reference, tfjs, …; default: the best one usable here" } as const
 
 export const commands: readonly Entry[] = [
@@ -27,7 +32,7 @@ export const commands: readonly Entry[] = [
   },
   {
     spec: {
-      name: "check", summary: "Proves that a recipe fits together, without running it.", positionals: ["RECIPE…"], options: { set: setOption },
+      name: "check", summary: "Proves that a recipe fits together, without running it.", positionals: ["RECIPE…"], options: { set: setOption, "allow-net": netOption },
       examples: ["slm check npc.slm", "slm check npc.slm --json"],
     },
     load: async () => (await import("./commands/check.ts")).check,
@@ -50,14 +55,14 @@ export const commands: readonly Entry[] = [
   {
     spec: {
       name: "data", summary: "Shows what the recipe reads: counts, what was dropped and why, lengths, rendered examples.", positionals: ["RECIPE"],
-      options: { set: setOption, "allow-read": readOption }, examples: ["slm data npc.slm"],
+      options: { set: setOption, "allow-read": readOption, "allow-net": netOption, ...limitOptions }, examples: ["slm data npc.slm"],
     },
     load: async () => (await import("./commands/data.ts")).data,
   },
   {
     spec: {
       name: "plan", summary: "Shows what a run would do, with parameters, FLOPs, memory and time. Starts nothing.", positionals: ["RECIPE"],
-      options: { set: setOption, "allow-read": readOption, device: deviceOption, args: { type: "flag", help: "show every argument, defaults included" },
+      options: { set: setOption, "allow-read": readOption, "allow-net": netOption, device: deviceOption, args: { type: "flag", help: "show every argument, defaults included" },
         out: { type: "value", placeholder: "FILE", help: "write the plan down, for `slm run --plan FILE`" } },
       details: "= is done before, + is new, ~ is to run again: below it stands what changed since the last run.",
       examples: ["slm plan npc.slm", "slm plan npc.slm --set lr=1e-3 --out npc.plan"],
@@ -68,7 +73,7 @@ export const commands: readonly Entry[] = [
     spec: {
       name: "run", summary: "Runs a recipe; stages that are already done are reused.", positionals: ["RECIPE"],
       options: {
-        set: setOption, "allow-read": readOption, device: deviceOption,
+        set: setOption, "allow-read": readOption, "allow-net": netOption, ...limitOptions, device: deviceOption,
         out: { type: "value", placeholder: "FOLDER", help: "where results go (default: runs/NAME beside the recipe)" },
         fresh: { type: "flag", help: "do not reuse finished stages" },
         locked: { type: "flag", help: "refuse where anything differs from RECIPE's .lock file" },
@@ -106,7 +111,7 @@ export const commands: readonly Entry[] = [
         out: { type: "value", placeholder: "FOLDER", help: "where that goes (default NAME-c, of the stage)" },
         target: { type: "value", placeholder: "FAMILY", help: "its instructions: avx512, avx2, neon, portable (default: this processor's)" },
         device: deviceOption,
-        set: setOption, "allow-read": readOption,
+        set: setOption, "allow-read": readOption, "allow-net": netOption,
       },
       examples: ["slm compile npc.slm --after graph --stage student", "slm compile npc.slm --emit c --stage student --out student-c"],
     },

@@ -1,7 +1,8 @@
 #!/usr/bin/env node
+import { OverLimit } from "../over-limit.ts"
 import { reasonOf, systemFailure } from "../system-error.ts"
 import { version } from "../version.ts"
-import { helpPage, isUsageError, readArguments, usageLine } from "./args.ts"
+import { helpPage, isUsageError, readArguments, usageLine, type Arguments } from "./args.ts"
 import { commands, type ExitCode } from "./commands.ts"
 import { nearest } from "../../grammar/nearest.ts"
 import { showProblem, usage } from "./problem.ts"
@@ -36,11 +37,27 @@ async function main(argv: readonly string[], terminal: Terminal): Promise<ExitCo
     return 0
   }
   try {
-    return await (await entry.load())(args, terminal)
+    const exit = args.flag("allow-net") ? await fetchUsed(args, terminal) : 0
+    return exit === 0 ? await (await entry.load())(args, terminal) : exit
   } catch (error) {
-    const refused = systemFailure(error)
+    const refused = error instanceof OverLimit ? error.failure : systemFailure(error)
     return refused === null ? bug(terminal, error) : showProblem(refused, args, terminal)
   }
+}
+
+/** What the recipes use from the web is there before a command looks at them. */
+async function fetchUsed(args: Arguments, terminal: Terminal): Promise<ExitCode> {
+  const { fetchModules } = await import("../fetch-modules.ts")
+  const { readRecipe } = await import("../recipe.ts")
+  const { showDiagnostics } = await import("./recipe.ts")
+  for (const path of args.positionals) {
+    const recipe = readRecipe(path)
+    const found = "message" in recipe ? null : await fetchModules(recipe) // what cannot be read the command itself reports
+    if (found === null || found.diagnostics.length === 0) continue
+    showDiagnostics(found.diagnostics, found.sources, args, terminal)
+    return 1
+  }
+  return 0
 }
 
 /** A throw that reached the top is a mistake of ours; say so, with all that a report needs. */

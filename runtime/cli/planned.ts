@@ -33,12 +33,12 @@ export async function openPlan(args: Arguments, terminal: Terminal): Promise<Pla
   if (wrong !== null) return usage(terminal, wrong)
   const opened = openRecipe(args, terminal)
   if (typeof opened === "number") return opened
-  const { recipe, params, checked } = opened
+  const { recipe, params, access, checked } = opened
   // Whether a result can be reused depends on the arithmetic of the device that made it.
   const device = await openDevice(args.value("device"))
   const info = "load" in device ? device.info : { numericsClass: "" }
   const numericsClass = classesOf(checked, info)
-  const place = { folder: recipe.folder, allowRead: args.values("allow-read") }
+  const place = { folder: recipe.folder, allowRead: access.allowRead }
   const hashes = hashesFor(recipe.folder, false)
   const finished = { store: storeOf(recipe.folder, warnOn(terminal)), keys: createArtifactKeys(place, info, hashes) }
   const lock = lastLock(recipe)

@@ -10,7 +10,7 @@ const start: Event = { event: "run-started", recipe: "a.slm", device: "a device"
 /** What a run shows: finished lines, and the live line after each event. */
 function shown(events: readonly Event[], { live = false, width = 80 } = {}): { readonly lines: readonly string[]; readonly statuses: readonly string[] } {
   const [lines, statuses]: [string[], string[]] = [[], []]
-  const terminal: Terminal = { color: false, live, width, line: (text = "") => void lines.push(text), write: () => {}, error: () => {}, status: (text) => void statuses.push(text), style: (_, text) => text }
+  const terminal: Terminal = { color: false, live, width, line: (text = "") => void lines.push(text), raw: () => {}, write: () => {}, error: () => {}, status: (text) => void statuses.push(text), style: (_, text) => text }
   const emit = showRun(terminal)
   for (const event of events) emit(event)
   return { lines, statuses }

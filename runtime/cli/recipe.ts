@@ -2,7 +2,9 @@ import { check, type Checked } from "../../compiler/check/check.ts"
 import type { Facts } from "../../compiler/plan/stage.ts"
 import type { Diagnostic, Source } from "../../grammar/diagnostic.ts"
 import { diagnosticToJson, renderDiagnostics } from "../../grammar/render.ts"
+import { accessOf, type Access } from "../access.ts"
 import { moduleReader } from "../library.ts"
+import { parseSize } from "../limits.ts"
 import { readRecipe, type RecipeFile } from "../recipe.ts"
 import type { Arguments, UsageError } from "./args.ts"
 import type { ExitCode } from "./commands.ts"
@@ -22,19 +24,34 @@ export function readSettings(args: Arguments): ReadonlyMap<string, string> | Usa
   return settings
 }
 
+/** What the options grant the recipe in `folder`. */
+export function readAccess(args: Arguments, params: ReadonlyMap<string, string>, folder: string): Access | UsageError {
+  const size = (name: string): number | null | UsageError => {
+    const text = args.value(name)
+    const found = text === null ? null : parseSize(text)
+    return text !== null && found === null ? { message: `--${name} takes a size, not ${JSON.stringify(text)}`, help: `for example --${name} 8G` } : found
+  }
+  const [maxMemory, maxParams] = [size("max-memory"), size("max-params")]
+  if (maxMemory !== null && typeof maxMemory === "object") return maxMemory
+  if (maxParams !== null && typeof maxParams === "object") return maxParams
+  return accessOf({ allowRead: args.values("allow-read"), params, maxMemory, maxParams }, folder)
+}
+
 export function checkRecipe(recipe: RecipeFile, params: ReadonlyMap<string, string>, facts: Facts = new Map()): Checked {
   return check(recipe.source, { modules: moduleReader(recipe.folder), params, facts })
 }
 
 /** A recipe that was read and checked, or the exit code after its mistakes were shown. */
-export function openRecipe(args: Arguments, terminal: Terminal): { readonly recipe: RecipeFile; readonly params: ReadonlyMap<string, string>; readonly checked: Checked } | ExitCode {
+export function openRecipe(args: Arguments, terminal: Terminal): { readonly recipe: RecipeFile; readonly params: ReadonlyMap<string, string>; readonly access: Access; readonly checked: Checked } | ExitCode {
   const recipe = readRecipe(args.positionals[0] ?? "")
   if ("message" in recipe) return usage(terminal, recipe)
   const params = readSettings(args)
   if ("message" in params) return usage(terminal, params)
+  const access = readAccess(args, params, recipe.folder)
+  if ("message" in access) return usage(terminal, access)
   const checked = checkRecipe(recipe, params)
   showDiagnostics(checked.diagnostics, checked.sources, args, terminal)
-  return checked.recipe === null || hasErrors(checked.diagnostics) ? 1 : { recipe, params, checked }
+  return checked.recipe === null || hasErrors(checked.diagnostics) ? 1 : { recipe, params, access, checked }
 }
 
 export function hasErrors(diagnostics: readonly Diagnostic[]): boolean {

@@ -1,4 +1,4 @@
-import { cut } from "./text.ts"
+import { cut, harmless } from "./text.ts"
 
 /** Everything the command line writes goes through here: colour and live lines on a terminal, plain lines elsewhere. */
 export interface Terminal {
@@ -6,10 +6,12 @@ export interface Terminal {
   /** Whether a line may be redrawn in place. */
   readonly live: boolean
   readonly width: number
-  /** A finished line on standard output. */
+  /** A finished line on standard output. What could steer a terminal is written out: texts of recipes and data reach it. */
   line(text?: string): void
   /** A piece of a line on standard output; `line()` ends it. */
   write(text: string): void
+  /** The same as it is, for a program that reads it. */
+  raw(text: string): void
   /** A line on standard error: diagnostics and warnings. */
   error(text: string): void
   /** Shows `text` as the line that is being worked on; replaced by the next one. Does nothing where not live. */
@@ -43,21 +45,25 @@ export function openTerminal(): Terminal {
       return out.columns ?? 100
     },
     line(text = "") {
+      out.write(`${clear()}${harmless(text, color)}\n`)
+      drawn = -Infinity
+    },
+    raw(text) {
       out.write(`${clear()}${text}\n`)
       drawn = -Infinity
     },
     write(text) {
-      out.write(`${clear()}${text}`)
+      out.write(`${clear()}${harmless(text, color)}`)
       drawn = -Infinity
     },
     error(text) {
       if (shown) out.write(clear())
-      process.stderr.write(`${text}\n`)
+      process.stderr.write(`${harmless(text, color)}\n`)
     },
     status(text) {
       if (!live || performance.now() - drawn < redraw) return
       // The line is written over and its rest erased in one piece: nothing blinks.
-      out.write(`\r${cut(text, (out.columns ?? 100) - 1)}\u001b[K`)
+      out.write(`\r${cut(harmless(text, color), (out.columns ?? 100) - 1)}\u001b[K`)
       ;[shown, drawn] = [true, performance.now()]
     },
     style(name, text) {

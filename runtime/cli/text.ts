@@ -66,3 +66,24 @@ export function oneLine(text: string): string {
 export function visible(text: string): string {
   return text.split(/\r?\n/).map((line) => line.replace(/\t/g, "    ").replace(/[\u0000-\u001f\u007f-\u009f\u202a-\u202e\u2066-\u2069]/g, "·")).join("\n")
 }
+
+/** The colours this program writes itself: nothing else may steer the terminal. */
+const ownColour = /\u001b\[(?:0|1|2|3[1-9]|22|1;3[1-9])m/g
+
+/**
+ * Controls, changes of writing direction, and characters that are not seen. Joiners stay: Persian and emoji need them. By UTF-16
+ * unit, so that what is written in their place is what JSON writes, too.
+ */
+const steering = /[\u0000-\u0008\u000b-\u001f\u007f-\u009f\u00ad\u061c\u180e\u200b\u200e\u200f\u2028-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb]|\udb40[\udc00-\udfff]/g
+
+/** Text as it may reach a terminal: whatever could steer or deceive it is written out (`\u001b`). With `color` our own colours stay. */
+export function harmless(text: string, color: boolean): string {
+  const written = (part: string): string => part.replace(steering, (found) => [...Array(found.length).keys()].map((i) => `\\u${found.charCodeAt(i).toString(16).padStart(4, "0")}`).join(""))
+  if (!color) return written(text)
+  let [result, from] = ["", 0]
+  for (const { 0: code, index } of text.matchAll(ownColour)) {
+    result += written(text.slice(from, index)) + code
+    from = index + code.length
+  }
+  return result + written(text.slice(from))
+}

@@ -6,7 +6,7 @@ export const dataCodes = {
   },
   SLM3102: {
     title: "input outside the recipe's folder",
-    page: "A recipe reads only below its own folder and from installed packages (`npm:pkg/file`), so that a stranger's recipe is safe to run. Symbolic links count as the place they point to. Allow another folder with `--allow-read FOLDER`.",
+    page: "A recipe reads only below its own folder and from installed packages (`npm:pkg/file`), so that a stranger's recipe is safe to run. Symbolic links count as the place they point to. Allow another folder with `--allow-read PATH`.",
   },
   SLM3103: {
     title: "package not installed",

@@ -32,7 +32,7 @@ export function readBlocks(file: InputFile, encoding: TextEncodingName, use: (te
     line += countLines(bytes)
   }
   try {
-    readPieces(file.path, (piece) => {
+    readPieces(file, (piece) => {
       if (found !== null || next === "stop") return
       // 0x0a is a line end in all three encodings and never part of another character.
       const end = piece.lastIndexOf(10) + 1

@@ -1,36 +1,50 @@
 import * as fs from "node:fs"
 import * as path from "node:path"
 
+/** A pattern looks at no more entries of folders than this. */
+export const mostLooked = 200_000
+
 /**
  * The files below `folder` that match the segments of a pattern (`*` and `?` within a name, `**` any number of folders),
  * relative, sorted by code unit. Links to folders are not entered; names with a leading dot, and `node_modules` under
- * `**`, match only where they are spelled.
+ * `**`, match only where they are spelled. null: there is too much to look through.
  */
-export function matchFiles(folder: string, segments: readonly string[]): string[] {
+export function matchFiles(folder: string, segments: readonly string[]): string[] | null {
   const found = new Set<string>()
-  walk(folder, "", segments, found)
+  const seen = new Set<string>()
+  const waiting: Walk[] = [{ folder, prefix: "", at: 0 }]
+  let looked = 0
+  for (let walk = waiting.pop(); walk !== undefined; walk = waiting.pop()) {
+    // Several `**` come to one folder in many ways.
+    const place = `${walk.at} ${walk.prefix}`
+    if (seen.has(place)) continue
+    seen.add(place)
+    const list = entries(walk.folder)
+    looked += 1 + list.length
+    if (looked > mostLooked) return null
+    step(walk, segments, list, found, waiting)
+  }
   return [...found].sort()
 }
 
-function walk(folder: string, prefix: string, segments: readonly string[], found: Set<string>): void {
-  const [segment, ...rest] = segments
+/** A folder in which the segments from `at` on are to be matched. */
+interface Walk { readonly folder: string; readonly prefix: string; readonly at: number }
+
+function step({ folder, prefix, at }: Walk, segments: readonly string[], list: readonly fs.Dirent[], found: Set<string>, waiting: Walk[]): void {
+  const segment = segments[at]
   if (segment === undefined) return
-  if (segment === "**") {
-    if (rest.length > 0) walk(folder, prefix, rest, found)
-    for (const entry of entries(folder)) {
+  const last = at === segments.length - 1
+  const into = (name: string, next: number): number => waiting.push({ folder: path.join(folder, name), prefix: `${prefix}${name}/`, at: next })
+  if (segment === "**" && !last) waiting.push({ folder, prefix, at: at + 1 })
+  for (const entry of list) {
+    if (segment === "**") {
       if (entry.name.startsWith(".") || entry.name === "node_modules") continue
-      if (entry.isDirectory()) walk(path.join(folder, entry.name), `${prefix}${entry.name}/`, segments, found)
-      else if (rest.length === 0) found.add(prefix + entry.name)
-    }
-    return
-  }
-  for (const entry of entries(folder)) {
-    if (entry.name.startsWith(".") && !segment.startsWith(".")) continue
-    if (!matchesName(segment, entry.name)) continue
-    if (rest.length === 0) {
-      if (!entry.isDirectory()) found.add(prefix + entry.name)
-    } else if (entry.isDirectory()) {
-      walk(path.join(folder, entry.name), `${prefix}${entry.name}/`, rest, found)
+      if (entry.isDirectory()) into(entry.name, at)
+      else if (last) found.add(prefix + entry.name)
+    } else if ((!entry.name.startsWith(".") || segment.startsWith(".")) && matchesName(segment, entry.name)) {
+      if (!last) {
+        if (entry.isDirectory()) into(entry.name, at + 1)
+      } else if (!entry.isDirectory()) found.add(prefix + entry.name)
     }
   }
 }

@@ -61,6 +61,9 @@ interface Track {
   readonly difficulty: Float64Array | null
 }
 
+/** Of all steps and parts of one mixture. */
+const mostShares = 50_000_000
+
 /** Shares are rounded to this, so that sums over many steps are exact. */
 const grain = 2 ** -20
 
@@ -100,6 +103,7 @@ function checkPlan(plan: MixturePlan): readonly Failure[] {
     if (source.windows !== null) found.push(wrong("`windows: random` has no effect in a mixture, which deals whole rows", "leave it out of `pack`"))
     if (source.rows === 0) found.push(wrong("a part of the mixture has no rows"))
   }
+  if (plan.steps * Math.max(1, plan.stages.reduce((sum, { items }) => sum + items.length, 0)) > mostShares) found.push(wrong(`a mixture over ${plan.steps} steps is too long to be laid out`, `at most ${mostShares.toLocaleString("en")} shares, one for each step and part, are`))
   if (plan.stages.length === 0) found.push(wrong("the mixture has no stage"))
   let before = 0
   for (const [i, stage] of plan.stages.entries()) {

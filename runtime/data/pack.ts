@@ -56,6 +56,8 @@ export interface PackOptions {
   readonly windows?: "fixed" | "random"
 }
 
+const longestRow = 2 ** 20
+
 /**
  * Packs documents into rows of `length` predictions. Without labels the documents are one stream, cut into rows that
  * overlap by one token, so that each token but a document's (or, joined, the stream's) first is a target exactly once.
@@ -64,6 +66,7 @@ export interface PackOptions {
 export function pack(set: TokenSet, options: PackOptions): Result<PackedRows> {
   const { length } = options
   if (!Number.isInteger(length) || length < 1) return bad(failure("SLM3141", `a row of ${length} predictions cannot be packed`, "`length` is at least 1"))
+  if (length > longestRow) return bad(failure("SLM3141", `a row of ${length} predictions is too long`, `at most ${longestRow.toLocaleString("en")} are packed into one`))
   if (set.tokens.length < 2) return bad(failure("SLM3141", "the data has no token to predict"))
   if (set.labels !== null) {
     if (options.documents === "joined") return bad(failure("SLM3141", "documents with a class cannot be joined", "leave `documents: joined` out: each has a row of its own"))

@@ -1,5 +1,6 @@
 import { diagnostic, type Diagnostic, type Span } from "../../grammar/diagnostic.ts"
 import type { LockCode } from "../lock-codes.ts"
+import type { SafetyCode } from "../safety-codes.ts"
 import type { DataCode } from "./codes.ts"
 
 /** Where in an input a mistake is: the name the recipe gives the file, line and column from 1, and the row itself. */
@@ -13,7 +14,7 @@ export interface Place {
 
 /** A mistake in what a recipe reads or asks of its data, or in what a run is held to, as a value. The executor adds the span in the recipe. */
 export interface Failure {
-  readonly code: DataCode | LockCode
+  readonly code: DataCode | LockCode | SafetyCode
   /** One lower-case line without a full stop. */
   readonly message: string
   readonly help: string | null
@@ -40,7 +41,7 @@ export function expectGood<T>(result: Result<T>, phase: string): T {
   throw new Error(`${phase}: ${result.failures.map((f) => `${f.code} ${f.message}`).join("; ")}`)
 }
 
-export function failure(code: DataCode | LockCode, message: string, help: string | null = null, place: Place | null = null): Failure {
+export function failure(code: Failure["code"], message: string, help: string | null = null, place: Place | null = null): Failure {
   return { code, message, help, place }
 }
 

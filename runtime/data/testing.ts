@@ -3,6 +3,7 @@ import * as fs from "node:fs"
 import * as os from "node:os"
 import * as path from "node:path"
 import { resolveInput, type InputFile } from "../files.ts"
+import { identityOf } from "../open-file.ts"
 import { readText } from "./read.ts"
 import { expectGood, type Result } from "./result.ts"
 import type { Column, Rows } from "./rows.ts"
@@ -15,7 +16,8 @@ export function inputs(files: Readonly<Record<string, string | Uint8Array>>): re
   const folder = fs.mkdtempSync(path.join(box, "in-"))
   return Object.entries(files).map(([name, content]) => {
     fs.writeFileSync(path.join(folder, name), content)
-    return { path: path.join(folder, name), name, bytes: fs.statSync(path.join(folder, name)).size }
+    const stat = fs.statSync(path.join(folder, name))
+    return { path: path.join(folder, name), name, bytes: stat.size, identity: identityOf(stat) }
   })
 }
 

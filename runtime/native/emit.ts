@@ -18,6 +18,7 @@ import { moduleReader } from "../library.ts"
 import type { RecipeFile } from "../recipe.ts"
 import { run } from "../run.ts"
 import type { RunResult } from "../run.ts"
+import { machineLimits } from "../limits.ts"
 import { storeOf } from "../run-folder.ts"
 import type { StageEnv } from "../stages/environment.ts"
 import type { Emit } from "../stages/events.ts"
@@ -114,7 +115,7 @@ function notMade(needed: ReadonlyMap<string, Stage>, options: EmitOptions): Stag
 function environmentOf(options: EmitOptions, made: RunResult, session: StageEnv["session"]): StageEnv {
   return {
     device: options.device, session, folder: options.recipe.folder, out: options.out, allowRead: options.allowRead, signal: options.signal, emit: options.emit,
-    checkpoints: null, checkpointSeconds: Infinity, stopAfter: null, private: false, clock: () => 0,
+    checkpoints: null, checkpointSeconds: Infinity, stopAfter: null, private: false, limits: machineLimits(), clock: () => 0,
     async input(stage) {
       const data = made.result(stage)
       if (data === null) throw new Error(`native: ${stage.name} is needed before it was made`)

@@ -24,6 +24,7 @@ import type { Stepped } from "../data/steps.ts"
 import type { Tokenizer } from "../data/tokenizer.ts"
 import { bpeTokenizer, byteTokenizer, charTokenizer } from "../data/tokenizers.ts"
 import { resolveInput } from "../files.ts"
+import { demand } from "../limits.ts"
 import type { InputFile } from "../files.ts"
 import type { ArtifactData, Members } from "./artifact.ts"
 import { allMembers, expectData, mapMembers, memberOf, whole } from "./artifact.ts"
@@ -46,7 +47,11 @@ function fieldsOf(stage: Stage): ReadonlyMap<string, string> {
 }
 
 function reading(read: (files: readonly InputFile[], stage: Stage) => Result<Rows>): Executor {
-  return async (stage, env) => fromResult(inputFiles(stage, env), stage, (files) => fromResult(read(files, stage), stage, (rows) => rowsOutcome(whole(rows))))
+  return async (stage, env) => fromResult(inputFiles(stage, env), stage, (files) => {
+    // In memory a text takes what it has on the disk, its rows as much again.
+    demand(2 * files.reduce((sum, file) => sum + file.bytes, 0), `reading \`${textArg(stage, "path") ?? ""}\``, env.limits)
+    return fromResult(read(files, stage), stage, (rows) => rowsOutcome(whole(rows)))
+  })
 }
 
 export const text = reading((files, stage) => readText(files, { encoding: (wordArg(stage, "encoding") ?? "utf8") as TextEncodingName }))

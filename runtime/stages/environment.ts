@@ -9,9 +9,11 @@ import type { Diagnostic } from "../../grammar/diagnostic.ts"
 import { dataCodes } from "../data/codes.ts"
 import type { Failure, Result } from "../data/result.ts"
 import type { Device } from "../device.ts"
+import type { Limits } from "../limits.ts"
 import type { Problem } from "../export/problem.ts"
 import { placed } from "../export/problem.ts"
 import { lockCodes } from "../lock-codes.ts"
+import { safetyCodes } from "../safety-codes.ts"
 import type { Checkpoints } from "../store/checkpoints.ts"
 import type { ArtifactData } from "./artifact.ts"
 import type { Emit, StageRef } from "./events.ts"
@@ -19,6 +21,8 @@ import { isPrivate } from "./sources.ts"
 
 export interface StageEnv {
   readonly device: Device
+  /** What a stage may take. The device refuses what exceeds them; what is allocated beside it is for the stage to count. */
+  readonly limits: Limits
   /** The checked recipe with the facts known by now. */
   readonly session: Session
   /** Where the recipe's paths begin. */
@@ -73,7 +77,7 @@ export function fromFailure(failure: Failure, stage: Stage): Diagnostic {
 }
 
 function titleOf({ code }: Failure): string {
-  return { ...dataCodes, ...lockCodes }[code].title
+  return { ...dataCodes, ...lockCodes, ...safetyCodes }[code].title
 }
 
 export function fromResult<T>(result: Result<T>, stage: Stage, use: (value: T) => Outcome): Outcome {

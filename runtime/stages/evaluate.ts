@@ -2,7 +2,7 @@
 import { factorsOf } from "../../compiler/graph/lower/context.ts"
 import { lowerEvaluation } from "../../compiler/graph/lower/evaluate.ts"
 import type { LoweredEvaluation } from "../../compiler/graph/lower/evaluate.ts"
-import { loadModule } from "../../compiler/check/modules.ts"
+import { libraryModule } from "../../compiler/check/modules.ts"
 import { force } from "../../compiler/check/scopes.ts"
 import type { Value } from "../../compiler/check/value.ts"
 import { createLoader } from "../data/batches.ts"
@@ -101,11 +101,8 @@ export const lossOfStage: Executor = async (stage, env) => {
 
 /** `next_token` of the library, which is what makes a language model's loss; the recipe need not use it itself. */
 function nextToken(env: StageEnv): Value | null {
-  const { session } = env
   const machine = machineFor(env)
-  const id = "std.objectives"
-  const source = session.modules.has(id) ? null : session.environment.modules(id, session.entry)
-  const module = source === null ? session.modules.get(id) : loadModule(source, [], machine)
+  const module = libraryModule("std.objectives", machine)
   const entry = module?.entries.get("next_token")
-  return module === undefined || entry === undefined ? null : force(entry, module, machine)
+  return module === null || entry === undefined ? null : force(entry, module, machine)
 }

@@ -8,6 +8,7 @@ import type { Stage } from "../../compiler/plan/stage.ts"
 import { diagnostic } from "../../grammar/diagnostic.ts"
 import type { Diagnostic } from "../../grammar/diagnostic.ts"
 import { failure } from "../data/result.ts"
+import type { Result } from "../data/result.ts"
 import { loadTokenizer } from "../data/tokenizer-json.ts"
 import type { Tokenizer } from "../data/tokenizer.ts"
 import type { Floats } from "../export/foreign.ts"
@@ -19,6 +20,8 @@ import { resolveFor } from "../export/resolve.ts"
 import type { Resolved } from "../export/resolve.ts"
 import type { ExportTokenizer } from "../export/vocabulary.ts"
 import { resolveInput, writeAtomic } from "../files.ts"
+import type { InputFile } from "../files.ts"
+import { foreignPlace } from "../own-place.ts"
 import { whole } from "./artifact.ts"
 import { chatFrameOf, endOfTurn, jinjaOf } from "./chat-frame.ts"
 import type { Executor, Outcome, StageEnv } from "./environment.ts"
@@ -37,9 +40,20 @@ function formatFor(format: FormatValue, spec: SpecValue, paths: readonly string[
 /** The folder that `load` names; it is found by its config.json, so that the rules for inputs hold. */
 export function loadFolder(stage: Stage, env: Pick<StageEnv, "folder" | "allowRead">): string | readonly Diagnostic[] {
   const wanted = (textArg(stage, "path") ?? "").replace(/\/+$/, "")
-  const config = resolveInput(`${wanted}/config.json`, env.folder, { allowRead: env.allowRead })
+  const resolve = (name: string): Result<readonly InputFile[]> => resolveInput(`${wanted}/${name}`, env.folder, { allowRead: env.allowRead })
+  const config = resolve("config.json")
   if (!config.ok) return config.failures.map((f) => fromFailure(f, stage))
-  return path.dirname(config.value[0]?.path ?? "")
+  // A link beside it may lead elsewhere than the folder itself.
+  const given = path.resolve(env.folder, wanted)
+  const folder = wanted.startsWith("npm:") || !fs.existsSync(given) ? path.dirname(config.value[0]?.path ?? "") : given
+  const others = weightFiles(folder).map(resolve)
+  const failures = others.flatMap((found) => (found.ok ? [] : found.failures))
+  return failures.length === 0 ? folder : failures.map((f) => fromFailure(f, stage))
+}
+
+/** What `load` may read of a folder. */
+export function weightFiles(folder: string): readonly string[] {
+  return fs.readdirSync(folder).filter((name) => /\.safetensors$|^(config|tokenizer|model\.safetensors\.index)\.json$/.test(name)).sort()
 }
 
 export const loadStage: Executor = async (stage, env) => {
@@ -113,6 +127,8 @@ function writeAll(stage: Stage, wanted: string, files: ReadonlyMap<string, Uint8
   }
   for (const [name, data] of files) {
     const file = name === "" ? place : path.join(place, name)
+    const foreign = foreignPlace(root, file)
+    if (foreign !== null) return failed(fromFailure(foreign, stage))
     const result = writeAtomic(file, data)
     if (!result.ok) return fromResult(result, stage, () => done({ is: "files", files: [] }))
     written.push({ file, bytes: data.length })

@@ -14,7 +14,7 @@ import { packageOf, sha256 } from "../files.ts"
 import { inputFiles } from "./data.ts"
 import { textArg } from "./environment.ts"
 import type { StageEnv } from "./environment.ts"
-import { loadFolder } from "./exchange.ts"
+import { loadFolder, weightFiles } from "./exchange.ts"
 import { kinds } from "./execute.ts"
 
 export interface ArtifactKeys {
@@ -70,7 +70,7 @@ function hashesOf(stage: Stage, env: Pick<StageEnv, "folder" | "allowRead">, has
 function folderHashes(stage: Stage, env: Pick<StageEnv, "folder" | "allowRead">, hashes: FileHashes): readonly InputHash[] | null {
   const folder = loadFolder(stage, env)
   if (typeof folder !== "string") return null
-  const names = fs.readdirSync(folder).filter((name) => /\.safetensors$|^(config|tokenizer|model\.safetensors\.index)\.json$/.test(name)).sort()
+  const names = weightFiles(folder)
   const shown = (textArg(stage, "path") ?? "").replace(/\/+$/, "")
   return names.map((name) => {
     const file = path.join(folder, name)

@@ -19,6 +19,7 @@ import { sha256 } from "../files.ts"
 import { expectData } from "./artifact.ts"
 import type { Unfinished } from "./checkpoint.ts"
 import { createSaver, unfinished } from "./checkpoint.ts"
+import { demandProgram } from "../limits.ts"
 import { ids, scalar, taken, writeStates } from "./feeds.ts"
 import { packedInput } from "./data.ts"
 import type { Executor, Outcome, StageEnv } from "./environment.ts"
@@ -47,6 +48,7 @@ export const trainStage: Executor = async (stage, env) => {
   if (!planned.ok) return fromResult(planned, stage, () => failed())
   const found = planned.value
   const lowered = lowerTraining(env.session, stage, found.shape)
+  for (const program of [lowered.step, lowered.accumulation?.gradient, lowered.measure]) if (program !== null && program !== undefined) demandProgram(program, env.device.info.name, env.limits)
   const before = unfinished(env.checkpoints, lowered)
   const said = [...(before?.events ?? [])]
   const say = (event: Event): void => {

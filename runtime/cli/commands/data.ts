@@ -6,11 +6,12 @@ import { renderReport, reportPacked, reportTokens, type DataReport, type PartRep
 import type { StepReport } from "../../data/steps.ts"
 import { createReference } from "../../devices/reference.ts"
 import { moduleReader } from "../../library.ts"
-import { storeOf } from "../../run-folder.ts"
+import { foreignStore, storeOf } from "../../run-folder.ts"
 import { run, type RunResult } from "../../run.ts"
 import type { ArtifactData } from "../../stages/artifact.ts"
 import type { Command } from "../commands.ts"
 import { warnOn } from "../planned.ts"
+import { showProblem } from "../problem.ts"
 import { openRecipe, showDiagnostics } from "../recipe.ts"
 
 /** Stages that read and prepare; none of them needs a device. */
@@ -19,11 +20,13 @@ const dataKinds: ReadonlySet<StageKind> = new Set<StageKind>(["text", "jsonl", "
 export const data: Command = async (args, terminal) => {
   const opened = openRecipe(args, terminal)
   if (typeof opened === "number") return opened
-  const { recipe, params, checked } = opened
+  const { recipe, params, access, checked } = opened
+  const foreign = foreignStore(recipe)
+  if (foreign !== null) return showProblem(foreign, args, terminal)
   const out = mkdtempSync(join(tmpdir(), "slm-data-"))
   try {
     const result = await run({
-      recipe: recipe.source, folder: recipe.folder, modules: moduleReader(recipe.folder), params, device: createReference(), out, store: storeOf(recipe.folder, warnOn(terminal)), allowRead: args.values("allow-read"),
+      recipe: recipe.source, folder: recipe.folder, modules: moduleReader(recipe.folder), params, device: createReference(), out, store: storeOf(recipe.folder, warnOn(terminal)), ...access,
       only: (stage) => dataKinds.has(stage.kind),
       emit(event) {
         if (event.event === "stage-started") terminal.status(`  ${event.stage.kind} ${event.stage.name} …`)

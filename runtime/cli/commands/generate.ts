@@ -38,7 +38,7 @@ export const generate: Command = async (args, terminal) => {
   live?.end()
   for (const sample of live === null ? written : []) {
     if (args.flag("json")) terminal.line(JSON.stringify({ event: "sample", model: model.name, ...sample }))
-    else terminal.line(`${heading(sample.prompt, model, terminal)}${sample.text}`)
+    else terminal.raw(`${heading(sample.prompt, model, terminal)}${sample.text}`)
   }
   if (written.some(({ end }) => end === "context")) terminal.error(`${terminal.style("yellow", "warning")}: a text ended because it reached the model's \`context\``)
   return stop.signal.aborted ? 130 : 0

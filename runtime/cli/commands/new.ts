@@ -2,7 +2,7 @@ import { existsSync, readdirSync, readFileSync } from "node:fs"
 import { join } from "node:path"
 import { fileURLToPath } from "node:url"
 import { writeAtomic } from "../../files.ts"
-import { shownPath } from "../../system-error.ts"
+import { pasted, shownPath } from "../../system-error.ts"
 import type { Command } from "../commands.ts"
 import { nearest } from "../../../grammar/nearest.ts"
 import { showProblem, usage } from "../problem.ts"
@@ -38,11 +38,6 @@ export const newRecipe: Command = async (args, terminal) => {
   }
   for (const file of files) terminal.line(`  ${shownPath(join(folder, file))}`)
   terminal.line()
-  terminal.line(`Next: ${terminal.style("bold", `slm data ${quoted(recipe)}`)} shows the rows as the model will see them, ${terminal.style("bold", `slm run ${quoted(recipe)}`)} trains.`)
+  terminal.line(`Next: ${terminal.style("bold", `slm data ${pasted(recipe)}`)} shows the rows as the model will see them, ${terminal.style("bold", `slm run ${pasted(recipe)}`)} trains.`)
   return 0
-}
-
-/** As it can be pasted into a shell. */
-function quoted(path: string): string {
-  return /^[\w./\\:@-]+$/.test(path) ? path : JSON.stringify(path)
 }

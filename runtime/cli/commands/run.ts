@@ -18,7 +18,7 @@ import type { Terminal } from "../terminal.ts"
 export const run: Command = async (args, terminal) => {
   const opened = openRecipe(args, terminal)
   if (typeof opened === "number") return opened
-  const { recipe, params, checked } = opened
+  const { recipe, params, access, checked } = opened
   const seconds = args.value("checkpoint") === null ? undefined : Number(args.value("checkpoint"))
   if (seconds !== undefined && !(seconds >= 0)) return usage(terminal, { message: `--checkpoint takes a number of seconds, not ${args.value("checkpoint") ?? ""}`, help: null })
   if (args.flag("locked") && args.value("plan") !== null) return usage(terminal, { message: "--locked and --plan both say what the run is held to", help: "give one of them" })
@@ -27,7 +27,7 @@ export const run: Command = async (args, terminal) => {
   const show = args.flag("json") ? (event: Event) => terminal.line(JSON.stringify(event)) : showRun(terminal, chats(checked))
   const stop = interruptible("stopping after this step; press Ctrl-C again to stop at once", terminal)
   const result = await runInFolder(recipe, {
-    params, device, out: args.value("out"), fresh: args.flag("fresh"), locked: args.flag("locked"), plan: args.value("plan"), ...(seconds === undefined ? {} : { checkpointSeconds: seconds }), allowRead: args.values("allow-read"), signal: stop.signal, warn: warnOn(terminal),
+    params, device, out: args.value("out"), fresh: args.flag("fresh"), locked: args.flag("locked"), plan: args.value("plan"), ...(seconds === undefined ? {} : { checkpointSeconds: seconds }), ...access, signal: stop.signal, warn: warnOn(terminal),
     emit(event) {
       if (event.event !== "diagnostic") show(event)
     },
