@@ -48,6 +48,8 @@ export interface Runner {
 
 export interface Device {
   readonly info: DeviceInfo
+  /** Keeps inputs in narrower storage as they are, and widens numbers where it reads them. */
+  readonly computesFromStorage?: true
   load(program: Program): Promise<Runner>
 }
 

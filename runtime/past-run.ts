@@ -13,7 +13,7 @@ import { readSnapshot, snapshotFile } from "./snapshot.ts"
 import type { ArtifactData, Sample } from "./stages/artifact.ts"
 import { chatFrameOf } from "./stages/chat-frame.ts"
 import { fromFiles } from "./stages/persist.ts"
-import { statesOf } from "./stages/weights-io.ts"
+import { givenTo } from "./stages/encoded.ts"
 import { createWriter, type WriteOptions } from "./stages/writer.ts"
 import type { Files } from "./store/store.ts"
 import { shownPath } from "./system-error.ts"
@@ -76,7 +76,7 @@ export async function writeText(run: PastRun, model: Model, device: Device, prom
   if (tokenizer === null || states === undefined) return { message: `the model ${model.name} cannot be read from ${shownPath(run.folder)}`, help: runAgain }
   const writer = createWriter(run.session, { spec: model.spec, tokenizer, frame: chatFrameOf(model.stage), factors: "f32" }, model.stage.span)
   if ("code" in writer) return writer
-  return writer.write(limited(yielding(device), machineLimits()), statesOf(states, weightsOfSpec(run.session, model.spec)), prompts, options)
+  return writer.write(limited(yielding(device), machineLimits()), givenTo(device, states, weightsOfSpec(run.session, model.spec)), prompts, options)
 }
 
 /** The stored result of a stage; null where it is not in the folder or does not read. */

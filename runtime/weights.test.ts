@@ -3,7 +3,7 @@ import * as assert from "uvu/assert"
 import { brains, halves } from "../compiler/graph/half.ts"
 import { expectFine, quantised, randomWeights } from "./export/testing.ts"
 import { plain, readWeights, stored, storedBytes, writeWeights } from "./weights.ts"
-import type { Weights } from "./weights.ts"
+import type { Decoder, Weights } from "./weights.ts"
 
 const floats = randomWeights(new Map([["embed.weight", [6, 32]], ["norm.scale", [32]], ["blocks[0].attn.q.weight", [4, 64]]]), 3)
 
@@ -28,7 +28,7 @@ test("weights come back from their file bit for bit, in every encoding", () => {
 })
 
 test("an encoding of a recipe's own is decoded by the recipe", () => {
-  const double = (tensor: { readonly buffers: ReadonlyMap<string, ArrayLike<number>> }): Float32Array => Float32Array.from(tensor.buffers.get("codes")!, (c) => 2 * c)
+  const double: Decoder = { values: (tensor) => Float32Array.from(tensor.buffers.get("codes")!, (c) => 2 * c), program: () => null }
   const weights: Weights = { tensors: new Map([["w", stored([3], "double", new Map([["codes", Int8Array.of(1, 2, -3)]]), double)]]) }
   const file = writeWeights(weights)
   assert.equal(expectFine(readWeights(file, (encoding) => (encoding === "double" ? double : null))).tensors.get("w")!.decoded(), Float32Array.of(2, 4, -6))

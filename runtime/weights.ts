@@ -1,5 +1,7 @@
+import { createBuilder } from "../compiler/graph/builder.ts"
 import { size } from "../compiler/graph/node.ts"
-import type { Shape } from "../compiler/graph/node.ts"
+import type { Node, NodeOf, Program, Shape } from "../compiler/graph/node.ts"
+import * as g from "../compiler/graph/ops.ts"
 import { fromBrains, fromHalves } from "../compiler/graph/half.ts"
 import { layoutOf } from "./export/layouts.ts"
 import { fine, problem, wrong } from "./export/problem.ts"
@@ -23,22 +25,32 @@ export interface StoredTensor {
   readonly buffers: ReadonlyMap<string, TensorData>
   /** The values the codes stand for, row-major: what every use of the weight sees. */
   decoded(): Float32Array
+  /** The program that makes these values (`w`) of the buffers, its inputs, as f32; null for plain f32. */
+  decoding(): Program | null
 }
 
-/** Decodes an encoding that is known to a recipe and not to this program. */
-export type Decoder = (tensor: Omit<StoredTensor, "decoded">) => Float32Array
+/** A tensor without the means to read it. */
+export type Encoded = Pick<StoredTensor, "shape" | "encoding" | "buffers">
+
+/** Reads an encoding. */
+export interface Decoder {
+  values(tensor: Encoded): Float32Array
+  program(tensor: Encoded): Program | null
+}
 
 export function plain(shape: Shape, values: Float32Array): StoredTensor {
   return stored(shape, "f32", new Map([["values", values]]))
 }
 
-/** A tensor over existing buffers. `decode` is needed where the encoding is not one of the table in `export/layouts.ts`. */
-export function stored(shape: Shape, encoding: string, buffers: ReadonlyMap<string, TensorData>, decode: Decoder = decodeKnown): StoredTensor {
+/** A tensor over existing buffers. `decoder` is needed where the encoding is not one of the table in `export/layouts.ts`. */
+export function stored(shape: Shape, encoding: string, buffers: ReadonlyMap<string, TensorData>, decoder: Decoder = knownDecoder): StoredTensor {
   const bare = { shape, encoding, buffers }
-  return { ...bare, decoded: () => decode(bare) }
+  return { ...bare, decoded: () => decoder.values(bare), decoding: () => decoder.program(bare) }
 }
 
-function decodeKnown(tensor: Omit<StoredTensor, "decoded">): Float32Array {
+const knownDecoder: Decoder = { values: decodeKnown, program: programOfKnown }
+
+function decodeKnown(tensor: Encoded): Float32Array {
   const values = tensor.buffers.get("values")
   if (tensor.encoding === "f32" && values instanceof Float32Array) return values
   if (tensor.encoding === "f16" && values instanceof Uint16Array) return fromHalves(values)
@@ -48,6 +60,23 @@ function decodeKnown(tensor: Omit<StoredTensor, "decoded">): Float32Array {
   const scales = tensor.buffers.get("scales")
   if (layout === null || codes === undefined || !(scales instanceof Float32Array)) throw new Error(`weights: nothing decodes ${tensor.encoding}`)
   return layout.decode(codes, scales, tensor.shape)
+}
+
+/** The same in ops: (codes - zero) * scale, a scale for each run of a row; numbers of 16 bits as they are. */
+function programOfKnown({ encoding, shape }: Encoded): Program | null {
+  const layout = layoutOf(encoding)
+  const b = createBuilder()
+  const program = (inputs: readonly NodeOf<"input">[], node: Node): Program => ({ name: `decode ${encoding}`, inputs, outputs: [{ name: "w", node }] })
+  if (encoding === "f16" || encoding === "bf16") {
+    const values = b.input("values", "batch", "f32", shape)
+    return program([values], values)
+  }
+  if (layout === null) return null
+  const run = layout.block ?? shape.at(-1) ?? 1
+  const runs = size(shape) / run
+  const [codes, scales] = [b.input("codes", "batch", "f32", [runs, run]), b.input("scales", "batch", "f32", [runs, 1])]
+  const whole = layout.zero === 0 ? codes : g.sub(b, codes, layout.zero)
+  return program([codes, scales], g.reshape(b, g.mul(b, whole, scales), shape))
 }
 
 /** Whether the tensor is held as plain numbers, one per element. */
@@ -111,7 +140,7 @@ export function readWeights(bytes: Uint8Array, decoder: (encoding: string) => De
     }
     const known = checkBuffers(encoding, shape, found)
     if (!known) return wrong(problem("SLM3208", `the buffers of \`${path}\` do not fit its shape ${JSON.stringify(shape)} in ${encoding}`))
-    tensors.set(path, stored(shape, encoding, found, decoder(encoding) ?? decodeKnown))
+    tensors.set(path, stored(shape, encoding, found, decoder(encoding) ?? knownDecoder))
   }
   return fine({ tensors })
 }

@@ -138,7 +138,7 @@ function copyKernel(from: Buffer, to: Buffer, node: Node, storage: Storage): Row
 function soloKernels(table: Table, group: SoloGroup, storage: Storage, bufferOf: (node: Node) => Buffer, number: number): Kernel[] {
   const [first] = group.members
   if (first === undefined) return []
-  return first.op === "scan" ? loopKernels(table, group, first, bufferOf, number) : [soloKernel(group.members, storage, bufferOf, number)]
+  return first.op === "scan" ? loopKernels(table, group, first, bufferOf, number) : [soloKernel(group.members, storage, bufferOf, (node) => table.add(`${nameOf(node)}, made`, "temp", node), number)]
 }
 
 // ---------------------------------------------------------------- loops

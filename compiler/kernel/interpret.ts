@@ -171,6 +171,7 @@ function batchPlace({ offset }: Operand, b: number): number {
 }
 
 function runContract(kernel: ContractKernel, memory: Memory, trip: number): void {
+  if (kernel.prologue !== null) runRows(kernel.prologue, memory, trip)
   const [a, b, out] = [dataOf(memory, kernel.a.buffer), dataOf(memory, kernel.b.buffer), dataOf(memory, kernel.out)]
   for (let batch = 0; batch < kernel.batch; batch++) {
     const [left, right] = [batchPlace(kernel.a, batch), batchPlace(kernel.b, batch)]

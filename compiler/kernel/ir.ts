@@ -94,7 +94,7 @@ export interface Operand {
   readonly colStride: number
 }
 
-/** out[b, m, n] = sum over k of a[b, m, k] * c[b, k, n], then `epilogue` on rows while they are near. The sum runs in order of k. */
+/** out[b, m, n] = sum over k of a[b, m, k] * b[b, k, n], then `epilogue` on rows while they are near. The sum runs in order of k. */
 export interface ContractKernel {
   readonly kind: "contract"
   readonly name: string
@@ -107,6 +107,11 @@ export interface ContractKernel {
   readonly factors: Factors
   readonly a: Operand
   readonly b: Operand
+  /**
+   * Makes the second operand where it is read: row n and column k of the kernel are b[k, n]. Its one store names b's buffer, of which then only
+   * the rows in use exist. Null: b lies in memory.
+   */
+  readonly prologue: RowsKernel | null
   readonly out: Buffer
   /** Rows of `out` as they are finished; `out` is not stored where `keep` is false. */
   readonly epilogue: RowsKernel | null

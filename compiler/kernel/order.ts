@@ -105,7 +105,8 @@ function isEpilogue(kernel: RowsKernel, of: ContractKernel, inPlace: ReadonlyMap
   const own = loads.filter((x) => x.buffer === of.out)
   if (own.length === 0 || !own.every((x) => staysInRow(x.index, kernel))) return false
   const written = [...kernel.stores, ...kernel.columns].map((x) => inPlace.get(x.buffer) ?? x.buffer)
-  return !written.some((buffer) => buffer === of.a.buffer || buffer === of.b.buffer)
+  const { reads } = trafficOf(of)
+  return !written.some((buffer) => reads.has(buffer))
 }
 
 /** Kernels over rows first: they use what has just been made. Then in the order of the graph. */

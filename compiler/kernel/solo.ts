@@ -6,16 +6,18 @@ import { attendInputs } from "../graph/shapes.ts"
 import type { Index } from "./index.ts"
 import { coordinatesOf, factorOf, linear, substitute, variable, zero } from "./index.ts"
 import type { AttendGradKernel, AttendKernel, AxisKernel, Buffer, ContractKernel, Kernel, Operand, ScatterKernel, Strided } from "./ir.ts"
+import { madeOperand, makingKernel } from "./made.ts"
 import { inputAt, stridesOf } from "./primitives.ts"
 import type { Storage } from "./storage.ts"
 import { baseOf } from "./storage.ts"
 
 type BufferOf = (node: Node) => Buffer
 
-export function soloKernel(members: readonly Node[], storage: Storage, bufferOf: BufferOf, number: number): Kernel {
+/** `fresh` makes a buffer that stands for a matrix which is not in memory. */
+export function soloKernel(members: readonly Node[], storage: Storage, bufferOf: BufferOf, fresh: BufferOf, number: number): Kernel {
   const [node] = members
   switch (node?.op) {
-    case "dot": return contract(node, storage, bufferOf, number)
+    case "dot": return contract(node, storage, bufferOf, fresh, number)
     case "attend": return attend(node, storage, bufferOf, number)
     case "attend_grad": return attendGrad(members as readonly NodeOf<"attend_grad">[], node, storage, bufferOf, number)
     case "scatter_add": return scatter(node, 1, node.args.rows, size(node.shape) / node.args.rows, bufferOf, storage, number)
@@ -51,14 +53,17 @@ function matrix(node: Node, storage: Storage, bufferOf: BufferOf): Operand {
 
 const turned = (x: Operand): Operand => ({ ...x, rowStride: x.colStride, colStride: x.rowStride })
 
-function contract(node: NodeOf<"dot">, storage: Storage, bufferOf: BufferOf, number: number): ContractKernel {
+function contract(node: NodeOf<"dot">, storage: Storage, bufferOf: BufferOf, fresh: BufferOf, number: number): ContractKernel {
   const [m = 1, n = 1] = node.shape.slice(-2)
   const [x, y] = [inputAt(node as Node, 0), inputAt(node as Node, 1)]
   const k = x.shape.at(node.args.ta ? -2 : -1) ?? 1
-  const [a, b] = [matrix(x, storage, bufferOf), matrix(y, storage, bufferOf)]
+  const operand = madeOperand(node)
+  const prologue = operand === null ? null : makingKernel(node, operand, storage, bufferOf, fresh(operand))
+  const made = prologue?.stores[0]?.buffer
+  const [a, b] = [matrix(x, storage, bufferOf), made === undefined ? matrix(y, storage, bufferOf) : { buffer: made, offset: zero, rowStride: k, colStride: 1 }]
   return {
     kind: "contract", name: `dot${number}`, note: node.note, batch: size(node.shape) / (m * n), m, n, k, factors: node.args.factors,
-    a: node.args.ta ? turned(a) : a, b: node.args.tb ? turned(b) : b, out: bufferOf(node as Node), epilogue: null, keep: true,
+    a: node.args.ta ? turned(a) : a, b: node.args.tb ? turned(b) : b, prologue, out: bufferOf(node as Node), epilogue: null, keep: true,
   }
 }
 

@@ -6,6 +6,7 @@ import type { Node } from "../graph/node.ts"
 import { size } from "../graph/node.ts"
 import type { Index } from "./index.ts"
 import { factorOf, linear, variable } from "./index.ts"
+import { coneOf as coneOfMade, madeOperand } from "./made.ts"
 import { inputAt, isExpensive, isGenerated, isLeaf, isOpaque, isPointwise, isReduction, isView, stridesOf } from "./primitives.ts"
 import { viewed } from "./values.ts"
 
@@ -125,12 +126,17 @@ export function chooseStorage(order: readonly Node[], outputs: readonly Node[]):
     if (isOpaque(node)) layouts.set(node, layoutOf(node, readers.get(node) ?? [], asked))
   }
   for (const node of outputs) stored.add(node)
-  for (const node of order) if (isOpaque(node)) for (const operand of operandsOf(node)) stored.add(storedOperand(operand, stored, strides))
+  const made = new Set<Node>()
+  for (const node of order) {
+    const operand = madeOperand(node)
+    if (operand !== null) for (const inner of coneOfMade(operand)?.inside ?? []) made.add(inner)
+    if (isOpaque(node)) for (const x of operandsOf(node)) if (x.node !== operand) stored.add(storedOperand(x, stored, strides))
+  }
   const uses = usesOf(order, outputs)
   const cones = new Map<Node, Cone>()
   for (const node of order) {
     const cone = coneOf(node, cones)
-    if (isPointwise(node) && !stored.has(node) && isWorthStoring(node, cone, uses.get(node))) stored.add(node)
+    if (isPointwise(node) && !stored.has(node) && !made.has(node) && isWorthStoring(node, cone, uses.get(node))) stored.add(node)
     cones.set(node, stored.has(node) ? { full: new Set([node]), ops: 0, expensive: false } : cone)
   }
   return new Map([...stored].sort((x, y) => x.id - y.id).map((node) => [node, strides(node)]))

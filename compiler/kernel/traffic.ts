@@ -33,7 +33,8 @@ function compute(kernel: Kernel): Traffic {
     case "rows": return rowsTraffic(kernel)
     case "contract": {
       const after = kernel.epilogue === null ? null : rowsTraffic(kernel.epilogue)
-      const reads = [kernel.a.buffer, kernel.b.buffer, ...(after?.reads ?? [])]
+      const before = kernel.prologue === null ? [kernel.b.buffer] : rowsTraffic(kernel.prologue).reads
+      const reads = [kernel.a.buffer, ...before, ...(after?.reads ?? [])]
       return { reads: present(reads.filter((b) => b !== kernel.out)), writes: present([kernel.out, ...(after?.writes ?? [])]) }
     }
     case "attend": case "attend_grad": {

@@ -3,6 +3,8 @@ import type { ContractKernel } from "../kernel/ir.ts"
 import { bandOf, padded } from "../schedule/cpu.ts"
 import type { ContractPlan, CpuTarget, Tile } from "../schedule/cpu.ts"
 import { cIndex } from "./c-index.ts"
+import { renderAlong, runsAlong } from "./c-vector.ts"
+import type { VectorNames } from "./c-vector.ts"
 import type { Parameters } from "./c-rows.ts"
 import { tileName } from "./c-tile.ts"
 import type { Storage } from "./c-tile.ts"
@@ -33,23 +35,27 @@ function tileLoop(kernel: ContractKernel, plan: ContractPlan, rows: string, call
   return [...lines, `${indent}switch (${rows} - i) {`, ...cases, `${indent}}`]
 }
 
-interface Names { readonly a: string; readonly b: string; readonly c: string; readonly offsetA: string; readonly offsetB: string }
+/** A call of a kernel on some rows. */
+export type Call = (from: string, to: string) => string
 
-/** Statements of a product between shares `first` and `last`; `then(from, to)` is the call of what follows on rows. */
-export function renderContract(kernel: ContractKernel, plan: ContractPlan, target: CpuTarget, p: Parameters, then: ((from: string, to: string) => string) | null): string[] {
+/**
+ * Statements of a product between shares `first` and `last`; `then(from, to)` is the call of what follows on rows, `make(from, to)` the one
+ * that makes these rows of the second operand at `made`.
+ */
+export function renderContract(kernel: ContractKernel, plan: ContractPlan, target: CpuTarget, p: Parameters, then: Call | null, make: Call | null): string[] {
   const variables = { variables: {}, value: (): string => { throw new Error("render: the place of a matrix depends on a value") } }
-  const names: Names = {
-    a: p.name(kernel.a.buffer, false), b: p.name(kernel.b.buffer, false), c: p.name(kernel.out, true),
+  const names: VectorNames = {
+    a: p.name(kernel.a.buffer, false), b: kernel.prologue === null ? p.name(kernel.b.buffer, false) : null, c: p.name(kernel.out, true),
     offsetA: cIndex(kernel.a.offset, variables), offsetB: cIndex(kernel.b.offset, variables),
   }
-  if (plan.way === "vector") return renderVector(kernel, plan, names)
+  if (plan.way === "vector") return runsAlong(kernel) ? renderAlong(kernel, plan, target, p, names) : renderAcross(kernel, plan, names)
   const blocks = Math.ceil(kernel.m / plan.rows)
-  const inner = plan.way === "stream" ? streamLines(kernel, plan, target, then) : outerLines(kernel, plan, target, then)
+  const inner = plan.way === "stream" ? streamLines(kernel, plan, target, then, make) : outerLines(kernel, plan, target, then, make)
   return [
     `  for (long share = first; share < last;) {`,
     `    const long b = share / ${blocks}, from = share % ${blocks} * ${plan.rows}, here = MIN(last - share, ${blocks} - share % ${blocks});`,
     `    const long to = MIN(${kernel.m}, from + here * ${plan.rows});`,
-    `    const float *left = ${names.a} + ${names.offsetA}, *right = ${names.b} + ${names.offsetB};`,
+    `    const float *left = ${names.a} + ${names.offsetA}${names.b === null ? "" : `, *right = ${names.b} + ${names.offsetB}`};`,
     `    float *out = ${names.c} + b * ${kernel.m * kernel.n}L;`,
     ...inner,
     "    share += here;",
@@ -58,7 +64,7 @@ export function renderContract(kernel: ContractKernel, plan: ContractPlan, targe
 }
 
 /** All of b (or a band of its columns) is packed once per thread; rows of a stream past it. */
-function streamLines(kernel: ContractKernel, plan: ContractPlan, target: CpuTarget, then: ((from: string, to: string) => string) | null): string[] {
+function streamLines(kernel: ContractKernel, plan: ContractPlan, target: CpuTarget, then: Call | null, make: Call | null): string[] {
   const width = plan.tile.vectors * target.lanes
   const band = Math.min(padded(kernel.n, width), bandOf(kernel.k, width))
   const single = band >= kernel.n
@@ -67,7 +73,13 @@ function streamLines(kernel: ContractKernel, plan: ContractPlan, target: CpuTarg
   return [
     `    for (long start = 0; start < ${kernel.n}; start += ${band}) {`,
     `      const long columns = MIN(${band}, ${kernel.n} - start);`,
-    `      pack_any(scratch, right + start * ${kernel.b.colStride}L, ${kernel.b.rowStride}, ${kernel.b.colStride}, ${kernel.k}, columns, ${width});`,
+    ...(make === null ? [`      pack_any(scratch, right + start * ${kernel.b.colStride}L, ${kernel.b.rowStride}, ${kernel.b.colStride}, ${kernel.k}, columns, ${width});`] : [
+      `      float *made = scratch + ${padded(band, width) * kernel.k}L;`,
+      `      for (long c = 0; c < columns; c += ${width}) {`,
+      `        ${make("start + c", `start + MIN(columns, c + ${width})`)}`,
+      `        pack_any(scratch + c * ${kernel.k}, made, 1, ${kernel.k}, ${kernel.k}, MIN(${width}, columns - c), ${width});`,
+      "      }",
+    ]),
     `      for (long block = from; block < to; block += ${plan.rows}) {`,
     `        const long rows = MIN(${plan.rows}, to - block);`,
     `        for (long k = 0; k < ${kernel.k}; k += ${plan.slice}) {`,
@@ -85,7 +97,7 @@ function streamLines(kernel: ContractKernel, plan: ContractPlan, target: CpuTarg
 }
 
 /** Slices of k: both sides are packed, the sums wait in memory. */
-function outerLines(kernel: ContractKernel, plan: ContractPlan, target: CpuTarget, then: ((from: string, to: string) => string) | null): string[] {
+function outerLines(kernel: ContractKernel, plan: ContractPlan, target: CpuTarget, then: Call | null, make: Call | null): string[] {
   const width = plan.tile.vectors * target.lanes
   const { rows } = plan.tile
   const tile = (name: string, row: string): string =>
@@ -95,7 +107,13 @@ function outerLines(kernel: ContractKernel, plan: ContractPlan, target: CpuTarge
     `    for (long k = 0; k < ${kernel.k}; k += ${plan.slice}) {`,
     `      const long slice = MIN(${plan.slice}, ${kernel.k} - k);`,
     `      pack_left(scratch, left + from * ${kernel.a.rowStride}L + k * ${kernel.a.colStride}L, ${kernel.a.rowStride}, ${kernel.a.colStride}, slice, to - from, ${rows});`,
-    `      pack_any(packed, right + k * ${kernel.b.rowStride}L, ${kernel.b.rowStride}, ${kernel.b.colStride}, slice, ${kernel.n}, ${width});`,
+    ...(make === null ? [`      pack_any(packed, right + k * ${kernel.b.rowStride}L, ${kernel.b.rowStride}, ${kernel.b.colStride}, slice, ${kernel.n}, ${width});`] : [
+      `      float *made = packed + ${padded(kernel.n, width) * plan.slice}L;`,
+      `      for (long c = 0; c < ${kernel.n}; c += ${width}) {`,
+      `        ${make("c", `MIN(${kernel.n}, c + ${width})`)}`,
+      `        pack_any(packed + c * slice, made + k, 1, ${kernel.k}, slice, MIN(${width}, ${kernel.n} - c), ${width});`,
+      "      }",
+    ]),
     `      const float *panel = packed;`,
     `      for (long column = 0; column < ${kernel.n}; column += ${width}, panel += slice * ${width}) {`,
     ...tileLoop(kernel, plan, "to - from", tile, "        "),
@@ -105,21 +123,17 @@ function outerLines(kernel: ContractKernel, plan: ContractPlan, target: CpuTarge
   ]
 }
 
-/** Few rows: products along k in lanes, or rows of b added up, whichever lies in memory. */
-function renderVector(kernel: ContractKernel, plan: ContractPlan, n: Names): string[] {
+/** Few rows where b lies across: its rows are added up. */
+function renderAcross(kernel: ContractKernel, plan: ContractPlan, n: VectorNames): string[] {
   const blocks = Math.ceil(kernel.n / plan.cols)
-  const along = kernel.b.rowStride === 1 && kernel.a.colStride === 1
-  const head = [
+  return [
     "  for (long share = first; share < last; share++) {",
     `    const long b = share / ${blocks}, from = share % ${blocks} * ${plan.cols}, to = MIN(${kernel.n}, from + ${plan.cols});`,
     `    const float *left = ${n.a} + ${n.offsetA}, *right = ${n.b} + ${n.offsetB};`,
     `    float *out = ${n.c} + b * ${kernel.m * kernel.n}L;`,
-    `    for (long i = 0; i < ${kernel.m}; i++) {`,
+    `    for (long i = 0; i < ${kernel.m}; i++) combine(out + i * ${kernel.n}L + from, left + i * ${kernel.a.rowStride}L, ${kernel.a.colStride}, right + from * ${kernel.b.colStride}L, ${kernel.b.rowStride}, ${kernel.b.colStride}, ${kernel.k}, to - from);`,
+    "  }",
   ]
-  const body = along
-    ? [`      for (long j = from; j < to; j++) out[i * ${kernel.n}L + j] = product(left + i * ${kernel.a.rowStride}L, right + j * ${kernel.b.colStride}L, ${kernel.k});`]
-    : [`      combine(out + i * ${kernel.n}L + from, left + i * ${kernel.a.rowStride}L, ${kernel.a.colStride}, right + from * ${kernel.b.colStride}L, ${kernel.b.rowStride}, ${kernel.b.colStride}, ${kernel.k}, to - from);`]
-  return [...head, ...body, "    }", "  }"]
 }
 
 /** Shared functions of products. */
@@ -130,20 +144,6 @@ static __attribute__((noinline, unused)) void pack_left(float *out, const float 
     if (row == 1) for (long k = 0; k < count; k++, out += n) for (long i = 0; i < n; i += LANES) store_some(out, i, load_some(a + from + k * col, i, n), n);
     else for (long k = 0; k < count; k++, out += n) for (long i = 0; i < n; i++) out[i] = a[(from + i) * row + k * col];
   }
-}
-/* The product of two vectors, in four sums of lanes. */
-static __attribute__((noinline, unused)) float product(const float *x, const float *y, long count) {
-  f32v s0 = {0}, s1 = {0}, s2 = {0}, s3 = {0};
-  long k = 0;
-  for (; k + 4 * LANES <= count; k += 4 * LANES) {
-    s0 = fma_f32(load_f32(x + k), load_f32(y + k), s0);
-    s1 = fma_f32(load_f32(x + k + LANES), load_f32(y + k + LANES), s1);
-    s2 = fma_f32(load_f32(x + k + 2 * LANES), load_f32(y + k + 2 * LANES), s2);
-    s3 = fma_f32(load_f32(x + k + 3 * LANES), load_f32(y + k + 3 * LANES), s3);
-  }
-  for (; k + LANES <= count; k += LANES) s0 = fma_f32(load_f32(x + k), load_f32(y + k), s0);
-  if (k < count) s1 = fma_f32(load_part_f32(x + k, count - k), load_part_f32(y + k, count - k), s1);
-  return sum_f32((s0 + s1) + (s2 + s3))[0];
 }
 /* out[j] = sum over k of x[k * step] * b[k * row + j * col] */
 static __attribute__((noinline, unused)) void combine(float *out, const float *x, long step, const float *b, long row, long col, long count, long n) {

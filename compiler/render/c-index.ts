@@ -1,5 +1,5 @@
 /** Places and conditions as C. */
-import type { Guard, Index } from "../kernel/index.ts"
+import type { Atom, Guard, Index } from "../kernel/index.ts"
 import { factorOf } from "../kernel/index.ts"
 import type { Expr } from "../kernel/ir.ts"
 
@@ -26,9 +26,31 @@ export function cGuard({ index, low, high }: Guard, names: IndexNames): string {
   return high === low + 1 ? `(${place}) == ${low}` : `(${place}) >= ${low} && (${place}) < ${high}`
 }
 
-/** Whether a place is the same in all lanes of a vector of columns. */
+/** Whether a place is the same in all columns. */
 export function isUniform(index: Index): boolean {
   return factorOf(index, "j") === 0
+}
+
+/**
+ * How a place moves from lane to lane of a vector whose first column is a multiple of `lanes`: a quotient by a multiple of it stays, a
+ * remainder moves as its column does. Null where lanes must be looked at one by one.
+ */
+export function laneFactor(index: Index, lanes: number): number | null {
+  let factor = 0
+  for (const { times, atom } of index.terms) {
+    const own = atom.is === "var" ? (atom.name === "j" ? 1 : 0) : atom.is === "value" ? (atom.expr.depends.has("j") ? null : 0) : laneFactorInside(atom, lanes)
+    if (own === null) return null
+    factor += times * own
+  }
+  return factor
+}
+
+function laneFactorInside(atom: Extract<Atom, { is: "div" | "mod" }>, lanes: number): number | null {
+  const { base, terms } = atom.of
+  const inner = laneFactor(atom.of, lanes)
+  if (inner === 0) return 0
+  const whole = base % lanes === 0 && atom.by % lanes === 0 && terms.every((t) => (t.atom.is === "var" && t.atom.name === "j" && t.times === 1) || t.times % lanes === 0)
+  return inner === 1 && whole ? (atom.is === "div" ? 0 : 1) : null
 }
 
 /** f32 as C: exact, whatever the number. */

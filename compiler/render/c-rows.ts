@@ -2,10 +2,9 @@
 import { isFlat } from "../schedule/cpu.ts"
 import type { CpuTarget } from "../schedule/cpu.ts"
 import { exprsIn, exprsOfPass } from "../kernel/expr.ts"
-import { factorOf } from "../kernel/index.ts"
 import type { Guard, Index } from "../kernel/index.ts"
 import type { Buffer, Combine, Expr, RowsKernel } from "../kernel/ir.ts"
-import { cFloat, cGuard, cIndex, isUniform } from "./c-index.ts"
+import { cFloat, cGuard, cIndex, isUniform, laneFactor } from "./c-index.ts"
 import type { IndexNames } from "./c-index.ts"
 
 /** Names of buffers in the function's text, in order of first use. */
@@ -46,6 +45,8 @@ interface Emitter {
   readonly kept: Map<Expr, string>
   readonly written: Set<Expr>
   next: number
+  /** How the row is written; null: as the variable r. */
+  readonly row: string | null
   /** How many lanes count: all, or a number (C text). */
   part: string | null
 }
@@ -65,7 +66,7 @@ function emit(m: Emitter, x: Expr, scope: Scope): string {
   const array = m.kept.get(x)
   if (array !== undefined && m.written.has(x) && home.own === "columns") return bind(m, x, home, m.part === null ? `load_f32(${array} + j)` : `load_part_f32(${array} + j, ${m.part})`)
   if (x.is === "fold") return emitFold(m, x, home)
-  const name = x.is === "load" && isLanes(x.index, x.guards) ? emitLanes(m, x, home) : bind(m, x, home, text(m, x, home))
+  const name = x.is === "load" && isLanes(m, x.index, x.guards) ? emitLanes(m, x, home) : bind(m, x, home, text(m, x, home))
   if (array !== undefined && home.own === "columns") {
     m.written.add(x)
     home.lines.push(`${home.indent}store_f32(${array} + j, ${name});`)
@@ -81,14 +82,14 @@ function bind(m: Emitter, x: Expr, scope: Scope, value: string): string {
 }
 
 /** Whether lanes must be read one by one: places that are not neighbours, or conditions that differ between lanes. */
-function isLanes(index: Index, guards: readonly Guard[]): boolean {
-  const factor = factorOf(index, "j")
-  return (factor !== 0 && factor !== 1) || guards.some((guard) => !isUniform(guard.index))
+function isLanes(m: Emitter, index: Index, guards: readonly Guard[]): boolean {
+  const factor = laneFactor(index, m.target.lanes)
+  return (factor !== 0 && factor !== 1) || guards.some((guard) => laneFactor(guard.index, m.target.lanes) !== 0)
 }
 
 function names(m: Emitter, scope: Scope, lane: string | null): IndexNames {
   return {
-    variables: lane === null ? {} : { j: `(j + ${lane})` },
+    variables: { ...(m.row === null ? {} : { r: m.row }), ...(lane === null ? {} : { j: `(j + ${lane})` }) },
     value: (x) => `(long)${emit(m, x, scope)}[${lane !== null && x.depends.has("j") ? lane : "0"}]`,
   }
 }
@@ -150,11 +151,16 @@ function text(m: Emitter, x: Expr, scope: Scope): string {
 /** x * y + z rounded once, where the product has no other reader in sight. */
 function fused(m: Emitter, x: Extract<Expr, { is: "binary" }>, scope: Scope): string | null {
   if (x.dtype !== "f32" || (x.op !== "add" && x.op !== "sub")) return null
-  const isProduct = (y: Expr): y is Extract<Expr, { is: "binary" }> => y.is === "binary" && y.op === "mul" && readers(m, y) === 1 && !m.kept.has(y)
+  const isProduct = (y: Expr): y is Extract<Expr, { is: "binary" }> => y.is === "binary" && y.op === "mul" && readers(m, y) === 1 && !m.kept.has(y) && !isDecoded(y)
   const of = (part: Expr): string => emit(m, part, scope)
   if (isProduct(x.x)) return `fma_f32(${of(x.x.x)}, ${of(x.x.y)}, ${x.op === "add" ? "" : "-"}${of(x.y)})`
   if (isProduct(x.y)) return `fma_f32(${x.op === "add" ? "" : "-"}${of(x.y.x)}, ${of(x.y.y)}, ${of(x.x)})`
   return null
+}
+
+/** Whether numbers in narrower storage are in it: what codes stand for is rounded as the encoding says, whoever reads them. */
+function isDecoded(x: Expr): boolean {
+  return exprsIn([x]).some((part) => part.is === "load" && part.buffer.stored !== null)
 }
 
 const readerCounts = new WeakMap<RowsKernel, ReadonlyMap<Expr, number>>()
@@ -185,7 +191,7 @@ function loadText(m: Emitter, x: Extract<Expr, { is: "load" }>, scope: Scope): s
   const buffer = m.p.name(x.buffer, false)
   const { stored } = x.buffer
   const [kind, from] = stored === null ? [x.dtype, `${buffer} + ${place}`] : [`${stored}_${x.dtype}`, `${buffer}, ${place}`]
-  const value = isUniform(x.index) ? `set_${x.dtype}(${readText(x, buffer, place)})` : m.part === null ? `load_${kind}(${from})` : `load_part_${kind}(${from}, ${m.part})`
+  const value = laneFactor(x.index, m.target.lanes) === 0 ? `set_${x.dtype}(${readText(x, buffer, place)})` : m.part === null ? `load_${kind}(${from})` : `load_part_${kind}(${from}, ${m.part})`
   return x.guards.length === 0 ? value : `(${conditions(m, x.guards, scope, null)}) ? ${value} : ${x.dtype === "f32" ? "set_f32(0)" : "set_i32(0)"}`
 }
 
@@ -195,7 +201,7 @@ function readText({ buffer: { stored }, dtype }: Extract<Expr, { is: "load" }>, 
 }
 
 function indexText(m: Emitter, index: Index, scope: Scope): string {
-  const factor = factorOf(index, "j")
+  const factor = laneFactor(index, m.target.lanes)
   if (factor === 0) return `set_i32((int32_t)(${cIndex(index, names(m, scope, null))}))`
   if (factor === 1) return `set_i32((int32_t)(${cIndex(index, names(m, scope, null))})) + lane_numbers()`
   const name = `t${m.next++}`
@@ -205,7 +211,7 @@ function indexText(m: Emitter, index: Index, scope: Scope): string {
 }
 
 function maskText(m: Emitter, guards: readonly Guard[], scope: Scope): string {
-  if (guards.every((guard) => isUniform(guard.index))) return `set_bool(${conditions(m, guards, scope, null)})`
+  if (guards.every((guard) => laneFactor(guard.index, m.target.lanes) === 0)) return `set_bool(${conditions(m, guards, scope, null)})`
   const name = `t${m.next++}`
   const when = conditions(m, guards, scope, "l")
   scope.lines.push(`${scope.indent}i32v ${name} = {0};`, `${scope.indent}for (long l = 0; l < LANES; l++) ${name}[l] = -(${when});`)
@@ -324,7 +330,7 @@ function passLines(m: Emitter, pass: Pass, row: Scope): void {
 }
 
 function emitter(kernel: RowsKernel, p: Parameters, target: CpuTarget, kept: Map<Expr, string>): Emitter {
-  return { p, target, kernel, kept, written: new Set(), next: 0, part: null }
+  return { p, target, kernel, kept, written: new Set(), next: 0, row: null, part: null }
 }
 
 /** The statements of a kernel between `first` and `last`: rows (whole chunks), or columns of a flat kernel. */
@@ -345,7 +351,8 @@ function renderFlat(kernel: RowsKernel, p: Parameters, target: CpuTarget): strin
   return [...call.lines, ...lines, ...single]
 }
 
-function renderNested(kernel: RowsKernel, p: Parameters, target: CpuTarget): string[] {
+/** Rows one after the other, however few they are. */
+export function renderNested(kernel: RowsKernel, p: Parameters, target: CpuTarget): string[] {
   const passes = passesOf(kernel)
   const kept = keptBetween(kernel, passes)
   const m = emitter(kernel, p, target, kept)
@@ -377,4 +384,26 @@ function chunkedLines(m: Emitter, passes: readonly Pass[], totals: readonly { re
   lines.push("    for (long r = start; r < stop; r++) {", ...inner, "    }")
   for (const { name, column } of totals) lines.push(`    ${m.p.name(column.buffer, true)}[chunk] = ${name}[0];`)
   return [...lines, "  }"]
+}
+
+// ---------------------------------------------------------------- values for other kernels
+
+/** The statements that compute one value of a row, in vectors of columns. */
+export interface RowValue {
+  /** Once per row, before the columns. */
+  readonly row: readonly string[]
+  /** For the vector of columns at j. */
+  readonly columns: readonly string[]
+  readonly name: string
+}
+
+/** What a kernel stores, as values in vectors: of row `row` (C text) at column j, `part` columns (null: a whole vector). Names begin at `next`. */
+export function rowValue(kernel: RowsKernel, p: Parameters, target: CpuTarget, row: string, part: string | null, next: number, indent: string): RowValue {
+  const [store] = kernel.stores
+  if (store === undefined || store.value.level > 0) throw new Error(`render: ${kernel.name} does not make one value for each point`)
+  const m: Emitter = { ...emitter(kernel, p, target, new Map()), next, row, part }
+  const outer: Scope = { lines: [], names: new Map(), indent, outer: null, own: "row" }
+  const scope: Scope = { lines: [], names: new Map(), indent: `${indent}  `, outer, own: "columns" }
+  const name = emit(m, store.value, scope)
+  return { row: outer.lines, columns: scope.lines, name }
 }

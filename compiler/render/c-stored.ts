@@ -49,7 +49,11 @@ INLINE int32_t read_u8_i32(const uint8_t *p, long i) { return p[i]; }
 INLINE int32_t read_u4_i32(const uint8_t *p, long i) { return (p[i >> 1] >> (4 * (i & 1))) & 15; }
 INLINE int32_t read_i4_i32(const uint8_t *p, long i) { return (int32_t)((uint32_t)(p[i >> 1] >> (4 * (i & 1))) << 28) >> 28; }
 INLINE float read_bf16_f32(const uint8_t *p, long i) { union { uint32_t u; float f; } v = {(uint32_t)p[2 * i] << 16 | (uint32_t)p[2 * i + 1] << 24}; return v.f; }
+#if defined(__F16C__)
+INLINE float read_f16_f32(const uint8_t *p, long i) { return _cvtsh_ss((unsigned short)(p[2 * i] | p[2 * i + 1] << 8)); }
+#else
 INLINE float read_f16_f32(const uint8_t *p, long i) { return from_f16((u32v)set_i32(p[2 * i] | p[2 * i + 1] << 8))[0]; }
+#endif
 ${whole.map((s) => `INLINE f32v load_${s}_f32(const uint8_t *p, long i) { return to_f32(load_${s}_i32(p, i)); }
 INLINE float read_${s}_f32(const uint8_t *p, long i) { return (float)read_${s}_i32(p, i); }`).join("\n")}
 /* The first n alone; other lanes are 0. */

@@ -1,17 +1,19 @@
 /** A scheduled program as one C program: functions for kernels (equal ones once), and the step that calls them in waves. */
 import type { Buffer, ContractKernel, Kernel, LoopKernel, RowsKernel } from "../kernel/ir.ts"
+import { plus, times, variable } from "../kernel/index.ts"
 import { flatShare, isFlat, rowShare } from "../schedule/cpu.ts"
 import type { ContractPlan, CpuProgram, Step, Wave } from "../schedule/cpu.ts"
 import { attendTiles, renderAttend, renderAttendGrad } from "./c-attend.ts"
 import { contractHelpers, renderContract, tilesOf } from "./c-contract.ts"
-import type { TileUse } from "./c-contract.ts"
+import type { Call, TileUse } from "./c-contract.ts"
 import { cFloat } from "./c-index.ts"
 import { renderAxis, renderScatter } from "./c-other.ts"
 import { prelude } from "./c-prelude.ts"
 import type { Parameters } from "./c-rows.ts"
-import { cType, cTypes, renderRows } from "./c-rows.ts"
+import { cType, cTypes, renderNested, renderRows } from "./c-rows.ts"
 import { storedLoads } from "./c-stored.ts"
 import { entryPoints, threads } from "./c-threads.ts"
+import { sumRows } from "./c-vector.ts"
 import { packing, renderTile, tileName, transpose } from "./c-tile.ts"
 
 type Single = Exclude<Kernel, LoopKernel>
@@ -101,7 +103,8 @@ function bodyOf(f: Functions, program: CpuProgram, kernel: Single, plan: Contrac
     case "contract": {
       if (plan === null) throw new Error(`render: ${kernel.name} has no plan`)
       const then = kernel.epilogue === null ? null : epilogue(f, program, kernel.epilogue, p)
-      return { kind: "dot", lines: renderContract(kernel, plan, target, p, then) }
+      const make = kernel.prologue === null || plan.way === "vector" ? null : prologue(f, program, kernel.prologue, p)
+      return { kind: "dot", lines: renderContract(kernel, plan, target, p, then, make) }
     }
     case "attend": return { kind: "attend", lines: renderAttend(kernel, target, p) }
     case "attend_grad": return { kind: "attend_grad", lines: renderAttendGrad(kernel, target, p) }
@@ -111,10 +114,18 @@ function bodyOf(f: Functions, program: CpuProgram, kernel: Single, plan: Contrac
 }
 
 /** The kernel that follows as a function of its own, and how to call it on rows. */
-function epilogue(f: Functions, program: CpuProgram, kernel: RowsKernel, p: Collected): (from: string, to: string) => string {
+function epilogue(f: Functions, program: CpuProgram, kernel: RowsKernel, p: Collected): Call {
   const own = collect("p")
   const name = define(f, "rows", titleOf(kernel), own, renderRows(kernel, own, program.target))
   return (from, to) => `${name}(${[...own.buffers.map((buffer) => p.name(buffer, own.written.has(buffer))), from, to, "scratch", "trip"].join(", ")});`
+}
+
+/** The kernel that makes rows of an operand as a function of its own: `made` holds the rows that are asked for, which count from their first. */
+function prologue(f: Functions, program: CpuProgram, kernel: RowsKernel, p: Collected): Call {
+  const own = collect("p")
+  const panel: RowsKernel = { ...kernel, stores: kernel.stores.map((store) => ({ ...store, index: plus(store.index, times(variable("trip", 2 ** 30), -kernel.cols)) })) }
+  const name = define(f, "made", titleOf(kernel), own, renderNested(panel, own, program.target))
+  return (from, to) => `${name}(${[...own.buffers.map((buffer) => (kernel.stores.some((store) => store.buffer === buffer) ? "made" : p.name(buffer, false))), from, to, "scratch", from].join(", ")});`
 }
 
 /** Steps outside of loops are numbered, so that threads can claim parts of them; a loop's turns would need numbers of their own. */
@@ -160,7 +171,7 @@ export function renderC(program: CpuProgram): string {
     ...program.outputs.map(({ name, buffer }) => `   output ${commented(name)}: ${buffer.dtype}[${buffer.shape.join(", ")}] at ${offsetOf(program, buffer)}`), "*/",
   ].join("\n")
   return [
-    head, prelude(program.target), ...(program.buffers.some((buffer) => buffer.stored !== null) ? [storedLoads(program.target)] : []), transpose(program.target), packing, contractHelpers, ...tiles.values(), ...f.texts, ...constantLines(program), threads,
+    head, prelude(program.target), ...(program.buffers.some((buffer) => buffer.stored !== null) ? [storedLoads(program.target)] : []), transpose(program.target), ...[2, 4, 8].filter((rows) => rows <= program.target.lanes).map((rows) => sumRows(rows, program.target)), packing, contractHelpers, ...tiles.values(), ...f.texts, ...constantLines(program), threads,
     "/* The part of n equal shares that is this thread's. */",
     "#define SHARE(n) for (long lo = (n) * thread / threads, hi = (n) * (thread + 1) / threads; lo < hi; lo = hi)",
     "/* The same in twice as many blocks as there are threads: a thread does its own two, then what others have not begun. */",

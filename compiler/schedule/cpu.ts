@@ -26,7 +26,7 @@ export interface Tile { readonly rows: number; readonly vectors: number }
 
 /**
  * `stream`: a is read as it lies, b is packed whole; `outer`: both are packed by slices of k, sums rest in memory between slices;
- * `vector`: few rows, nothing is packed.
+ * `vector`: few rows, nothing is packed; the tile's rows are those of b that are taken at once.
  */
 export interface ContractPlan {
   readonly way: "stream" | "outer" | "vector"
@@ -185,18 +185,24 @@ function sliceOf(k: number, most: number): number {
   return Math.ceil(k / Math.ceil(k / most))
 }
 
+/** So many rows of a product at most are taken one by one; each has the same sums however many there are. */
+export const fewRows = 8
+
 export function planContract(kernel: ContractKernel, target: CpuTarget): ContractPlan {
   const { m, n, k } = kernel
-  if (m <= 4) return { way: "vector", tile: { rows: m, vectors: 4 }, slice: k, rows: m, cols: padded(Math.max(16, Math.min(256, Math.ceil(n / 16))), 16), scratch: 0 }
+  if (m <= fewRows) {
+    const side = Math.min(8, target.lanes, 2 ** Math.floor(Math.log2(Math.max(1, target.registers / 2 / m))))
+    return { way: "vector", tile: { rows: side, vectors: 1 }, slice: k, rows: m, cols: padded(Math.max(16, Math.min(256, Math.ceil(n / 16))), 16), scratch: m * k }
+  }
   const tile = tileFor(m, n, target)
   const width = tile.vectors * target.lanes
   const chunk = kernel.epilogue !== null && kernel.epilogue.columns.length > 0 ? kernel.epilogue.chunk : 24
   if (kernel.a.colStride !== 1 && k > 1) {
     const slice = sliceOf(k, 256)
-    return { way: "outer", tile, slice, rows: chunk, cols: n, scratch: (padded(m, tile.rows) + tile.rows + padded(n, width)) * slice }
+    return { way: "outer", tile, slice, rows: chunk, cols: n, scratch: (padded(m, tile.rows) + tile.rows + padded(n, width)) * slice + (kernel.prologue === null ? 0 : width * k) }
   }
   const rows = chunk * Math.max(1, Math.floor(96 / chunk))
-  return { way: "stream", tile, slice: sliceOf(k, 384), rows, cols: n, scratch: Math.min(padded(n, width), bandOf(k, width)) * k }
+  return { way: "stream", tile, slice: sliceOf(k, 384), rows, cols: n, scratch: (Math.min(padded(n, width), bandOf(k, width)) + (kernel.prologue === null ? 0 : width)) * k }
 }
 
 /** Columns of b that are packed at once: about 2 million numbers. */

@@ -25,7 +25,7 @@ export interface CpuOptions {
 }
 
 /** Changes whenever generated code may give other bits. */
-const generatorRevision = 1
+const generatorRevision = 2
 
 const unusable = ({ reason, help }: Broken): Unusable => ({ name: "cpu", reason, help })
 
@@ -44,6 +44,7 @@ export async function openCpu(options: CpuOptions = {}): Promise<Device | Unusab
       name: "cpu", detail: `generated C, ${family}, ${threads} thread${threads === 1 ? "" : "s"}, ${toolchain.version}`,
       numericsClass: `cpu/${family}/f32/${generatorRevision}`,
     },
+    computesFromStorage: true,
     load: (program) => createRunner(koffi, toolchain, threads, program),
   }
 }

@@ -1,6 +1,7 @@
 /** Programs over inputs in every narrower storage: read in order, out of order, one by one, at odd places, by products and by gathers. */
+import type { Builder } from "../../compiler/graph/builder.ts"
 import { createBuilder } from "../../compiler/graph/builder.ts"
-import type { DType, NodeOf, Program } from "../../compiler/graph/node.ts"
+import type { DType, Node, NodeOf, Program } from "../../compiler/graph/node.ts"
 import { size } from "../../compiler/graph/node.ts"
 import * as g from "../../compiler/graph/ops.ts"
 import type { StorageType } from "../../compiler/graph/stored.ts"
@@ -11,6 +12,20 @@ export const storageTypes: readonly StorageType[] = ["f16", "bf16", "i8", "u8", 
 
 const ranges: { readonly [S in StorageType]: (i: number) => number } = {
   f16: (i) => ((i * 37) % 201 - 100) / 64, bf16: (i) => ((i * 37) % 101 - 50) / 32, i8: (i) => (i * 37) % 256 - 128, u8: (i) => (i * 37) % 256, i4: (i) => (i * 7) % 16 - 8, u4: (i) => (i * 7) % 16,
+}
+
+type Input = (name: string, shape: readonly number[]) => NodeOf<"input">
+
+/** Products with matrices that are decoded where they are read: few and many rows, groups that fill vectors and groups that do not, a side that lies across. */
+function products(b: Builder, plain: Input, input: Input, stored: StorageType): readonly Node[] {
+  return ([[1, 64, 37, 32], [3, 60, 19, 5], [8, 96, 16, 96], [1, 1, 5, 1], [40, 64, 53, 32], [9, 35, 1, 7], [8, 35, 1, 7]] as const).flatMap(([m, k, n, group], i) => {
+    const codes = g.reshape(b, input(`codes${i}`, [n, k]), [n, k / group, group])
+    const scales = g.reshape(b, plain(`scales${i}`, [n, k / group]), [n, k / group, 1])
+    const shifted = stored === "u4" ? g.sub(b, codes, 8) : codes
+    const matrix = g.reshape(b, g.mul(b, shifted, scales), [n, k])
+    const [x, across] = [plain(`x${i}`, [m, k]), plain(`across${i}`, [k, m])]
+    return [g.dot(b, x, matrix, false, true), g.dot(b, g.permute(b, across, [1, 0]), matrix, false, true)]
+  })
 }
 
 export function storedCase(stored: StorageType): ConformanceCase {
@@ -32,6 +47,7 @@ export function storedCase(stored: StorageType): ConformanceCase {
     g.mul(b, long, 0.37), g.add(b, x, 1), g.mul(b, g.permute(b, odd, [1, 0]), 0.5), g.sum(b, odd, [1]), g.sum(b, odd, [0]), g.gather(b, odd, ids), x,
     g.slice(b, odd, [1, 3], [9, 33], [1, 2]), g.add(b, g.reshape(b, g.slice(b, odd, [2, 5], [3, 6], [1, 1]), []), 1),
     g.dot(b, wide([3, 33])("few"), odd, false, true), g.dot(b, wide([21, 33])("many"), odd, false, true), g.dot(b, wide([21, 9])("rows"), odd), g.dot(b, odd, wide([9, 5])("right"), true, false),
+    ...products(b, plain, input, stored),
     ...(holds(stored, "i32") ? [g.add(b, input("whole", [3, 19], "i32"), 2)] : []),
   ]
   const program: Program = { name: `stored as ${stored}`, inputs: b.nodes.filter((node): node is NodeOf<"input"> & (typeof b.nodes)[number] => node.op === "input"), outputs: outputs.map((node, i) => ({ name: `out${i}`, node })) }

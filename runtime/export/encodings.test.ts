@@ -41,7 +41,7 @@ function quantised(e: EncodingValue, session: Session, shape: Shape, values: Flo
 
 /** What `decode` of the language makes of the codes. */
 function byDecode(e: EncodingValue, session: Session, { shape, encoding, buffers }: StoredTensor): Float32Array {
-  return decoderOf(session, e)({ shape, encoding, buffers: new Map([...buffers].map(([name, data]) => [name, Float32Array.from(data)])) })
+  return decoderOf(session, e).values({ shape, encoding, buffers: new Map([...buffers].map(([name, data]) => [name, Float32Array.from(data)])) })
 }
 
 /**

@@ -12,6 +12,8 @@ export interface Layout {
   readonly store: string
   /** Elements that share a scale: a block of the row, or the whole row (null). */
   readonly block: number | null
+  /** A number is (code - zero) * scale. */
+  readonly zero: number
   readonly low: number
   readonly high: number
   /** Scales are stored as f16. */
@@ -77,7 +79,7 @@ export function honest(encoding: string, store: string, byStore: Float32Array, b
 const QK = 32 // numbers in a block of llama.cpp's q4_0 and q8_0
 
 const q8_0: Layout = {
-  store: "gguf.q8_0", block: QK, low: -128, high: 127, half: true,
+  store: "gguf.q8_0", block: QK, zero: 0, low: -128, high: 127, half: true,
   bytes: (shape) => (size(shape) / QK) * 34,
   scales: (shape) => size(shape) / QK,
   decode: (codes, scales) => times(codes, 0, scales, QK),
@@ -95,7 +97,7 @@ const q8_0: Layout = {
 
 /** A block is its scale, then 16 bytes: number j in the low half of byte j, number j + 16 in the high half. */
 const q4_0: Layout = {
-  store: "gguf.q4_0", block: QK, low: 0, high: 15, half: true,
+  store: "gguf.q4_0", block: QK, zero: 8, low: 0, high: 15, half: true,
   bytes: (shape) => (size(shape) / QK) * 18,
   scales: (shape) => size(shape) / QK,
   decode: (codes, scales) => times(codes, 8, scales, QK),
@@ -116,7 +118,7 @@ const q4_0: Layout = {
 
 /** All codes as signed bytes, then an f32 scale for each row. */
 const int8: Layout = {
-  store: "int8", block: null, low: -128, high: 127, half: false,
+  store: "int8", block: null, zero: 0, low: -128, high: 127, half: false,
   bytes: (shape) => size(shape) + 4 * rows(shape),
   scales: rows,
   decode: (codes, scales, shape) => times(codes, 0, scales, shape.at(-1) ?? 1),
@@ -127,7 +129,7 @@ const int8: Layout = {
 /** Codes -8 … 7, stored plus 8 and two in a byte, the first in the low half; then an f32 scale for each group. */
 function int4(group: number): Layout {
   return {
-    store: `int4(group=${group})`, block: group, low: -8, high: 7, half: false,
+    store: `int4(group=${group})`, block: group, zero: 0, low: -8, high: 7, half: false,
     bytes: (shape) => Math.ceil(size(shape) / 2) + 4 * (size(shape) / group),
     scales: (shape) => size(shape) / group,
     decode: (codes, scales) => times(codes, 0, scales, group),

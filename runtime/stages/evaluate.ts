@@ -12,6 +12,7 @@ import type { Tokenizer } from "../data/tokenizer.ts"
 import type { HostTensor } from "../device.ts"
 import type { Weights } from "../weights.ts"
 import { expectData } from "./artifact.ts"
+import { givenTo } from "./encoded.ts"
 import { ids, scalar, taken, writeStates } from "./feeds.ts"
 import { packedInput } from "./data.ts"
 import type { Executor, StageEnv } from "./environment.ts"
@@ -19,7 +20,7 @@ import { artifactArg, done, given, machineFor, numberArg, refOf, required } from
 import type { Stage } from "../../compiler/plan/stage.ts"
 import { combine } from "./stepper.ts"
 import { rowShapeOf } from "./train.ts"
-import { countBytes, countParameters, statesOf, weightsInput } from "./weights-io.ts"
+import { countBytes, countParameters, weightsInput } from "./weights-io.ts"
 
 interface Subject {
   readonly weights: Weights
@@ -40,14 +41,16 @@ type Outputs = Readonly<Record<string, HostTensor>>
 
 /** Runs the program over all rows in order; the last batch is filled with padding that counts nowhere. */
 async function overRows(stage: Stage, lowered: LoweredEvaluation, { weights, packed }: Subject, batch: number, env: StageEnv, use: (outputs: Outputs, first: number) => void): Promise<boolean> {
-  const runner = await env.device.load(lowered.program)
+  const given = givenTo(env.device, weights, lowered.weights)
+  const program = given.over(lowered.program)
+  const runner = await env.device.load(program)
   try {
-    await writeStates(runner, lowered.program, statesOf(weights, lowered.weights))
+    await writeStates(runner, program, given.states)
     const loader = createLoader({ source: packed, batch, seed: 0, order: "sequential" })
     const total = Math.ceil(packed.rows / batch)
     for (let i = 0; i < total; i++) {
       if (env.signal?.aborted) return false
-      use(await runner.step(taken(lowered.program, { ...loader.batch(i * batch), seed: ids([], [0]), step: ids([], [0]) })), i * batch)
+      use(await runner.step(taken(program, { ...loader.batch(i * batch), seed: ids([], [0]), step: ids([], [0]) })), i * batch)
       env.emit({ event: "work", stage: refOf(stage), done: i + 1, total, unit: "batches" })
     }
     return true

@@ -8,7 +8,7 @@ import { chatFrameOf } from "./chat-frame.ts"
 import type { Executor, StageEnv } from "./environment.ts"
 import { artifactArg, done, failed, numberArg, refOf, required, textsArg } from "./environment.ts"
 import type { ArtifactValue } from "../../compiler/check/value.ts"
-import { statesOf } from "./weights-io.ts"
+import { givenTo } from "./encoded.ts"
 import { createWriter } from "./writer.ts"
 
 /** The tokenizer of weights: of the data they were trained on, or what came with them. */
@@ -30,7 +30,7 @@ export const generateStage: Executor = async (stage, env) => {
   const prompts = textsArg(stage, "prompts")
   const tokens = numberArg(stage, "tokens", env) ?? 64
   let made = 0
-  const samples = await writer.write(env.device, statesOf(weights, weightsOfSpec(env.session, spec)), prompts, {
+  const samples = await writer.write(env.device, givenTo(env.device, weights, weightsOfSpec(env.session, spec)), prompts, {
     temperature: numberArg(stage, "temperature", env) ?? 0.8, topK: numberArg(stage, "top_k", env), topP: numberArg(stage, "top_p", env),
     seed: numberArg(stage, "seed", env) ?? 0, stop: textsArg(stage, "stop"), tokens, signal: env.signal,
     onToken: () => env.emit({ event: "work", stage: refOf(stage), done: ++made, total: tokens * prompts.length, unit: "tokens" }),

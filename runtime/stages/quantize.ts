@@ -71,7 +71,7 @@ function createQuantizer(session: Session, encoding: EncodingValue) {
       if (layout === null) return stored(tensor.shape, store, buffers, byDecode)
       const made = known(layout, path, tensor.shape, outputs)
       if (!made.ok) return placed(made.problems[0] ?? problem("SLM3212", "the codes do not fit"), stage.span)
-      const dishonest = honest(encoding.code.name.name, store, made.value.decoded(), byDecode({ shape: tensor.shape, encoding: store, buffers }))
+      const dishonest = honest(encoding.code.name.name, store, made.value.decoded(), byDecode.values({ shape: tensor.shape, encoding: store, buffers }))
       return dishonest === null ? made.value : placed(dishonest, stage.span)
     },
   }
@@ -90,7 +90,7 @@ function known(layout: Layout, path: string, shape: Shape, outputs: Outputs): Re
 
 /** Reads the buffers of an encoding with the encoding's own `decode`. */
 export function decoderOf(session: Session, encoding: EncodingValue): Decoder {
-  return ({ shape, buffers }) => {
+  const values: Decoder["values"] = ({ shape, buffers }) => {
     const encoded = lowerEncode(session, encoding, shape)
     if ("code" in encoded) throw new Error(`weights: ${encoding.code.name.name} does not encode [${shape.join(", ")}]: ${encoded.message}`)
     const inputs: Record<string, HostTensor> = {}
@@ -104,4 +104,9 @@ export function decoderOf(session: Session, encoding: EncodingValue): Decoder {
     if (!(w?.data instanceof Float32Array)) throw new Error(`weights: ${encoding.code.name.name} decodes to nothing`)
     return w.data
   }
+  const program: Decoder["program"] = ({ shape }) => {
+    const encoded = lowerEncode(session, encoding, shape)
+    return "code" in encoded ? null : lowerDecode(session, encoding, shape, new Map(encoded.outputs.map(({ name, node }) => [name, { shape: node.shape, dtype: "f32" }])))
+  }
+  return { values, program }
 }

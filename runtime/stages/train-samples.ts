@@ -11,6 +11,7 @@ import { refOf, textsArg } from "./environment.ts"
 import type { Emit } from "./events.ts"
 import type { States } from "./stepper.ts"
 import type { LoopOptions } from "./training.ts"
+import { plainly } from "./encoded.ts"
 import { createWriter } from "./writer.ts"
 
 const sampleTokens = 48
@@ -38,7 +39,7 @@ export function createSampler(
         return value === undefined ? [] : [[`model.${slot.path}`, value] as const]
       }))
       // No signal: a sample that was cut off would be missing where the training goes on.
-      const samples = await writer.write(env.device, own, prompts, { temperature: 0.8, topK: null, topP: null, seed, tokens: sampleTokens, stop: [], signal: null })
+      const samples = await writer.write(env.device, plainly(own), prompts, { temperature: 0.8, topK: null, topP: null, seed, tokens: sampleTokens, stop: [], signal: null })
       for (const { prompt, text } of samples) say({ event: "sample", stage: { ...refOf(stage), name }, at: share, prompt, text })
     }
   }

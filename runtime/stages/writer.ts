@@ -12,7 +12,7 @@ import { endOfTurn, framed } from "./chat-frame.ts"
 import { decode } from "./decode.ts"
 import type { Decoder } from "./decode.ts"
 import type { Sampling } from "./sample.ts"
-import type { States } from "./stepper.ts"
+import type { Given } from "./encoded.ts"
 import { firstStop, streamText } from "./stream.ts"
 
 export interface WriteOptions extends Sampling {
@@ -26,7 +26,7 @@ export interface WriteOptions extends Sampling {
 }
 
 export interface Writer {
-  write(device: Device, weights: States, prompts: readonly string[], options: WriteOptions): Promise<readonly Sample[]>
+  write(device: Device, weights: Given, prompts: readonly string[], options: WriteOptions): Promise<readonly Sample[]>
 }
 
 export interface WriterModel {
@@ -45,7 +45,13 @@ export function createWriter(session: Session, model: WriterModel, at: Span): Wr
   const context = intArgument(session, spec, "context")
   return {
     async write(device, weights, prompts, options) {
-      const decoder: Decoder = { program: programs, weights, context }
+      const decoder: Decoder = {
+        program(rows, tokens, capacity) {
+          const { program, caches } = programs(rows, tokens, capacity)
+          return { program: weights.over(program), caches }
+        },
+        weights: weights.states, context,
+      }
       const encoded = prompts.map((prompt) => promptIds(tokenizer, framed(prompt, frame), context))
       const { onText, onToken } = options
       const done = new Set<number>()
