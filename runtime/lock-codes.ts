@@ -24,6 +24,10 @@ export const lockCodes = {
     title: "the results are other ones",
     page: "Everything that the lock names is as it was, and a stage still yielded something else. Within one numerics class results are equal bit by bit; in another one losses may differ by 2% and shares by two points. A difference beyond that is a fault of the device, of the machine, or of slm.",
   },
+  SLM3407: {
+    title: "a result in the run's folder is damaged",
+    page: "The files below `artifacts/` of a run's folder are copies of what the run made, and their hash is part of its record. They were changed, cut short, or a disk has lost a bit. Run the recipe again: the copy is taken from the store, whose files are checked each time they are read, or the stage is carried out again.",
+  },
 } as const satisfies Record<string, { readonly title: string; readonly page: string }>
 
 export type LockCode = keyof typeof lockCodes

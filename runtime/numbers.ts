@@ -37,3 +37,8 @@ function short(n: number): string {
   if (n >= 10) return n.toFixed(1)
   return n.toFixed(2)
 }
+
+/** Four significant digits, whole numbers as they are. */
+export function number(n: number): string {
+  return Number.isInteger(n) ? String(n) : String(Number(n.toPrecision(4)))
+}

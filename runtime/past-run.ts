@@ -1,15 +1,16 @@
 import { existsSync, readdirSync, readFileSync } from "node:fs"
-import { join } from "node:path"
-import { check } from "../compiler/check/check.ts"
+import { join, resolve } from "node:path"
+import { check, type Checked } from "../compiler/check/check.ts"
 import type { Session } from "../compiler/check/session.ts"
 import type { ArtifactType, ArtifactValue, SpecValue } from "../compiler/check/value.ts"
 import { weightsOfSpec } from "../compiler/graph/lower/forward.ts"
 import type { Stage } from "../compiler/plan/stage.ts"
-import type { Diagnostic } from "../grammar/diagnostic.ts"
+import type { Diagnostic, Source } from "../grammar/diagnostic.ts"
 import type { Tokenizer } from "./data/tokenizer.ts"
 import type { Device } from "./device.ts"
 import { limited, machineLimits } from "./limits.ts"
-import { readSnapshot, snapshotFile } from "./snapshot.ts"
+import type { LockedStage } from "./lock.ts"
+import { readSnapshot, snapshotFile, type Snapshot } from "./snapshot.ts"
 import type { ArtifactData, Sample } from "./stages/artifact.ts"
 import { chatFrameOf } from "./stages/chat-frame.ts"
 import { fromFiles } from "./stages/persist.ts"
@@ -23,7 +24,19 @@ import { yielding } from "./yielding.ts"
 export interface PastRun {
   /** As the user named it. */
   readonly folder: string
+  readonly checked: Checked
   readonly session: Session
+  readonly snapshot: Snapshot
+  /** The text that was run, and those it uses. */
+  readonly entry: Source
+  readonly modules: (id: string, from: string) => Source | null
+  /** Where the recipe's paths begin. */
+  readonly home: string
+  readonly facts: ReadonlyMap<string, number>
+  /** What the run recorded of a stage, by its key. */
+  readonly locked: ReadonlyMap<string, LockedStage>
+  /** Keys of the stages that the run finished. */
+  readonly done: ReadonlySet<string>
   /** Where the result of a stage lies, by its key. */
   readonly folders: ReadonlyMap<string, string>
   /** What the run trained or quantised, in order; each role of a training by itself. */
@@ -56,11 +69,16 @@ export function openPastRun(folder: string): PastRun | PastRunError {
   const entry = sources.get(snapshot?.entry ?? "")
   if (snapshot === null || entry === undefined) return { message: `${shownPath(path)} is damaged`, help: runAgain }
   const facts = new Map(Object.entries(snapshot.facts).map(([name, value]) => [name, Number(value)]))
-  const checked = check(entry, { modules: (id, from) => sources.get(id) ?? sources.get(join(from, "..", id)) ?? null, params: new Map(Object.entries(snapshot.params)), facts })
+  const modules = (id: string, from: string): Source | null => sources.get(id) ?? sources.get(join(from, "..", id)) ?? null
+  const checked = check(entry, { modules, params: new Map(Object.entries(snapshot.params)), facts })
   if (checked.recipe === null) return { message: `the recipe of ${shownPath(folder)} does not fit this version of slm`, help: "run the recipe again" }
   const folders = new Map(Object.entries(snapshot.artifacts).flatMap(([key, { folder: own }]) => (own === null ? [] : [[key, join(folder, own)] as const])))
   const models = checked.recipe.stages.filter((stage) => folders.has(stage.key)).flatMap((stage) => modelsOf(stage, stage.type, ""))
-  return { folder, session: checked.session, folders, models }
+  const locked = new Map(snapshot.lock.stages.map((stage) => [stage.key, stage]))
+  const done = new Set([...facts.keys()].map((name) => name.split(".")[0] ?? "").concat([...folders.keys()]))
+  return {
+    folder, checked, session: checked.session, snapshot, entry, modules, home: resolve(folder, snapshot.home), facts, locked, done, folders, models,
+  }
 }
 
 function modelsOf(stage: Stage, type: ArtifactType, member: string): readonly Model[] {

@@ -8,6 +8,7 @@ export interface RunSummary {
   readonly folder: string
   /** `01-quickstart.slm` */
   readonly recipe: string
+  /** `done`, `failed`, `interrupted`; `unfinished`: at work, or killed. */
   readonly status: string
   readonly seconds: number
   readonly ended: Date
@@ -28,9 +29,28 @@ export function keysOfRuns(folder: string): ReadonlySet<string> {
   }))
 }
 
-function runFolders(folder: string): readonly string[] {
+/** The folders of all runs of a folder's recipes, also of those that were sent elsewhere with `--out`. */
+export function runFolders(folder: string): readonly string[] {
   const runs = path.join(folder, "runs")
-  return fs.existsSync(runs) ? foldersBelow(runs, 2).filter((place) => fs.existsSync(path.join(place, snapshotFile))) : []
+  const below = fs.existsSync(runs) ? foldersBelow(runs, 2) : []
+  return [...new Set([...below, ...elsewhere(folder)])].filter((place) => fs.existsSync(path.join(place, snapshotFile)))
+}
+
+const register = (folder: string): string => path.join(folder, ".slm", "runs.txt")
+
+/** Remembers a run's folder that is not below `runs/`. What cannot be written down is not found later, and nothing else. */
+export function rememberRun(folder: string, out: string): void {
+  const below = !path.relative(path.join(folder, "runs"), out).startsWith("..")
+  if (below || elsewhere(folder).includes(path.resolve(out))) return
+  try {
+    fs.mkdirSync(path.dirname(register(folder)), { recursive: true })
+    fs.appendFileSync(register(folder), `${path.relative(folder, out)}\n`)
+  } catch { /* the run itself says what is wrong with the disk */ }
+}
+
+function elsewhere(folder: string): readonly string[] {
+  const text = read(register(folder), (content) => content)
+  return typeof text === "string" ? text.split("\n").filter((line) => line !== "").map((line) => path.resolve(folder, line)) : []
 }
 
 /** `--out runs/slow/third` is a run too. */
@@ -40,12 +60,18 @@ function foldersBelow(folder: string, depth: number): readonly string[] {
 }
 
 function summaryOf(folder: string): RunSummary | null {
-  const file = path.join(folder, "run.yaml")
+  const [file, begun] = [path.join(folder, "run.yaml"), path.join(folder, snapshotFile)]
   const run = read(file, parse)
+  const ends = fs.statSync(file, { throwIfNoEntry: false })?.mtime ?? null
+  const begins = fs.statSync(begun).mtime
+  if (ends === null || begins > ends) {
+    const snapshot = readSnapshot(folder)
+    return snapshot === null ? null : { folder, recipe: path.basename(snapshot.entry), status: "unfinished", seconds: 0, ended: begins, loss: null, bytes: bytesOf(folder) }
+  }
   if (!isRecord(run) || typeof run["recipe"] !== "string" || typeof run["status"] !== "string" || typeof run["seconds"] !== "number") return null
   const stages = Array.isArray(run["stages"]) ? run["stages"] : []
   const losses = stages.flatMap((stage) => (isRecord(stage) && isRecord(stage["facts"]) && typeof stage["facts"]["loss"] === "number" ? [stage["facts"]["loss"]] : []))
-  return { folder, recipe: run["recipe"], status: run["status"], seconds: run["seconds"], ended: fs.statSync(file).mtime, loss: losses.at(-1) ?? null, bytes: bytesOf(folder) }
+  return { folder, recipe: run["recipe"], status: run["status"], seconds: run["seconds"], ended: ends, loss: losses.at(-1) ?? null, bytes: bytesOf(folder) }
 }
 
 function bytesOf(place: string): number {

@@ -10,6 +10,7 @@ import { moduleReader } from "./library.ts"
 import { readLock, writeLock, type Lock } from "./lock.ts"
 import type { Limits } from "./limits.ts"
 import { foreignPlace } from "./own-place.ts"
+import { rememberRun } from "./past-runs.ts"
 import type { RecipeFile } from "./recipe.ts"
 import { openRecord, type RunRecord } from "./record.ts"
 import { modelsOf, writersOf } from "./report-models.ts"
@@ -80,6 +81,7 @@ export async function runInFolder(recipe: RecipeFile, options: RunFolderOptions)
   if (planned !== null && "code" in planned) return planned
   const record = openRecord(out)
   if ("code" in record) return record
+  rememberRun(recipe.folder, out)
   const hashes = hashesFor(recipe.folder, options.locked === true)
   const result = await run({
     recipe: recipe.source, folder: recipe.folder, modules: moduleReader(recipe.folder), params: options.params, device: options.device, out, fresh: options.fresh ?? false, locked, planned, hashes,

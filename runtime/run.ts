@@ -60,6 +60,8 @@ export interface RunOptions {
   readonly planned?: Lock | null
   /** Default: every input is read. */
   readonly hashes?: FileHashes
+  /** What is known before any stage has run (default nothing). */
+  readonly facts?: ReadonlyMap<string, number>
   /** Leaves out every other stage, and the expectations: `slm data` stops before the first training. */
   readonly only?: (stage: Stage) => boolean
   readonly signal?: AbortSignal | null
@@ -132,8 +134,8 @@ export async function run(options: RunOptions): Promise<RunResult> {
   const place = { folder: options.folder, allowRead: options.allowRead ?? [] }
   const limits = options.limits ?? machineLimits()
   const state: RunState = {
-    options, clock, limits, device: limited(yielding(options.device), limits), keys: createArtifactKeys(place, options.device.info, options.hashes), facts: new Map(), made: new Map(), finished: new Map(), decided: new Map(),
-    diagnostics: [], checked: recheck(options, new Map()),
+    options, clock, limits, device: limited(yielding(options.device), limits), keys: createArtifactKeys(place, options.device.info, options.hashes), facts: new Map(options.facts), made: new Map(), finished: new Map(), decided: new Map(),
+    diagnostics: [], checked: recheck(options, options.facts ?? new Map()),
   }
   const stages = state.checked.recipe?.stages ?? []
   options.emit({ event: "run-started", recipe: options.recipe.id, device: options.device.info.detail, numericsClass: options.device.info.numericsClass, stages: stages.map(refOf) })

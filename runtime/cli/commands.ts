@@ -103,6 +103,59 @@ export const commands: readonly Entry[] = [
   },
   {
     spec: {
+      name: "verify", summary: "Executes a run again and compares it with what it recorded.", positionals: ["RUN"],
+      options: {
+        stage: { type: "value", placeholder: "NAME", help: "only this stage, from the results that the run has of what it needs" },
+        steps: { type: "value", placeholder: "N", help: "only the first N steps of each training" },
+        device: deviceOption,
+      },
+      details: "Bit by bit in the run's numerics class, within tolerance in another. What differs is named with its first step and tensor. Nothing is changed.",
+      examples: ["slm verify runs/npc", "slm verify runs/npc --stage student --steps 200"],
+    },
+    load: async () => (await import("./commands/verify.ts")).verify,
+  },
+  {
+    spec: {
+      name: "diff", summary: "Compares two recipes by meaning, or two runs by what differed and how their losses went.", positionals: ["A", "B"],
+      options: { set: setOption, "allow-read": readOption },
+      details: "A file is a recipe, a folder is a run. Layout, comments and names are no difference. Exit code 1: there are differences.",
+      examples: ["slm diff npc.slm colleague.slm", "slm diff runs/npc runs/slow"],
+    },
+    load: async () => (await import("./commands/diff.ts")).diff,
+  },
+  {
+    spec: {
+      name: "runs", summary: "Lists the runs of a folder's recipes, the latest first.", positionals: ["[FOLDER]"], options: {},
+      examples: ["slm runs", "slm runs my-npc --json"],
+    },
+    load: async () => (await import("./commands/runs.ts")).runs,
+  },
+  {
+    spec: {
+      name: "gc", summary: "Shows stored results that no run needs any more, and removes them with --yes.", positionals: ["[FOLDER]"],
+      options: {
+        yes: { type: "flag", help: "remove them" },
+        checkpoints: { type: "flag", help: "also checkpoints of trainings that were stopped" },
+      },
+      details: "What a run at work holds stays, and so does what the runs that `slm runs` shows need.",
+      examples: ["slm gc", "slm gc --yes --checkpoints"],
+    },
+    load: async () => (await import("./commands/gc.ts")).gc,
+  },
+  {
+    spec: {
+      name: "forget", summary: "Deletes everything that was made from an input, and says what.", positionals: ["INPUT"],
+      options: {
+        in: { type: "value", placeholder: "FOLDER", help: "the folder that the recipe lies in (default: here)" },
+        "dry-run": { type: "flag", help: "delete nothing" },
+      },
+      details: "INPUT is a file, a folder, a pattern as the recipe has it (in quotes), or npm:package/file. Deleted are stored results, checkpoints, whole runs with what they exported, and locks. The input itself is not touched.",
+      examples: ["slm forget cases/smith.txt", 'slm forget "cases/*.txt" --dry-run'],
+    },
+    load: async () => (await import("./commands/forget.ts")).forget,
+  },
+  {
+    spec: {
       name: "compile", summary: "Prints what the compiler made of a recipe, after any phase; or writes a stage as C.", positionals: ["RECIPE"],
       options: {
         after: { type: "value", placeholder: "PHASE", help: "parse, check, graph, transform, fusion, kernels, c (default transform)" },

@@ -81,3 +81,15 @@ export function matchesName(pattern: string, name: string): boolean {
   while (want[w] === "*") w++
   return w === want.length
 }
+
+/** Whether a path is one that a pattern stands for, whether or not it is there. Both absolute. */
+export function matchesPath(pattern: string, file: string): boolean {
+  return matchesSegments(pattern.split(/[\\/]/), file.split(/[\\/]/))
+}
+
+function matchesSegments([segment, ...rest]: readonly string[], names: readonly string[]): boolean {
+  if (segment === undefined) return names.length === 0
+  if (segment === "**") return rest.length === 0 ? names.length > 0 : names.some((_, i) => matchesSegments(rest, names.slice(i)))
+  const [name, ...more] = names
+  return name !== undefined && matchesName(segment, name) && matchesSegments(rest, more)
+}

@@ -9,6 +9,8 @@ export interface DataReport {
   readonly name: string
   readonly steps: readonly StepReport[]
   readonly parts: readonly PartReport[]
+  /** An input is private: counts are all there is. */
+  readonly private?: true
 }
 
 /** One part (train, valid, test) after encoding. */
@@ -64,6 +66,14 @@ export function reportPacked(name: string, packed: PackedRows, tokenizer: Tokeni
   return { ...reportTokens(name, packed.set), length: packed.length, packing: packed.stats, examples: rows.map((row) => exampleOf(packed, row, tokenizer)) }
 }
 
+/** Counts and lengths alone: no text, no reason that quotes one, no name of a class. */
+export function withoutRows({ name, steps, parts }: DataReport): DataReport {
+  return {
+    name, private: true, steps: steps.map((step) => ({ ...step, notes: [], drops: step.drops.map((drop) => ({ ...drop, samples: [] })) })),
+    parts: parts.map((part) => ({ ...part, examples: [], classes: part.classes.map((one, i) => ({ ...one, name: `class ${i + 1}` })) })),
+  }
+}
+
 export function exampleOf(packed: PackedRows, row: number, tokenizer: Tokenizer): Example {
   const { tokens, segments, counts } = packed.get(row)
   const documents: Run[][] = []
@@ -114,6 +124,7 @@ export function renderReport(report: DataReport, options: RenderOptions = {}): s
   const out: string[] = [paint.strong(report.name)]
   for (const step of report.steps) out.push(...stepLines(step, paint, options))
   for (const part of report.parts) out.push("", ...partLines(part, paint, options))
+  if (report.private === true) out.push(paint.faint("  rows are not shown: an input is private"))
   return out.join("\n") + "\n"
 }
 

@@ -10,12 +10,14 @@ import type { Workplace } from "../stages/testing.ts"
 import { bookTokens, recipeOf, sentences, withFolder } from "../stages/testing.ts"
 import { takeHold } from "./hold.ts"
 import { openStore } from "./store.ts"
-import { listStore, tidyStore } from "./tidy.ts"
+import { listStore, removeStored, untidy, type TidyOptions } from "./tidy.ts"
 
 const recipe = (steps: number): string => recipeOf(`${bookTokens(8)}
 model Tiny = Llama(vocab: words.size, dim: 8, depth: 1, heads: 2, context: 8)
 result = train Tiny { data: tokens.train, objective: next_token, batch: 2 sequences, steps: ${steps}, optim: sgd(lr: 0.1) }
 `)
+
+const tidyStore = (root: string, options: TidyOptions) => removeStored(untidy(root, options))
 
 async function run(place: Workplace, steps: number, out: string): Promise<string> {
   place.write("small.slm", recipe(steps))

@@ -1,14 +1,16 @@
 /** What lies in a store, and what of it nothing needs any more. */
+import { randomBytes } from "node:crypto"
 import * as fs from "node:fs"
 import * as path from "node:path"
 import { readManifest } from "./entry.ts"
+import { isSystemError } from "../system-error.ts"
 import { isHeld } from "./hold.ts"
 
 export type Stored =
   /** The result of a stage. */
-  | { readonly is: "entry"; readonly file: string; readonly bytes: number; readonly key: string; readonly kind: string; readonly name: string; readonly made: Date }
+  | { readonly is: "entry"; readonly file: string; readonly bytes: number; readonly key: string; readonly kind: string; readonly name: string; readonly made: Date; readonly from: readonly string[] }
   /** Checkpoints of a stage that was stopped. */
-  | { readonly is: "partial"; readonly file: string; readonly bytes: number }
+  | { readonly is: "partial"; readonly file: string; readonly bytes: number; readonly from: readonly string[] }
   /** What a killed process left half-written, a lock without a holder, an entry that is damaged. */
   | { readonly is: "rest"; readonly file: string; readonly bytes: number }
   /** A lock whose holder is at work. */
@@ -29,10 +31,10 @@ function storedAt(file: string, now: number): readonly Stored[] {
   const bytes = bytesOf(file)
   if (file.endsWith(".tmp")) return now - stat.mtimeMs < restMilliseconds ? [] : [{ is: "rest", file, bytes }]
   if (file.endsWith(".lock")) return [{ is: isHeld(file) ? "held" : "rest", file, bytes }]
-  if (file.endsWith(".partial")) return [{ is: "partial", file, bytes }]
+  if (file.endsWith(".partial")) return [{ is: "partial", file, bytes, from: fs.readdirSync(file).flatMap((step) => readManifest(path.join(file, step))?.about.from ?? []) }]
   const manifest = readManifest(file)
   if (manifest === null) return [{ is: "rest", file, bytes }]
-  return [{ is: "entry", file, bytes, key: manifest.key, kind: manifest.about.kind, name: manifest.about.name, made: stat.mtime }]
+  return [{ is: "entry", file, bytes, key: manifest.key, kind: manifest.about.kind, name: manifest.about.name, made: stat.mtime, from: manifest.about.from ?? [] }]
 }
 
 function bytesOf(file: string): number {
@@ -48,10 +50,10 @@ export interface TidyOptions {
   readonly partials: boolean
 }
 
-/** Removes what nothing wants, and what a run at work does not hold; yields what was removed. */
-export function tidyStore(root: string, { wanted, partials }: TidyOptions): readonly Stored[] {
+/** What nothing wants, and a run at work does not hold. */
+export function untidy(root: string, { wanted, partials }: TidyOptions): readonly Stored[] {
   const all = listStore(root)
-  const held = new Set(all.flatMap(({ is, file }) => (is === "held" ? [file.replace(/\.lock$/, "")] : [])))
+  const held = heldIn(all)
   const done = new Set(all.flatMap(({ is, file }) => (is === "entry" ? [file] : [])))
   const goes = (stored: Stored): boolean => {
     const stage = stored.file.replace(/\.(partial|lock)$/, "")
@@ -59,7 +61,26 @@ export function tidyStore(root: string, { wanted, partials }: TidyOptions): read
     if (stored.is === "entry") return !wanted.has(stored.key)
     return stored.is === "rest" || (stored.is === "partial" && (partials || done.has(stage)))
   }
-  const removed = all.filter(goes)
-  for (const { file } of removed) fs.rmSync(file, { recursive: true, force: true })
-  return removed
+  return all.filter(goes)
+}
+
+/** Places of the results that runs are at work on. */
+export function heldIn(all: readonly Stored[]): ReadonlySet<string> {
+  return new Set(all.flatMap(({ is, file }) => (is === "held" ? [file.replace(/\.lock$/, "")] : [])))
+}
+
+/** Removes these, each at once for whoever reads at this moment; yields what was removed. What a run has taken hold of since stays. */
+export function removeStored(stored: readonly Stored[]): readonly Stored[] {
+  return stored.filter(({ file }) => {
+    if (isHeld(`${file.replace(/\.(partial|lock)$/, "")}.lock`)) return false
+    const aside = path.join(path.dirname(file), `.${path.basename(file)}.${randomBytes(6).toString("hex")}.tmp`)
+    try {
+      fs.renameSync(file, aside)
+    } catch (error) {
+      if (isSystemError(error) && error.code === "ENOENT") return false // gone in the meantime
+      throw error
+    }
+    fs.rmSync(aside, { recursive: true, force: true })
+    return true
+  })
 }

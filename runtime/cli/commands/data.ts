@@ -2,13 +2,14 @@ import { mkdtempSync, rmSync } from "node:fs"
 import { tmpdir } from "node:os"
 import { join } from "node:path"
 import type { Stage, StageKind } from "../../../compiler/plan/stage.ts"
-import { renderReport, reportPacked, reportTokens, type DataReport, type PartReport } from "../../data/report.ts"
+import { renderReport, reportPacked, reportTokens, withoutRows, type DataReport, type PartReport } from "../../data/report.ts"
 import type { StepReport } from "../../data/steps.ts"
 import { createReference } from "../../devices/reference.ts"
 import { moduleReader } from "../../library.ts"
 import { foreignStore, storeOf } from "../../run-folder.ts"
 import { run, type RunResult } from "../../run.ts"
 import type { ArtifactData } from "../../stages/artifact.ts"
+import { isPrivate } from "../../stages/sources.ts"
 import type { Command } from "../commands.ts"
 import { warnOn } from "../planned.ts"
 import { showProblem } from "../problem.ts"
@@ -54,7 +55,8 @@ async function reportsOf(stages: readonly Stage[], result: RunResult): Promise<r
       if (found?.is === "rows") for (const [part, step] of found.reports) steps.push(part === "" ? step : { ...step, step: `${step.step}, ${part}` })
     }
     const found = await result.result(last)
-    reports.push({ name: last.name, steps, parts: found === null ? [] : await partsOf(last, found, result) })
+    const shown = isPrivate(last) ? withoutRows : (report: DataReport) => report
+    reports.push(shown({ name: last.name, steps, parts: found === null ? [] : await partsOf(last, found, result) }))
   }
   return reports
 }
