@@ -1,4 +1,4 @@
-import { appendFileSync, closeSync, mkdirSync, openSync, readFileSync } from "node:fs"
+import { appendFileSync, closeSync, existsSync, mkdirSync, openSync, readdirSync, readFileSync, renameSync } from "node:fs"
 import { join } from "node:path"
 import { stringify } from "yaml"
 import type { Failure } from "./data/result.ts"
@@ -15,15 +15,31 @@ export interface RunRecord {
   close(report: Omit<ReportOptions, "events">, summary: Readonly<Record<string, unknown>>): readonly Failure[]
 }
 
+const logFile = "events.jsonl"
+const summaryFile = "run.yaml"
+
+/** Puts the record of the run before into a folder of its own, `earlier/N`; its log is there then, or null: there was none. */
+function setAside(folder: string): string | null {
+  if (!existsSync(join(folder, logFile))) return null
+  const earlier = join(folder, "earlier")
+  mkdirSync(earlier, { recursive: true })
+  const last = readdirSync(earlier).reduce((n, name) => (/^\d+$/.test(name) ? Math.max(n, Number(name)) : n), 0)
+  const own = join(earlier, String(last + 1))
+  mkdirSync(own)
+  // A run that was killed has no summary, nor does it inherit one.
+  for (const name of [summaryFile, logFile]) if (existsSync(join(folder, name))) renameSync(join(folder, name), join(own, name))
+  return join(own, logFile)
+}
+
 /** Opens the record, or says why nothing can be written there. */
 export function openRecord(folder: string): RunRecord | Failure {
   try {
     mkdirSync(folder, { recursive: true })
-    const path = join(folder, "events.jsonl")
-    const foreign = foreignPlace(folder, path)
+    const path = join(folder, logFile)
+    const foreign = foreignPlace(folder, path) ?? foreignPlace(folder, join(folder, "earlier"))
     if (foreign !== null) return foreign
-    const before = readEarlier(path)
-    return createRecord(folder, openSync(path, "w"), before)
+    const before = setAside(folder)
+    return createRecord(folder, openSync(path, "w"), before === null ? new Map() : readEarlier(before))
   } catch (error) {
     const refused = systemFailure(error)
     if (refused === null) throw error
@@ -58,7 +74,7 @@ function createRecord(folder: string, log: number, earlier: Earlier): RunRecord 
     close(report, summary) {
       closeSync(log)
       const written = [
-        writeAtomic(join(folder, "run.yaml"), stringify(summary, { lineWidth: 0 })),
+        writeAtomic(join(folder, summaryFile), stringify(summary, { lineWidth: 0 })),
         writeAtomic(join(folder, "report.html"), reportPage({ ...report, events })),
       ]
       return [...(refused === null ? [] : [refused]), ...written.flatMap((result) => (result.ok ? [] : result.failures))]
