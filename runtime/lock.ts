@@ -29,7 +29,7 @@ export interface LockedInput {
 export interface LockedStage {
   readonly name: string
   readonly kind: string
-  /** Of its meaning (spec 5.10). */
+  /** Of its meaning (spec 5.11). */
   readonly key: string
   /** Its arguments as people read them; a hash stands for what has no short text. */
   readonly with: Readonly<Record<string, string>>

@@ -11,8 +11,9 @@ import { inner, moduleScope, prelude } from "../compiler/check/scopes.ts"
 import type { LoadedModule, Session } from "../compiler/check/session.ts"
 import type { Value } from "../compiler/check/value.ts"
 import { evaluate as interpret } from "../compiler/graph/interpret.ts"
-import { createLowering, type Lowering } from "../compiler/graph/lower/context.ts"
-import { initialValues } from "../compiler/graph/lower/initial.ts"
+import type { Lowering } from "../compiler/graph/lower/context.ts"
+import { createHostLowering, type HostLowering } from "../compiler/graph/lower/host.ts"
+import { initialValues, weightShape } from "../compiler/graph/lower/initial.ts"
 import type { Node } from "../compiler/graph/node.ts"
 import { value as hostValue, type Value as HostValue } from "../compiler/graph/value.ts"
 import { moduleReader } from "../runtime/library.ts"
@@ -50,10 +51,10 @@ export function runExample(example: Example, module: LoadedModule, session: Sess
   if (values.includes(false)) return "false"
   if (values.every((v) => v === true)) return "true"
   if (checked.some((v) => v.kind === "bool" && v.value === null && v.pending.length > 0)) return "pending"
-  const lowering = createLowering(session, { training: false, rows: null })
-  const lowered = conditions(example, module, lowering.machine)
+  const host = createHostLowering(session, (_, info) => initialValues(info.init, weightShape(info, session.environment.facts), info.path, 0), "f32")
+  const lowered = conditions(example, module, host.machine)
   if (session.diagnostics.length > 0) throw new Error(describe(session.diagnostics, session))
-  return lowered.every((v) => truth(v, lowering)) ? "true" : "false"
+  return lowered.every((v) => truth(v, host)) ? "true" : "false"
 }
 
 function conditions(example: Example, module: LoadedModule, m: Machine): readonly Value[] {
@@ -62,11 +63,10 @@ function conditions(example: Example, module: LoadedModule, m: Machine): readonl
   return example.expects.map((e) => evaluate(e.condition, scope, m))
 }
 
-function truth(value: Value, lowering: Lowering): boolean {
+function truth(value: Value, host: HostLowering): boolean {
   if (value.kind === "bool" && value.value !== null) return value.value
   if (value.kind !== "tensor" || value.node === null || value.dtype !== "bool") throw new Error(`a condition of an example came to a ${value.kind}`)
-  const [x] = run([value.node], lowering, {})
-  return x !== undefined && x.data.every((n) => n === 1)
+  return host.value(value).data.every((n) => n === 1)
 }
 
 /** Numbers of some nodes: weights as they start, seed and step 1 unless they are given. */

@@ -11,9 +11,10 @@ import type { InstanceValue, Scope, Value } from "./value.ts"
 
 export interface Binding { readonly expr: Expr; readonly scope: Scope }
 
-/** Keeps how a value without numbers came about. */
+/** Keeps how a value without numbers came about: of a value that is passed on, how it did first. */
 export function remember(value: Value, expr: Expr, scope: Scope, m: Machine): void {
-  if (m.lowering === null && isAbstract(value)) m.session.bindings.set(value, { expr, scope })
+  if (m.lowering !== null || expr.kind === "name" || !isAbstract(value) || m.session.bindings.has(value)) return
+  m.session.bindings.set(value, { expr, scope })
 }
 
 /** The value of a name here: with numbers where there are any. */

@@ -65,6 +65,8 @@ const meaning: Readonly<Record<string, CodePage>> = {
     "wide = small with { hidden: 2 * small.hidden }", "wide = small with {\n  hidden: 2 * small.hidden\n  at blocks[*].mlp.{gate, up}.weight: w => concat([w, w], axis: 0)\n  at blocks[*].mlp.down.weight: w => concat([w, w]) / 2\n}"),
   SLM2215: entry("a rule on weights that are stored as codes", "Codes stand for the numbers of a grid; what is computed from them is not on it. Frozen parts keep their codes (LoRA on int4 weights), but merging an adapter, scaling or cutting needs numbers.",
     "merged = merge(tuned, [blocks[*].attn.q])  // the base is int4", "merged = merge(dequantize(tuned), [blocks[*].attn.q])"),
+  SLM2216: entry("an algorithm of the host in a graph", "`cholesky`, `solve` and `sort` work on numbers in f64, on the host. They stand in rules on weights, which run once: `with { at … : w => … }`, `rewrite` and the methods of `quantize`; a model or a loss runs on the device.",
+    "loss: (out, batch) => average(sort(out.logits))", "thin = rewrite(small, by: (w, seen) => where(abs(w) >= slice(sort(abs(w)), from: 8, to: 9), w, 0.0))"),
   SLM2212: entry("an example that does not hold", "An `example` states what a definition yields. What does not depend on tensors is decided when the recipe is checked.", "fn double(x: int) -> int = 2 * x\nexample double { expect double(3) == 5 }", "fn double(x: int) -> int = 2 * x\nexample double { expect double(3) == 6 }"),
   SLM2211: entry("a format that leaves out weights", "Every weight of the model has a line in the format; otherwise an export would lose it.", null, "map head.weight => \"lm_head.weight\" when not tie"),
 }

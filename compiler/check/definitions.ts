@@ -147,8 +147,8 @@ function checkEncoding(code: Encoding, scope: Scope, m: Machine): void {
   if (inside === null || !runRequires(code.requires, own, code.name.span, inside)) return
   for (const f of code.fields) {
     const value = evaluate(f.value, own, inside)
-    if (f.name.name !== "store") m.report(diagnostic("SLM2014", f.name.span, `an encoding has no field \`${f.name.name}\``, { help: "it has `store`" }))
-    else if (value.kind !== "string" && value.kind !== "error") m.report(diagnostic("SLM2110", f.value.span, `\`store\` is the name of a storage layout, a text, not ${kindOf(value, m)}`))
+    if (!["store", "block", "nearest"].includes(f.name.name)) m.report(diagnostic("SLM2014", f.name.span, `an encoding has no field \`${f.name.name}\``, { help: "it has `store`, `block` and `nearest`" }))
+    else if (f.name.name === "store" && value.kind !== "string" && value.kind !== "error") m.report(diagnostic("SLM2110", f.value.span, `\`store\` is the name of a storage layout, a text, not ${kindOf(value, m)}`))
   }
   if (!code.fields.some((f) => f.name.name === "store")) m.report(diagnostic("SLM2015", code.name.span, `\`${code.name.name}\` needs \`store\``, { help: "the exact layout of the bytes: `store: \"int8\"`" }))
   checkRoundTrip(code, own, inside)

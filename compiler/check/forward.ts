@@ -37,12 +37,14 @@ export function callInstance(callee: InstanceValue, given: readonly Given[], sit
   for (const p of forward.params) for (const name of capitalsOf(p.type)) {
     if (!bound.axes.has(name)) bound.axes.set(name, { size: symbol(`${site.span.source}:${site.span.start}:${name}`, name), origin: null })
   }
-  const inside = entered(code.name.name, forward, bound, site, m, joinPath(instance.role, instance.path))
+  const inside = entered(code.name.name, forward, bound, site, moved(m, { onDevice: true }), joinPath(instance.role, instance.path))
   if (inside === null || [...bound.args.values()].some((v) => v.kind === "error")) return error
   const scope = inner(inner(instance.scope, axisNames(bound.axes)), bound.args)
   const result = evaluate(forward.body, scope, inside)
   const at = forward.body.kind === "block" ? forward.body.result.span : forward.body.span
-  return checkResult(result, forward.returns, `what \`${code.name.name}\` returns`, at, scope, bound.axes, inside)
+  const value = checkResult(result, forward.returns, `what \`${code.name.name}\` returns`, at, scope, bound.axes, inside)
+  m.tap?.(instance, bound.args.get(forward.params[0]?.name.name ?? "") ?? error, value)
+  return value
 }
 
 function evaluated(given: readonly Given[], m: Machine): readonly Given[] {

@@ -24,6 +24,10 @@ export interface Machine {
   readonly total: Value | null
   /** Reports go nowhere: something is only tried. */
   readonly silent: boolean
+  /** Sees every call of a part, while statistics are gathered. */
+  readonly tap: Tap | null
+  /** What is evaluated will be part of a graph that runs on a device. */
+  readonly onDevice: boolean
   report(d: Diagnostic): ErrorValue
   /** The number, when known from constants and facts. */
   known(p: Poly): number | null
@@ -51,16 +55,19 @@ export interface Frame {
   readonly depth: number
 }
 
-type Place = Pick<Machine, "lowering" | "path" | "frames" | "total" | "silent">
+/** An instance, the first argument of its `forward`, and what it yields. */
+export type Tap = (instance: InstanceValue, input: Value, output: Value) => void
+
+type Place = Pick<Machine, "lowering" | "path" | "frames" | "total" | "silent" | "tap" | "onDevice">
 
 export function createMachine(session: Session, lowering: LoweringContext | null = null): Machine {
-  return new Evaluator(session, { lowering, path: "", frames: null, total: null, silent: false })
+  return new Evaluator(session, { lowering, path: "", frames: null, total: null, silent: false, tap: null, onDevice: false })
 }
 
 /** The same machine at another place. */
 export function moved(m: Machine, changes: Partial<Place>): Machine {
-  const { lowering, path, frames, total, silent } = m
-  return new Evaluator(m.session, { lowering, path, frames, total, silent, ...changes })
+  const { lowering, path, frames, total, silent, tap, onDevice } = m
+  return new Evaluator(m.session, { lowering, path, frames, total, silent, tap, onDevice, ...changes })
 }
 
 /** A class, because one is made for every call that is evaluated, and its methods need not be. */
@@ -71,6 +78,8 @@ class Evaluator implements Machine {
   readonly frames: Frame | null
   readonly total: Value | null
   readonly silent: boolean
+  readonly tap: Tap | null
+  readonly onDevice: boolean
 
   constructor(session: Session, place: Place) {
     this.session = session
@@ -79,6 +88,8 @@ class Evaluator implements Machine {
     this.frames = place.frames
     this.total = place.total
     this.silent = place.silent
+    this.tap = place.tap
+    this.onDevice = place.onDevice
   }
 
   report(d: Diagnostic): ErrorValue {

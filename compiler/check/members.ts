@@ -8,10 +8,11 @@ import { kindOf } from "./describe.ts"
 import { evaluate } from "./evaluate.ts"
 import { resolveSpec } from "./instance.ts"
 import type { Machine } from "./machine.ts"
-import { error, unknown } from "./make.ts"
+import { error, none, unknown } from "./make.ts"
 import { didYouMean, listed } from "./suggest.ts"
+import { statisticsTree } from "./statistics.ts"
 import { trainedInstance } from "./trained.ts"
-import type { ArtifactValue, Scope, Value } from "./value.ts"
+import type { ArtifactValue, EncodingValue, Scope, Value } from "./value.ts"
 
 export function evaluateField(expr: FieldAccess, scope: Scope, m: Machine): Value {
   const object = evaluate(expr.object, scope, m)
@@ -28,7 +29,8 @@ export function fieldOf(object: Value, name: string, at: Span, whole: Span, m: M
       const resolved = resolveSpec(object, m)
       return resolved === null ? error : resolved.args.get(name) ?? (object.given === undefined ? undefined : current(object.given, m).members.get(name)) ?? noField(object, name, [...resolved.args.keys(), ...(object.given?.members.keys() ?? [])], at, m)
     }
-    case "optimizer": case "encoding": return object.args.get(name) ?? noField(object, name, [...object.args.keys()], at, m)
+    case "encoding": return object.args.get(name) ?? memberOfEncoding(object, name, m) ?? noField(object, name, [...object.args.keys(), "encode", "decode", ...object.code.fields.map((f) => f.name.name)], at, m)
+    case "optimizer": return object.args.get(name) ?? noField(object, name, [...object.args.keys()], at, m)
     case "artifact": return artifactField(object, name, at, whole, m)
     default: return noField(object, name, [], at, m)
   }
@@ -37,6 +39,17 @@ export function fieldOf(object: Value, name: string, at: Span, whole: Span, m: M
 function noField(object: Value, name: string, names: readonly string[], at: Span, m: Machine): Value {
   const help = didYouMean(name, names) ?? (object.kind === "tensor" ? "`size(x, axis)` and `rank(x)` tell the shape of a tensor" : names.length > 0 && names.length <= 16 ? `it has ${listed(names)}` : undefined)
   return m.report(diagnostic("SLM2013", at, `${kindOf(object, m)} has no field \`${name}\``, help === undefined ? {} : { help }))
+}
+
+/** `format.encode(w)`, `format.decode(codes)`, and the fields of its definition. */
+function memberOfEncoding({ code, scope, origin }: EncodingValue, name: string, m: Machine): Value | null {
+  if (name === "encode" || name === "decode") {
+    const { params, returns, body, span } = code[name]
+    return { kind: "closure", name, code: { kind: "fn", span, doc: null, name: { name, span }, params, returns, body, primitive: false }, scope, origin }
+  }
+  const field = code.fields.find((f) => f.name.name === name)
+  if (field === undefined) return name === "block" ? none : null // the whole row
+  return evaluate(field.value, scope, m)
 }
 
 /** Numbers that are known once the stage has run. */
@@ -59,6 +72,10 @@ function artifactField(object: ArtifactValue, name: string, at: Span, whole: Spa
     return m.unknownInt(stage, object.member === null ? name : `${object.member}.${name}`, whole)
   }
   if (type.is === "roles") return type.roles.get(name) ?? noField(object, name, [...type.roles.keys()], at, m)
+  if (type.is === "statistics") {
+    const tree = statisticsTree(object, m)
+    return tree.fields.get(name) ?? noField(object, name, [...tree.fields.keys()], at, m)
+  }
   if (type.is === "report") return type.fields.includes(name) ? m.metric(stage, name, whole) : noField(object, name, type.fields, at, m)
   if (type.is === "weights") {
     const resolved = resolveSpec(type.spec, m)

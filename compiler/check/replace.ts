@@ -6,7 +6,7 @@ import { applyValues } from "./calls.ts"
 import { kindOf, showShape } from "./describe.ts"
 import { sameValue } from "./equal.ts"
 import type { Machine } from "./machine.ts"
-import { createMachine } from "./machine.ts"
+import { createMachine, moved } from "./machine.ts"
 import { error, int, tensor } from "./make.ts"
 import { storedAs, trainedInstance } from "./trained.ts"
 import type { ErrorValue, InstanceValue, Replacement, Rule, SpecValue, Value, WeightInfo } from "./value.ts"
@@ -128,5 +128,5 @@ export function applyRule({ replace, indices }: Rule, now: Value, at: Span, m: M
 
 /** Replacements are about structure: they are evaluated without nodes, also while a stage is lowered. */
 function withoutNodes(m: Machine): Machine {
-  return m.lowering === null ? m : createMachine(m.session)
+  return m.lowering === null ? moved(m, { onDevice: false }) : createMachine(m.session)
 }

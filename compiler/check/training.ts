@@ -7,6 +7,7 @@ import { kindOf } from "./describe.ts"
 import { artifactRole } from "./forward.ts"
 import { instantiate, joinPath, weightsOf } from "./instance.ts"
 import type { Machine } from "./machine.ts"
+import { moved } from "./machine.ts"
 import { dim, error, int, record, tensor, unknown } from "./make.ts"
 import { fieldOf } from "./members.ts"
 import { binary } from "./operators.ts"
@@ -71,7 +72,7 @@ export function abstractRow(tokens: Tokens, at: Span, m: Machine): Value {
 }
 
 /** What the objective makes of a row. */
-function batchOf(args: Args, site: CallSite, m: Machine): Value {
+export function batchOf(args: Args, site: CallSite, m: Machine): Value {
   const data = args.get("data")
   const objective = args.get("objective")
   if (data?.kind !== "artifact" || data.type.is !== "tokens" || objective === undefined) return error
@@ -118,7 +119,7 @@ function checkLoss(args: Args, roles: Roles, batch: Value, site: CallSite, m: Ma
     return
   }
   if (!takesResults(loss, [several ? "roles" : "out", "batch", ...(takesParts && parts.length > 0 ? ["parts"] : [])], at, m)) return
-  const value = lossOf(m.apply(loss, [first, batch, ...(takesParts ? parts : [])], at), at, m)
+  const value = lossOf(moved(m, { onDevice: true }).apply(loss, [first, batch, ...(takesParts ? parts : [])], at), at, m)
   checkReached(value, args, roles, at, m)
 }
 

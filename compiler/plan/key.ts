@@ -1,5 +1,5 @@
 /**
- * Keys of stages (spec 5.10): the SHA-256 of a canonical form in which names of bindings, comments, layout and the
+ * Keys of stages (spec 5.11): the SHA-256 of a canonical form in which names of bindings, comments, layout and the
  * order of fields do not occur. Functions enter as their code with bound names replaced, and the values they capture.
  */
 import type { Scope, SpecValue, Value } from "../check/value.ts"
@@ -28,7 +28,7 @@ export interface Keys {
 /** Raised when the meaning of a stage kind changes, so that old results are not taken for new ones. */
 const revisions: Readonly<Record<StageKind, number>> = {
   text: 1, jsonl: 1, csv: 1, documents: 1, clean: 1, split: 1, take: 1, chat: 1, byte: 1, char: 1, bpe: 1, encode: 1, pack: 1, rarity: 1, loss_of: 1,
-  lengths: 1, curriculum: 1, train: 1, load: 1, initial: 1, quantize: 1, evaluate: 1, generate: 1, expect: 1, export: 1,
+  lengths: 1, curriculum: 1, train: 1, load: 1, initial: 1, rewrite: 1, observe: 1, quantize: 2, evaluate: 1, generate: 1, expect: 1, export: 1,
 }
 
 /** What a recipe may say, and who may see what it reads, does not change what it does. */

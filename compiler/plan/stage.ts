@@ -9,7 +9,8 @@ export type StageKind =
   | "encode" | "pack" // rows -> tokens
   | "rarity" | "loss_of" | "lengths" // a difficulty per row
   | "curriculum" // staged mixture of tokens
-  | "train" | "load" | "initial" | "quantize" // weights
+  | "train" | "load" | "initial" | "rewrite" | "quantize" // weights
+  | "observe" // statistics
   | "evaluate" | "generate" // reports and samples
   | "expect" | "export"
 

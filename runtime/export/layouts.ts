@@ -31,8 +31,8 @@ export function layoutOf(store: string): Layout | null {
   if (store === "gguf.q8_0") return q8_0
   if (store === "gguf.q4_0") return q4_0
   if (store === "int8") return int8
-  const group = /^int4\(group=([1-9]\d{0,6})\)$/.exec(store)?.[1]
-  return group === undefined ? null : int4(Number(group))
+  const [, bits, group] = /^int([234])\(group=([1-9]\d{0,6})\)$/.exec(store) ?? []
+  return group === undefined ? null : ints(Number(bits), Number(group))
 }
 
 /** Whether a weight of this shape can be kept in the layout: blocks fill rows. */
@@ -126,22 +126,32 @@ const int8: Layout = {
   unpack: (bytes, shape) => ({ codes: Int8Array.from(bytes.subarray(0, size(shape))), scales: floats(bytes.subarray(size(shape))) }),
 }
 
-/** Codes -8 … 7, stored plus 8 and two in a byte, the first in the low half; then an f32 scale for each group. */
-function int4(group: number): Layout {
+/** Codes of 2, 3 or 4 bits (-8 … 7), stored without sign one after the other, the first in the lowest bits; then an f32 scale for each group. */
+function ints(bits: number, group: number): Layout {
+  const zero = 1 << (bits - 1)
+  const bytesOf = (n: number): number => Math.ceil((n * bits) / 8)
   return {
-    store: `int4(group=${group})`, block: group, zero: 0, low: -8, high: 7, half: false,
-    bytes: (shape) => Math.ceil(size(shape) / 2) + 4 * (size(shape) / group),
+    store: `int${bits}(group=${group})`, block: group, zero: 0, low: -zero, high: zero - 1, half: false,
+    bytes: (shape) => bytesOf(size(shape)) + 4 * (size(shape) / group),
     scales: (shape) => size(shape) / group,
     decode: (codes, scales) => times(codes, 0, scales, group),
     pack: (codes, scales) => {
-      const pairs = new Uint8Array(Math.ceil(codes.length / 2))
-      for (let i = 0; i < codes.length; i++) pairs[i >> 1]! |= (codes[i]! + 8) << (4 * (i & 1))
-      return joined(pairs, scales)
+      const packed = new Uint8Array(bytesOf(codes.length) + 1)
+      for (let i = 0; i < codes.length; i++) {
+        const at = i * bits
+        const shifted = (codes[i]! + zero) << (at & 7)
+        packed[at >> 3]! |= shifted & 255
+        packed[(at >> 3) + 1]! |= shifted >> 8
+      }
+      return joined(packed.subarray(0, bytesOf(codes.length)), scales)
     },
     unpack: (bytes, shape) => {
       const codes = new Int8Array(size(shape))
-      for (let i = 0; i < codes.length; i++) codes[i] = ((bytes[i >> 1]! >> (4 * (i & 1))) & 15) - 8
-      return { codes, scales: floats(bytes.subarray(Math.ceil(codes.length / 2))) }
+      for (let i = 0; i < codes.length; i++) {
+        const at = i * bits
+        codes[i] = (((bytes[at >> 3]! | ((bytes[(at >> 3) + 1] ?? 0) << 8)) >> (at & 7)) & (2 * zero - 1)) - zero
+      }
+      return { codes, scales: floats(bytes.subarray(bytesOf(codes.length))) }
     },
   }
 }

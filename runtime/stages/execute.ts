@@ -9,7 +9,9 @@ import { evaluateStage, lossOfStage } from "./evaluate.ts"
 import { exportStage, loadStage } from "./exchange.ts"
 import { generateStage } from "./generate.ts"
 import { initialStage } from "./initial.ts"
+import { observeStage } from "./observe.ts"
 import { quantizeStage } from "./quantize.ts"
+import { rewriteStage } from "./rewrite.ts"
 import { trainStage } from "./train.ts"
 
 interface Kind {
@@ -30,7 +32,7 @@ export const kinds: { readonly [K in StageKind]: Kind } = {
   encode: remade(encodeStage), pack: remade(packStage),
   rarity: remade(rarityStage), lengths: remade(lengthsStage), loss_of: kept(lossOfStage, true),
   curriculum: remade(curriculumStage),
-  train: kept(trainStage, true), load: remade(loadStage), initial: kept(initialStage), quantize: kept(quantizeStage),
+  train: kept(trainStage, true), load: remade(loadStage), initial: kept(initialStage), rewrite: kept(rewriteStage), observe: kept(observeStage, true), quantize: kept(quantizeStage),
   evaluate: kept(evaluateStage, true), generate: kept(generateStage, true),
   expect: { execute: async (stage) => { throw new Error(`stages: ${stage.name} is a condition, not work`) }, result: "always", numeric: false },
   export: { execute: exportStage, result: "always", numeric: false },

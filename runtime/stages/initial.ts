@@ -65,7 +65,7 @@ function taken(sources: Sources, role: string, path: string): StoredTensor {
 export async function sourcesOf(stage: Stage, env: StageEnv): Promise<Sources> {
   const found = new Map<string, Weights>()
   for (const input of stage.inputs) {
-    if (input.type.is !== "weights" && input.type.is !== "roles") continue
+    if (input.type.is !== "weights" && input.type.is !== "roles" && input.type.is !== "statistics") continue
     for (const [member, weights] of expectData(await env.input(input), "weights").members) {
       const artifact: ArtifactValue = { kind: "artifact", stage: input, member: member === "" ? null : member, type: input.type, origin: null }
       found.set(artifactRole(artifact), weights)

@@ -40,7 +40,7 @@ export function fromFiles(stage: Stage, files: Files, session: Session): Artifac
       const tokenizer = tokenizerIn(files)
       return tokenizer === null ? null : { is: "tokenizer", tokenizer }
     }
-    case "weights": case "roles": return weightsIn(stage, files, session)
+    case "weights": case "roles": case "statistics": return weightsIn(stage, files, session)
     case "report": {
       const values = parsed(files, "report.json")
       return isRecord(values) ? { is: "report", values: new Map(Object.entries(values).map(([name, value]) => [name, Number(value)])) } : null
@@ -76,7 +76,7 @@ function weightsIn(stage: Stage, files: Files, session: Session): ArtifactData |
 
 /** Layouts that `runtime/weights.ts` decodes by itself. */
 function knownStore(store: string): boolean {
-  return /^(gguf\.q[48]_0|int8|int4\(group=\d+\))$/.test(store)
+  return /^(gguf\.q[48]_0|int8|int[234]\(group=\d+\))$/.test(store)
 }
 
 function tokenizerIn(files: Files): Tokenizer | null {

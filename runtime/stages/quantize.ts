@@ -15,6 +15,8 @@ import { stored } from "../weights.ts"
 import { expectData, whole } from "./artifact.ts"
 import type { Executor } from "./environment.ts"
 import { artifactArg, done, failed, fromProblems, given, refOf, required } from "./environment.ts"
+import type { Ruler } from "./rewrite.ts"
+import { createRuler } from "./rewrite.ts"
 import { countBytes, weightsInput } from "./weights-io.ts"
 import type { Diagnostic } from "../../grammar/diagnostic.ts"
 import type { Stage } from "../../compiler/plan/stage.ts"
@@ -27,12 +29,15 @@ export const quantizeStage: Executor = async (stage, env) => {
   const keep = given(stage, "keep")
   const kept = keep?.kind === "list" ? keep.items.filter((item): item is AddressValue => item.kind === "address") : []
   const quantizer = createQuantizer(env.session, encoding)
+  const by = given(stage, "by")
+  const ruler = by === null ? null : await createRuler(stage, by, env)
   const tensors = new Map<string, StoredTensor>()
   const misfits: string[] = []
   for (const [path, tensor] of weights.tensors) {
     const chosen = tensor.shape.length >= 2 && !kept.some((address) => matches(address, path, "below"))
     if (chosen && !quantizer.fits(path, tensor.shape)) misfits.push(path)
-    const made = chosen && quantizer.fits(path, tensor.shape) ? quantizer.encode(path, tensor, stage) : tensor
+    if (env.signal?.aborted) return { is: "interrupted" }
+    const made = chosen && quantizer.fits(path, tensor.shape) ? quantizer.encode(path, tensor, stage, ruler) : tensor
     if ("code" in made) return failed(made)
     tensors.set(path, made)
   }
@@ -63,18 +68,38 @@ function createQuantizer(session: Session, encoding: EncodingValue) {
     store,
     misfit,
     fits: (path: string, shape: Shape) => misfit(path, shape) === null,
-    encode(path: string, tensor: StoredTensor, stage: Stage): StoredTensor | Diagnostic {
+    encode(path: string, tensor: StoredTensor, stage: Stage, ruler: Ruler | null): StoredTensor | Diagnostic {
+      if (ruler !== null) return admitted(path, tensor, stage, codesBy(ruler, path, tensor))
       const program = programFor(tensor.shape)
       if ("code" in program) return { ...program, notes: [...program.notes, `this happened for \`${path}\`, a weight of shape [${tensor.shape.join(", ")}]; \`keep\` leaves it as it is.`] }
-      const outputs = interpretProgram(program, { w: { shape: rowsOf(tensor.shape), dtype: "f32", data: tensor.decoded() } })
-      const buffers = new Map(Object.entries(outputs).map(([name, { data }]) => [name, data]))
-      if (layout === null) return stored(tensor.shape, store, buffers, byDecode)
-      const made = known(layout, path, tensor.shape, outputs)
-      if (!made.ok) return placed(made.problems[0] ?? problem("SLM3212", "the codes do not fit"), stage.span)
-      const dishonest = honest(encoding.code.name.name, store, made.value.decoded(), byDecode.values({ shape: tensor.shape, encoding: store, buffers }))
-      return dishonest === null ? made.value : placed(dishonest, stage.span)
+      return admitted(path, tensor, stage, interpretProgram(program, { w: { shape: rowsOf(tensor.shape), dtype: "f32", data: tensor.decoded() } }))
     },
   }
+
+  /** Codes as they are kept. */
+  function admitted(path: string, tensor: StoredTensor, stage: Stage, outputs: Outputs): StoredTensor | Diagnostic {
+    const buffers = new Map(Object.entries(outputs).map(([name, { data }]) => [name, data]))
+    if (layout === null) return stored(tensor.shape, store, new Map([...buffers].map(([name, data]) => [name, compact(data)])), byDecode)
+    const made = known(layout, path, tensor.shape, outputs)
+    if (!made.ok) return placed(made.problems[0] ?? problem("SLM3212", "the codes do not fit"), stage.span)
+    const dishonest = honest(encoding.code.name.name, store, made.value.decoded(), byDecode.values({ shape: tensor.shape, encoding: store, buffers }))
+    return dishonest === null ? made.value : placed(dishonest, stage.span)
+  }
+}
+
+/** Codes of a recipe's own encoding that are bytes are kept as bytes. */
+function compact(data: HostTensor["data"]): HostTensor["data"] {
+  return data.every((x) => Number.isInteger(x) && x >= 0 && x <= 255) ? Uint8Array.from(data) : data
+}
+
+/** What a rule of the recipe yields for the rows of a weight. */
+function codesBy(ruler: Ruler, path: string, tensor: StoredTensor): Outputs {
+  const codes = ruler.apply(path, tensor, rowsOf(tensor.shape))
+  if (codes.kind !== "record") throw new Error(`quantize: the rule yields a ${codes.kind} for ${path}`)
+  return Object.fromEntries([...codes.fields].map(([name, field]) => {
+    const { shape, dtype, data } = ruler.host.value(field)
+    return [name, { shape, dtype, data: data instanceof Float64Array ? Float32Array.from(data) : data }]
+  }))
 }
 
 type Outputs = Readonly<Record<string, HostTensor>>
@@ -97,7 +122,7 @@ export function decoderOf(session: Session, encoding: EncodingValue): Decoder {
     for (const { name, node } of encoded.outputs) {
       const data = buffers.get(name)
       if (!(data instanceof Float32Array || data instanceof Int32Array || data instanceof Uint8Array)) throw new Error(`weights: ${encoding.code.name.name} has no buffer ${name}`)
-      inputs[name] = { shape: node.shape, dtype: node.dtype, data }
+      inputs[name] = { shape: node.shape, dtype: node.dtype, data: node.dtype === "bool" || !(data instanceof Uint8Array) ? data : node.dtype === "f32" ? Float32Array.from(data) : Int32Array.from(data) }
     }
     const parts = new Map(Object.entries(inputs).map(([name, { shape: of, dtype }]) => [name, { shape: of, dtype }]))
     const { w } = interpretProgram(lowerDecode(session, encoding, shape, parts), inputs)

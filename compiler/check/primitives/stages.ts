@@ -8,7 +8,7 @@ import { initialWeights, withFirstWeights } from "../initial.ts"
 import { asSpec } from "../replace.ts"
 import { lookup, moduleScope, prelude } from "../scopes.ts"
 import { listed } from "../suggest.ts"
-import { addressedWeights, allowsUnused, checkEvaluation, checkTraining, rolesOf, subjectOf } from "../training.ts"
+import { allowsUnused, checkEvaluation, checkTraining, rolesOf } from "../training.ts"
 import type { Roles } from "../training.ts"
 import { storedAs, trainedInstance } from "../trained.ts"
 import { isTrained } from "../training-weights.ts"
@@ -153,19 +153,6 @@ export function isFor(model: string, spec: SpecValue): boolean {
   return spec.template.code.name.name === model
 }
 
-const quantize: Primitive = (args, site, m) => {
-  const model = artifact(args, "model")
-  const format = args.get("format")
-  if (model.type.is !== "weights" || format?.kind !== "encoding") return error
-  const [stored] = model.type.encodings
-  if (stored !== undefined) return m.report(diagnostic("SLM2110", place(site, "model"), `these weights are stored as \`${stored.code.name.name}\` already`, { help: "quantise the weights they were made from" }))
-  const subject = subjectOf(model, "model", site.span, m)
-  if (subject === null) return error
-  const keep = args.get("keep")
-  if (!addressedWeights(keep, [subject], site.span, m)) return error
-  return m.stage("quantize", args, { ...model.type, encodings: [format] }, site.span)
-}
-
 const reportFields = ["loss", "perplexity", "bits_per_byte", "accuracy", "parameters", "bytes"] as const
 
 /** `evaluate` with the objective `next_token`, row by row. */
@@ -210,5 +197,5 @@ const transformGradients: Primitive = (args, _site, m) => {
 }
 
 export const stagePrimitives: PrimitiveTable = {
-  train, load, initial, dequantize, quantize, evaluate, loss_of: lossOfRows, generate, transform_gradients: transformGradients,
+  train, load, initial, dequantize, evaluate, loss_of: lossOfRows, generate, transform_gradients: transformGradients,
 }

@@ -11,6 +11,7 @@
  */
 import type { Primitive } from "../value.ts"
 import { dataPrimitives } from "./data.ts"
+import { hostPrimitives } from "./host.ts"
 import { initPrimitives } from "./init.ts"
 import { layerPrimitives } from "./layers.ts"
 import { descendPrimitives } from "./layers-descend.ts"
@@ -20,6 +21,7 @@ import { lossPrimitives } from "./loss.ts"
 import { vocabularyPrimitives } from "./loss-vocabulary.ts"
 import { numberPrimitives } from "./number-functions.ts"
 import { shapePrimitives } from "./shape.ts"
+import { passPrimitives } from "./passes.ts"
 import { stagePrimitives } from "./stages.ts"
 import { listPrimitives } from "./tensor-lists.ts"
 import { productPrimitives } from "./tensor-products.ts"
@@ -29,7 +31,7 @@ export type PrimitiveTable = Readonly<Record<string, Primitive>>
 
 const tables: readonly PrimitiveTable[] = [
   numberPrimitives, tensorPrimitives, productPrimitives, listPrimitives, shapePrimitives, layerPrimitives, instancePrimitives, descendPrimitives, randomPrimitives, lossPrimitives, vocabularyPrimitives, initPrimitives,
-  dataPrimitives, stagePrimitives,
+  dataPrimitives, stagePrimitives, passPrimitives, hostPrimitives,
 ]
 
 export const primitives: ReadonlyMap<string, Primitive> = new Map(tables.flatMap((table) => Object.entries(table)))
