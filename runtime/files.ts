@@ -6,7 +6,7 @@ import { fileURLToPath } from "node:url"
 import { matchFiles, mostLooked } from "./data/glob.ts"
 import { bad, failure, good, type Failure, type Result } from "./data/result.ts"
 import { identityOf, openRegular } from "./open-file.ts"
-import { isSystemError, reasonOf, shownPath } from "./system-error.ts"
+import { isSystemError, helpFor, reasonOf, shownPath } from "./system-error.ts"
 
 /** A file a recipe may read. */
 export interface InputFile {
@@ -223,7 +223,7 @@ export function writeAtomic(file: string, data: Uint8Array | string | readonly U
     try {
       fs.rmSync(temporary, { force: true })
     } catch { /* where the folder is not one, no temporary file was made */ }
-    return bad(failure("SLM3105", `${shownPath(file)} cannot be written: ${reasonOf(error)}`))
+    return bad(failure("SLM3105", `${shownPath(file)} cannot be written: ${reasonOf(error)}`, helpFor(error)))
   }
 }
 

@@ -25,6 +25,12 @@ export function reasonOf(error: unknown): string {
   return error instanceof Error ? error.message : String(error)
 }
 
+/** What to do about it, where there is something to do. */
+export function helpFor(error: unknown): string | null {
+  const full = isSystemError(error) && (error.code === "ENOSPC" || error.code === "EDQUOT")
+  return full ? "make room and run again: finished stages are kept" : null
+}
+
 /** Making folders one in another fails with ENOENT on a disk that is read-only: the folder above knows why. */
 function codeOf({ code, syscall, path: wanted }: SystemError): string {
   if (code !== "ENOENT" || syscall !== "mkdir" || wanted === undefined) return code
@@ -60,6 +66,5 @@ export function systemFailure(error: unknown): Failure | null {
   const code = codeOf(error)
   const writes = code === "ENOSPC" || code === "EDQUOT" || code === "EROFS" || !reading.has(error.syscall) || (given !== null && temporary.test(given))
   const what = given === null ? "a file" : shownPath(given.replace(temporary, "$1"))
-  const help = code === "ENOSPC" || code === "EDQUOT" ? "make room and run again: finished stages are kept" : null
-  return failure(writes ? "SLM3105" : "SLM3104", `${what} cannot be ${writes ? "written" : "read"}: ${reasonOf(error)}`, help)
+  return failure(writes ? "SLM3105" : "SLM3104", `${what} cannot be ${writes ? "written" : "read"}: ${reasonOf(error)}`, helpFor(error))
 }

@@ -205,7 +205,7 @@ async function shows(cwd: string): Promise<void> {
   assert.is(objects((await slm(["data", "tiny.slm", "--json"], { cwd })).out)[0]?.["event"], "data")
   const plan = await slm(["plan", "tiny.slm", "--set", "steps=5", "--args", ...reference], { cwd })
   assert.is(plan.code, 0, plan.err)
-  assert.match(plan.out, /param steps = 5 {2}Steps of the training\.[^]*\+ {2}small +train[^]*optim: adamw/)
+  assert.match(plan.out, /param steps = 5 {2}Steps of the training\.[^]*~ {2}small +train[^]*optim: adamw/)
   for (const [phase, shown] of [["parse", /"kind": "param"/], ["check", /small = train/], ["graph", /dot/], ["kernels", /kernels of small step/], ["c", /slm_step/]] as const) {
     const compiled = await slm(["compile", "tiny.slm", "--after", phase, "--stage", "small"], { cwd })
     assert.is(compiled.code, 0, compiled.err)
