@@ -17,8 +17,11 @@ export interface Arena {
 /** Cache lines, and vectors of any width. */
 export const alignment = 64
 
-/** The largest first, each at the lowest place that is free for as long as it lives (Pisarchyk, Lee 2020: "greedy by size"). */
-export function planArena(lives: readonly Life[]): Arena {
+/**
+ * The largest first, each at the lowest place that is free for as long as it lives (Pisarchyk, Lee 2020: "greedy by size"). With `part`,
+ * none lies across a multiple of so many bytes.
+ */
+export function planArena(lives: readonly Life[], part: number | null = null): Arena {
   const offsets = new Map<Buffer, number>()
   const placed: { readonly from: number; readonly to: number; readonly life: Life }[] = []
   let bytes = 0
@@ -28,11 +31,16 @@ export function planArena(lives: readonly Life[]): Arena {
     let from = 0
     for (const other of taken) {
       if (other.from - from >= need) break
-      from = Math.max(from, other.to)
+      from = within(Math.max(from, other.to), need, part)
     }
     offsets.set(life.buffer, from)
     placed.push({ from, to: from + need, life })
     bytes = Math.max(bytes, from + need)
   }
   return { offsets, bytes }
+}
+
+/** The place, or the start of the next part where what lies there would cross into it. */
+function within(from: number, need: number, part: number | null): number {
+  return part === null || (from % part) + need <= part ? from : Math.ceil(from / part) * part
 }

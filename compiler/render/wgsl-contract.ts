@@ -1,0 +1,139 @@
+/** Products as WGSL: tiles in shared memory and blocks in registers, or lanes along what lies together where there are few rows. */
+import type { Index } from "../kernel/index.ts"
+import type { ContractKernel, Operand, RowsKernel } from "../kernel/ir.ts"
+import type { ContractPlan } from "../schedule/gpu-plans.ts"
+import { emit, indexText, innerScope } from "./wgsl-expr.ts"
+import type { Emitter, Memory } from "./wgsl-expr.ts"
+import type { ShaderBody } from "./wgsl-shader.ts"
+import { turnText } from "./wgsl-shader.ts"
+
+type Tile = Extract<ContractPlan, { way: "tile" }>
+type Vector = Extract<ContractPlan, { way: "vector" }>
+
+export function renderContract(kernel: ContractKernel, plan: ContractPlan, memory: Memory): ShaderBody {
+  return plan.way === "tile" ? renderTiles(kernel, plan, memory) : renderVector(kernel, plan, memory)
+}
+
+const times = (place: string, stride: number): string => (stride === 0 ? "0" : stride === 1 ? place : `${place} * ${stride}`)
+
+/** The start of matrix `b` of an operand. */
+function offsetText(memory: Memory, offset: Index): string {
+  const m: Emitter = { memory, variables: {}, next: 0 }
+  return indexText(m, offset, innerScope(null, "r", ""))
+}
+
+/** Element (x, y) of an operand of the given size; 0 beyond its edges, where tiles may lie across them. */
+function elementFunction(name: string, x: Operand, memory: Memory, bounds: readonly string[]): string[] {
+  const value = memory.load(x.buffer, `base + ${times("x", x.rowStride)} + ${times("y", x.colStride)}`)
+  return [`fn ${name}(base: i32, x: i32, y: i32) -> f32 {`, ...(bounds.length === 0 ? [] : [`  if (${bounds.map((bound) => `!(${bound})`).join(" || ")}) { return 0.0; }`]), `  return ${value};`, "}"]
+}
+
+const four = (of: (i: number) => string): string => `vec4<f32>(${[0, 1, 2, 3].map(of).join(", ")})`
+
+/** Fills a tile of `depth` rows (k) of `size` numbers, in vectors along `size`: neighbouring threads read neighbouring numbers. */
+function fillLines(name: string, fn: string, base: string, from: string, size: number, { depth, across, down }: Tile, alongK: boolean, kFirst: boolean): string[] {
+  const vectors = size / 4
+  const total = depth * vectors
+  const [kk, q] = alongK ? [`e % ${depth}`, `e / ${depth}`] : [`e / ${vectors}`, `e % ${vectors}`]
+  const at = (i: number): string => { const [x, k] = [`${from} + 4 * q${i === 0 ? "" : ` + ${i}`}`, "k0 + kk"]; return kFirst ? `${fn}(${base}, ${k}, ${x})` : `${fn}(${base}, ${x}, ${k})` }
+  return [
+    `    for (var e = lid; e < ${total}; e += ${across * down}) {`, `      let kk = ${kk};`, `      let q = ${q};`, `      ${name}[kk * ${vectors} + q] = ${four(at)};`, "    }",
+  ]
+}
+
+/** Each thread multiplies `each` numbers of a by `each` numbers of b for every k. */
+function productLines({ rows, cols, depth, each }: Tile): string[] {
+  const lines = [`    for (var kk = 0; kk < ${depth}; kk++) {`]
+  if (each === 2) {
+    lines.push(`      let a = tile_a[kk * ${rows / 4} + ty / 2];`, `      let b = tile_b[kk * ${cols / 4} + tx / 2];`, "      let a2 = select(a.xy, a.zw, (ty & 1) != 0);", "      let b2 = select(b.xy, b.zw, (tx & 1) != 0);")
+    lines.push("      c0 = (vec2<f32>(a2.x) * b2 + c0);", "      c1 = (vec2<f32>(a2.y) * b2 + c1);")
+  } else {
+    const quarters = each / 4
+    for (let i = 0; i < quarters; i++) lines.push(`      let a${i} = tile_a[kk * ${rows / 4} + ty * ${quarters} + ${i}];`)
+    // Vectors of b are `across` apart, so that threads side by side read side by side.
+    for (let i = 0; i < quarters; i++) lines.push(`      let b${i} = tile_b[kk * ${cols / 4} + tx + ${i * 16}];`)
+    for (let i = 0; i < each; i++) for (let q = 0; q < quarters; q++) lines.push(`      c${i}_${q} = (vec4<f32>(a${i >> 2}.${"xyzw"[i & 3]}) * b${q} + c${i}_${q});`)
+  }
+  return [...lines, "    }"]
+}
+
+/** `finish(b, r, j, value)` for every number a thread has. */
+function finishLines({ each }: Tile): string[] {
+  const lines: string[] = []
+  for (let i = 0; i < each; i++) for (let j = 0; j < each; j++) {
+    const value = each === 2 ? `c${i}.${"xy"[j]}` : `c${i}_${j >> 2}.${"xyzw"[j & 3]}`
+    const col = each === 2 ? `col0 + 2 * tx + ${j}` : `col0 + 4 * tx + ${(j >> 2) * 64 + (j & 3)}`
+    lines.push(`  finish(b, part, row0 + ${each} * ty + ${i}, ${col}, ${value});`)
+  }
+  return lines
+}
+
+function renderTiles(kernel: ContractKernel, plan: Tile, memory: Memory): ShaderBody {
+  const { m, n, k } = kernel
+  const { rows, cols, depth, each, split } = plan
+  const slice = Math.ceil(k / split / depth) * depth
+  const [across, down] = [Math.ceil(n / cols), Math.ceil(m / rows)]
+  const bounds = (x: string, size: number, tile: number): string[] => (size % tile === 0 ? [] : [`${x} < ${size}`])
+  return {
+    threads: 256,
+    outside: [
+      `var<workgroup> tile_a: array<vec4<f32>, ${(depth * rows) / 4}>;`, `var<workgroup> tile_b: array<vec4<f32>, ${(depth * cols) / 4}>;`,
+      ...elementFunction("a_at", kernel.a, memory, [...bounds("x", m, rows), ...bounds("y", k, depth)]),
+      ...elementFunction("b_at", kernel.b, memory, [...bounds("x", k, depth), ...bounds("y", n, cols)]),
+      ...finishFunction(kernel, split > 1, memory),
+    ],
+    lines: [
+      "  let tx = lid % 16;", "  let ty = lid / 16;",
+      `  let part = group % ${split};`, `  let block = group / ${split};`, `  let col0 = block % ${across} * ${cols};`, `  let row0 = block / ${across} % ${down} * ${rows};`, `  let b = block / ${across * down};`,
+      `  let a_base = ${offsetText(memory, kernel.a.offset)};`, `  let b_base = ${offsetText(memory, kernel.b.offset)};`,
+      ...(each === 2 ? ["  var c0 = vec2<f32>();", "  var c1 = vec2<f32>();"] : Array.from({ length: each }, (_, i) => Array.from({ length: each / 4 }, (_, q) => `  var c${i}_${q} = vec4<f32>();`).join(""))),
+      `  for (var k0 = part * ${slice}; k0 < min((part + 1) * ${slice}, ${k}); k0 += ${depth}) {`,
+      ...fillLines("tile_a", "a_at", "a_base", "row0", rows, plan, kernel.a.colStride === 1, false),
+      ...fillLines("tile_b", "b_at", "b_base", "col0", cols, plan, kernel.b.rowStride === 1 && kernel.b.colStride !== 1, true),
+      "    workgroupBarrier();", ...productLines(plan), "    workgroupBarrier();", "  }",
+      ...finishLines(plan),
+    ],
+  }
+}
+
+/** What happens to a number of the product: stored, or taken by the kernel that follows. */
+function finishFunction(kernel: ContractKernel, split: boolean, memory: Memory): string[] {
+  const { m, n, epilogue, keep, out, batch } = kernel
+  const start = split ? `(part * ${batch} + b)` : "b"
+  const place = batch === 1 && !split ? `r * ${n} + j` : `(${start} * ${m} + r) * ${n} + j`
+  return [
+    "fn finish(b: i32, part: i32, r: i32, j: i32, value: f32) {", `  if (r >= ${m} || j >= ${n}) { return; }`,
+    ...(keep || epilogue === null ? [`  ${memory.store(out, place, "value")}`] : []),
+    ...(epilogue === null ? [] : epilogueLines(epilogue, kernel, memory)), "}",
+  ]
+}
+
+function epilogueLines(epilogue: RowsKernel, { out }: ContractKernel, memory: Memory): string[] {
+  const own: Memory = { load: (buffer, place) => (buffer === out ? "value" : memory.load(buffer, place)), store: (buffer, place, value) => memory.store(buffer, place, value) }
+  const e: Emitter = { memory: own, variables: { trip: turnText }, next: 0 }
+  const scope = innerScope(null, "r", "  ")
+  const texts = epilogue.stores.map((store) => ({ store, value: emit(e, store.value, scope), place: indexText(e, store.index, scope) }))
+  return [...scope.lines, ...texts.map(({ store, value, place }) => `  ${memory.store(store.buffer, place, value)}`)]
+}
+
+/** At most four rows: `cols` columns of `lanes` threads each, every thread with its own part of k, summed in shared memory. */
+function renderVector(kernel: ContractKernel, { cols, lanes }: Vector, memory: Memory): ShaderBody {
+  const { m, n, k } = kernel
+  const wide = Math.ceil(n / cols)
+  // Threads side by side read side by side: along the columns, or along k.
+  const [col, lane] = cols === 32 ? ["lid % 32", "lid / 32"] : [`lid / ${lanes}`, `lid % ${lanes}`]
+  const at = (row: string): string => (cols === 32 ? `${row} * 256 + l * 32 + col` : `${row} * 256 + col * ${lanes} + l`)
+  const sums = Array.from({ length: m }, (_, i) => i)
+  return {
+    threads: 256,
+    outside: [`var<workgroup> sums: array<f32, ${256 * m}>;`, ...elementFunction("a_at", kernel.a, memory, []), ...elementFunction("b_at", kernel.b, memory, []), ...finishFunction(kernel, false, memory)],
+    lines: [
+      `  let b = group / ${wide};`, `  let col = ${col};`, `  let lane = ${lane};`, `  let j = group % ${wide} * ${cols} + col;`,
+      `  let a_base = ${offsetText(memory, kernel.a.offset)};`, `  let b_base = ${offsetText(memory, kernel.b.offset)};`,
+      ...sums.map((i) => `  var c${i} = 0.0;`),
+      `  if (j < ${n}) {`, `    for (var kk = lane; kk < ${k}; kk += ${lanes}) {`, "      let y = b_at(b_base, kk, j);", ...sums.map((i) => `      c${i} = (a_at(a_base, ${i}, kk) * y + c${i});`), "    }", "  }",
+      ...sums.map((i) => `  sums[${i} * 256 + lid] = c${i};`), "  workgroupBarrier();",
+      "  if (lane == 0) {", ...sums.flatMap((i) => [`    var total${i} = 0.0;`, `    for (var l = 0; l < ${lanes}; l++) { total${i} += sums[${at(String(i))}]; }`, `    finish(b, 0, ${i}, j, total${i});`]), "  }",
+    ],
+  }
+}

@@ -1,0 +1,132 @@
+/// <reference types="@webgpu/types" />
+/** Dawn (npm `webgpu`) in this process, and the adapters that it finds. */
+import { existsSync, readdirSync } from "node:fs"
+import { createRequire } from "node:module"
+import { pathToFileURL } from "node:url"
+import type { Unusable } from "../device.ts"
+import { loadKoffi } from "./cpu-run.ts"
+
+/** What the package gives. */
+interface Dawn { create(flags: readonly string[]): GPU }
+
+/** One adapter. `software`: it runs on the processor. */
+export interface Adapter {
+  readonly name: string
+  readonly backend: string
+  readonly software: boolean
+  /** Vendor, architecture, driver: what bits depend on. */
+  readonly identity: string
+  readonly features: readonly string[]
+  readonly limits: Readonly<Record<string, number>>
+  request(): Promise<GPUAdapter | null>
+}
+
+export interface AdapterOptions {
+  /** Software adapters (SwiftShader, llvmpipe) count too. */
+  readonly software?: boolean
+  /** A file to load the package from, instead of the one installed beside slm. */
+  readonly package?: string
+}
+
+/** Shaders write what their workgroup shares before they read it. */
+const toggles = ["enable-dawn-features=disable_workgroup_init"]
+
+const unusable = (reason: string, help: string): Unusable => ({ name: "webgpu", reason, help })
+const firstLine = (error: unknown): string => (error instanceof Error ? error.message : String(error)).split("\n")[0] ?? ""
+
+/** All adapters, those of real GPUs first; or why there are none. */
+export async function findAdapters(options: AdapterOptions = {}): Promise<readonly Adapter[] | Unusable> {
+  const dawn = await loadDawn(options)
+  if ("reason" in dawn) return dawn
+  const loader = vulkanLoader(options.software === true)
+  if (loader !== null) return loader
+  const found: Adapter[] = []
+  for (const { backend, name } of await adapterNames(dawn)) {
+    const gpu = dawn.create([`backend=${backend}`, `adapter=${name}`, ...toggles])
+    const adapter = await gpu.requestAdapter().catch(() => null)
+    if (adapter !== null) found.push(describe(adapter, gpu, backend, name))
+  }
+  const fit = found.filter((adapter) => options.software === true || !adapter.software).sort((x, y) => Number(x.software) - Number(y.software))
+  if (fit.length > 0) return fit
+  const [software] = found
+  return software === undefined ? unusable("no GPU was found", driverHelp()) : unusable(`no GPU was found; ${software.name} runs on the processor`, `to use it all the same: \`--device webgpu:software\`; for a real GPU: ${driverHelp()}`)
+}
+
+async function loadDawn(options: AdapterOptions): Promise<Dawn | Unusable> {
+  try {
+    // `require` finds the package beside slm, or in NODE_PATH.
+    const path = options.package ?? createRequire(import.meta.url).resolve("webgpu")
+    return (await import(pathToFileURL(path).href)) as Dawn
+  } catch (error) {
+    const missing = error instanceof Error && "code" in error && (error.code === "MODULE_NOT_FOUND" || error.code === "ERR_MODULE_NOT_FOUND")
+    return unusable(missing ? "the package webgpu is not installed" : `the package webgpu cannot be loaded: ${firstLine(error)}`, "run `npm install webgpu` beside slm: it brings Dawn for Linux, macOS and Windows, 51 MB")
+  }
+}
+
+/** The names are only told to those who ask for one that does not exist. */
+async function adapterNames(dawn: Dawn): Promise<readonly { readonly backend: string; readonly name: string }[]> {
+  try {
+    await dawn.create(["adapter=\u0001"]).requestAdapter()
+    return []
+  } catch (error) {
+    const lines = (error instanceof Error ? error.message : "").matchAll(/backend: '([^']*)', name: '([^\n]*)'/g)
+    const all = [...lines].map((m) => ({ backend: m[1] ?? "", name: m[2] ?? "" }))
+    return all.filter(({ backend }) => ["vulkan", "metal", "d3d12"].includes(backend))
+  }
+}
+
+function describe(adapter: GPUAdapter, gpu: GPU, backend: string, name: string): Adapter {
+  const { info, limits } = adapter
+  const numbers: Record<string, number> = {}
+  for (const key in limits) {
+    const value: unknown = limits[key as keyof GPUSupportedLimits]
+    if (typeof value === "number") numbers[key] = value
+  }
+  return {
+    name, backend, features: [...adapter.features].sort(), limits: numbers,
+    software: adapter.info.isFallbackAdapter || /swiftshader|llvmpipe|lavapipe|basic render/i.test(`${name} ${info.architecture} ${info.description}`),
+    identity: [backend, info.vendor, info.architecture, info.description].filter((part) => part !== "").join(" "),
+    // An adapter makes one device; whoever asks again gets another.
+    request: () => gpu.requestAdapter(),
+  }
+}
+
+// ---------------------------------------------------------------- Vulkan on Linux
+
+/** Where Linux distributions keep software drivers for Vulkan. */
+const softwareDrivers = ["/usr/lib/chromium/vk_swiftshader_icd.json", "/usr/lib/chromium-browser/vk_swiftshader_icd.json", "/opt/google/chrome/vk_swiftshader_icd.json"]
+const loaders = ["libvulkan.so.1", "/usr/lib/chromium/libvulkan.so.1", "/usr/lib/chromium-browser/libvulkan.so.1", "/opt/google/chrome/libvulkan.so.1"]
+
+/** Makes sure that Vulkan's loader can be found, since Dawn only complains on stderr; null if all is well. */
+function vulkanLoader(software: boolean): Unusable | null {
+  if (process.platform !== "linux") return null
+  const koffi = loadKoffi()
+  if ("reason" in koffi) return unusable(koffi.reason, koffi.help)
+  const [own, ...others] = loaders
+  // What is loaded once under a name is found again under it.
+  if (![own, ...(software ? others.filter(existsSync) : [])].some((path) => path !== undefined && loads(() => koffi.load(path)))) return unusable("Vulkan's loader (libvulkan.so.1) is not installed", driverHelp())
+  const chosen = process.env["VK_ICD_FILENAMES"] ?? process.env["VK_DRIVER_FILES"]
+  const driver = softwareDrivers.find(existsSync)
+  if (software && chosen === undefined && driver !== undefined && !hasDrivers()) process.env["VK_ICD_FILENAMES"] = driver
+  return null
+}
+
+function loads(load: () => unknown): boolean {
+  try {
+    load()
+    return true
+  } catch {
+    return false
+  }
+}
+
+function hasDrivers(): boolean {
+  return ["/usr/share/vulkan/icd.d", "/etc/vulkan/icd.d"].some((folder) => existsSync(folder) && readdirSync(folder).length > 0)
+}
+
+/** What to install, on each system. */
+export function driverHelp(platform: NodeJS.Platform = process.platform): string {
+  if (platform === "darwin") return "macOS brings Metal: any Mac with a GPU that Metal knows will do (not over ssh into a virtual machine)"
+  if (platform === "win32") return "install the driver of your GPU from its maker (AMD, Intel, NVIDIA); Direct3D 12 comes with Windows 10 and newer"
+  return "install the driver of your GPU with its Vulkan part (Debian, Ubuntu: `apt install libvulkan1 mesa-vulkan-drivers` for AMD and Intel, `nvidia-driver` for NVIDIA; Fedora: `vulkan-loader mesa-vulkan-drivers`), and see that /dev/dri can be opened"
+}

@@ -1,0 +1,242 @@
+/// <reference types="@webgpu/types" />
+/** A rendered program on a GPU: its arena, its pipelines, and one command buffer per step. */
+import type { NodeOf, Program } from "../../compiler/graph/node.ts"
+import { size } from "../../compiler/graph/node.ts"
+import type { Command, Dispatch, Tensor, WgslProgram } from "../../compiler/render/wgsl.ts"
+import type { HostTensor, Runner } from "../device.ts"
+import { DeviceFailure } from "../device.ts"
+
+/** What was done, for tests: how often and what for data came back. */
+export interface Counters { dispatches: number; submits: number; metricReads: number; stateReads: number; pipelines: number }
+
+export interface Host {
+  readonly gpu: GPUDevice
+  readonly counters: Counters
+  /** By text: equal shaders of all programs are compiled once. */
+  readonly pipelines: Map<string, Promise<GPUComputePipeline>>
+  /** By the number of parts of an arena that are bound. */
+  readonly layouts: Map<number, GPUBindGroupLayout>
+  readonly adapter: string
+}
+
+const usage = { mapRead: 1, copySource: 4, copyTarget: 8, uniform: 64, storage: 128 } as const
+const compute = 4
+/** Bytes between the parameters of two dispatches: WebGPU's alignment of dynamic offsets. */
+const slotBytes = 256
+
+type Outputs = Readonly<Record<string, HostTensor>>
+
+export async function createRunner(host: Host, program: Program, rendered: WgslProgram): Promise<Runner> {
+  const memory = await allocate(host, rendered)
+  const launches = await prepare(host, rendered, memory)
+  const declared = new Map<string, NodeOf<"input">>(program.inputs.map((node) => [node.args.name, node]))
+  const places = new Map<string, Tensor>(rendered.inputs.map((tensor) => [tensor.name, tensor]))
+  const unset = new Set(program.inputs.filter((node) => node.args.role === "state").map((node) => node.args.name))
+  const returned = rendered.outputs
+  const staging = host.gpu.createBuffer({ label: "outputs", size: Math.max(4, returned.reduce((sum, { buffer }) => sum + 4 * buffer.size, 0)), usage: usage.mapRead | usage.copyTarget })
+  let closed = false
+  const { gpu, counters } = host
+
+  function input(name: string, role: "state" | "batch"): { readonly node: NodeOf<"input">; readonly tensor: Tensor } {
+    const [node, tensor] = [declared.get(name), places.get(name)]
+    if (node === undefined || tensor === undefined || node.args.role !== role) throw new Error(`webgpu: ${program.name} has no ${role} input ${name}`)
+    if (closed) throw new Error(`webgpu: ${program.name} was disposed of`)
+    return { node, tensor }
+  }
+
+  function set(name: string, role: "state" | "batch", value: HostTensor): void {
+    const { node, tensor } = input(name, role)
+    if (value.dtype !== node.dtype || value.shape.join() !== node.shape.join()) throw new Error(`webgpu: ${name} is ${value.dtype}[${value.shape.join(", ")}] instead of ${node.dtype}[${node.shape.join(", ")}]`)
+    if (value.data.length !== size(node.shape)) throw new Error(`webgpu: ${name} has ${value.data.length} elements for [${node.shape.join(", ")}]`)
+    upload(host, memory, tensor, value.data)
+  }
+
+  return {
+    async write(name, value) {
+      set(name, "state", value)
+      unset.delete(name)
+    },
+    async read(name) {
+      const { node, tensor } = input(name, "state")
+      if (unset.has(name)) throw new Error(`webgpu: state ${name} was never set`)
+      counters.stateReads++
+      const buffer = gpu.createBuffer({ label: name, size: Math.max(4, 4 * tensor.buffer.size), usage: usage.mapRead | usage.copyTarget })
+      const encoder = gpu.createCommandEncoder()
+      encoder.copyBufferToBuffer(partOf(memory, tensor.place.part), 4 * tensor.place.offset, buffer, 0, 4 * tensor.buffer.size)
+      gpu.queue.submit([encoder.finish()])
+      const [value] = await fetch(host, buffer, [{ node, from: 0 }])
+      buffer.destroy()
+      if (value === undefined) throw new Error(`webgpu: nothing was read of ${name}`)
+      return value
+    },
+    async step(batch) {
+      for (const [name, value] of Object.entries(batch)) set(name, "batch", value)
+      for (const { args: { name, role } } of program.inputs) if (role === "batch" && batch[name] === undefined) throw new Error(`webgpu: the batch lacks ${name}`)
+      for (const name of unset) throw new Error(`webgpu: state ${name} was never set`)
+      const encoder = gpu.createCommandEncoder({ label: program.name })
+      record(host, encoder, launches)
+      let at = 0
+      const wanted = returned.map(({ name, buffer, place }) => {
+        encoder.copyBufferToBuffer(partOf(memory, place.part), 4 * place.offset, staging, at, 4 * buffer.size)
+        const from = at
+        at += 4 * buffer.size
+        const output = program.outputs.find((candidate) => candidate.name === name)
+        if (output === undefined) throw new Error(`webgpu: ${program.name} has no output ${name}`)
+        return { node: output.node, from }
+      })
+      gpu.queue.submit([encoder.finish()])
+      counters.submits++
+      counters.metricReads++
+      const values = await fetch(host, staging, wanted)
+      return Object.fromEntries(returned.map(({ name }, i) => [name, values[i]])) as Outputs
+    },
+    dispose() {
+      if (closed) return
+      closed = true
+      for (const buffer of [...memory, launches.params, staging]) buffer.destroy()
+    },
+  }
+}
+
+// ---------------------------------------------------------------- memory
+
+function partOf(memory: readonly GPUBuffer[], part: number): GPUBuffer {
+  const buffer = memory[part]
+  if (buffer === undefined) throw new Error(`webgpu: there is no part ${part} of the arena`)
+  return buffer
+}
+
+async function allocate(host: Host, { name, parts, constants }: WgslProgram): Promise<readonly GPUBuffer[]> {
+  const { gpu } = host
+  gpu.pushErrorScope("out-of-memory")
+  gpu.pushErrorScope("validation")
+  const memory = parts.map((bytes) => gpu.createBuffer({ label: `${name}: arena`, size: bytes, usage: usage.storage | usage.copySource | usage.copyTarget }))
+  const [wrong, full] = [await gpu.popErrorScope(), await gpu.popErrorScope()]
+  const total = parts.reduce((sum, bytes) => sum + bytes, 0)
+  if (wrong !== null || full !== null) {
+    for (const buffer of memory) buffer.destroy()
+    throw new DeviceFailure(`${host.adapter} has no room for the ${(total / 1e6).toFixed(0)} MB of ${name}${full === null ? `: ${wrong?.message.split("\n")[0]}` : ""}`, "make the batch or the model smaller (`accumulate` keeps the meaning of a batch), or run on another device: `--device cpu`")
+  }
+  for (const constant of constants) upload(host, memory, constant, Float64Array.from(constant.buffer.values ?? []))
+  return memory
+}
+
+/** Numbers of every type as words of four bytes. */
+function upload({ gpu }: Host, memory: readonly GPUBuffer[], { buffer, place }: Tensor, data: HostTensor["data"] | Float64Array): void {
+  const words = buffer.dtype === "f32" ? (data instanceof Float32Array ? data : Float32Array.from(data)) : buffer.dtype === "i32" ? (data instanceof Int32Array ? data : Int32Array.from(data)) : Uint32Array.from(data)
+  if (words.length > 0) gpu.queue.writeBuffer(partOf(memory, place.part), 4 * place.offset, words as GPUAllowSharedBufferSource)
+}
+
+interface Wanted { readonly node: { readonly dtype: HostTensor["dtype"]; readonly shape: readonly number[] }; readonly from: number }
+
+/** Waits for the queue and reads tensors from a staging buffer. */
+async function fetch(host: Host, buffer: GPUBuffer, wanted: readonly Wanted[]): Promise<HostTensor[]> {
+  try {
+    await buffer.mapAsync(usage.mapRead)
+  } catch (error) {
+    throw await lost(host, error)
+  }
+  const words = buffer.getMappedRange()
+  const values = wanted.map(({ node: { dtype, shape }, from }): HostTensor => {
+    const n = size(shape)
+    const data = dtype === "f32" ? new Float32Array(words, from, n).slice() : dtype === "i32" ? new Int32Array(words, from, n).slice() : Uint8Array.from(new Uint32Array(words, from, n))
+    return { shape, dtype, data }
+  })
+  buffer.unmap()
+  return values
+}
+
+/** What happened to a device that does not answer any more. */
+async function lost({ gpu, adapter }: Host, error: unknown): Promise<Error> {
+  const info = await Promise.race([gpu.lost, new Promise<null>((done) => setTimeout(done, 1000, null))])
+  if (info === null) return error instanceof Error ? error : new Error(String(error))
+  const why = info.reason === "destroyed" ? "it was closed" : info.message.split("\n")[0] || "its driver was reset or the GPU was taken away"
+  return new DeviceFailure(`${adapter} was lost: ${why}`, "checkpoints and finished stages are kept: run the same command again and it goes on from the last checkpoint. If it happens again, make the batch smaller or use `--device cpu`")
+}
+
+// ---------------------------------------------------------------- commands
+
+interface Launch { readonly pipeline: GPUComputePipeline; readonly bind: GPUBindGroup; readonly workgroups: number; readonly slot: number }
+interface Launches { readonly list: readonly Launch[]; readonly params: GPUBuffer }
+
+/** Pipelines are compiled side by side; parameters of all dispatches lie in one buffer. */
+async function prepare(host: Host, rendered: WgslProgram, memory: readonly GPUBuffer[]): Promise<Launches> {
+  const { gpu } = host
+  const flat = flatten(rendered.commands, 0)
+  const pipelines = await Promise.all(rendered.shaders.map((shader) => pipelineOf(host, shader.name, shader.text, shader.parts)))
+  const most = Math.max(4, ...rendered.shaders.map((shader) => shader.words))
+  const slots = new Map<string, number>()
+  const words: number[][] = []
+  const launches = flat.map(({ dispatch, turn }) => {
+    const params = dispatch.params.map((word, i) => (i === 1 && rendered.shaders[dispatch.shader]?.turns === true ? turn : word))
+    const key = params.join()
+    const slot = slots.get(key) ?? words.length
+    if (slot === words.length) { slots.set(key, slot); words.push(params) }
+    return { dispatch, slot }
+  })
+  const data = new Uint32Array((slotBytes / 4) * words.length + most)
+  words.forEach((params, slot) => data.set(params, (slotBytes / 4) * slot))
+  const params = gpu.createBuffer({ label: "parameters", size: data.byteLength, usage: usage.uniform | usage.copyTarget })
+  gpu.queue.writeBuffer(params, 0, data)
+  const groups = new Map<string, GPUBindGroup>()
+  const bind = (parts: readonly number[]): GPUBindGroup => {
+    const key = parts.join()
+    const known = groups.get(key) ?? gpu.createBindGroup({
+      layout: layoutFor(host, parts.length),
+      entries: [{ binding: 0, resource: { buffer: params, size: 4 * most } }, ...parts.map((part, i) => ({ binding: i + 1, resource: { buffer: partOf(memory, part) } }))],
+    })
+    groups.set(key, known)
+    return known
+  }
+  const list = launches.map(({ dispatch, slot }): Launch => {
+    const pipeline = pipelines[dispatch.shader]
+    if (pipeline === undefined) throw new Error(`webgpu: there is no shader ${dispatch.shader}`)
+    return { pipeline, bind: bind(dispatch.parts), workgroups: dispatch.workgroups, slot }
+  })
+  return { list, params }
+}
+
+function flatten(commands: readonly Command[], turn: number): readonly { readonly dispatch: Dispatch; readonly turn: number }[] {
+  return commands.flatMap((command) => (command.is === "dispatch" ? [{ dispatch: command, turn }] : Array.from({ length: command.trips }, (_, trip) => flatten(command.body, trip)).flat()))
+}
+
+function layoutFor({ gpu, layouts }: Host, parts: number): GPUBindGroupLayout {
+  const layout = layouts.get(parts) ?? gpu.createBindGroupLayout({
+    entries: [{ binding: 0, visibility: compute, buffer: { type: "uniform", hasDynamicOffset: true } }, ...Array.from({ length: parts }, (_, i) => ({ binding: i + 1, visibility: compute, buffer: { type: "storage" as const } }))],
+  })
+  layouts.set(parts, layout)
+  return layout
+}
+
+function pipelineOf(host: Host, label: string, text: string, parts: number): Promise<GPUComputePipeline> {
+  const known = host.pipelines.get(text)
+  if (known !== undefined) return known
+  const { gpu } = host
+  const made = (async () => {
+    const code = gpu.createShaderModule({ label, code: text })
+    host.counters.pipelines++
+    try {
+      return await gpu.createComputePipelineAsync({ label, layout: gpu.createPipelineLayout({ bindGroupLayouts: [layoutFor(host, parts)] }), compute: { module: code, entryPoint: "main" } })
+    } catch (error) {
+      const { messages } = await code.getCompilationInfo()
+      const [first] = messages.filter((message) => message.type === "error")
+      throw new Error(`webgpu: ${host.adapter} does not take the shader ${label}: ${first === undefined ? String(error) : `${first.message} at line ${first.lineNum}: ${text.split("\n")[first.lineNum - 1]?.trim()}`}`)
+    }
+  })()
+  host.pipelines.set(text, made)
+  return made
+}
+
+/** Workgroups of one row of the grid: the least that every adapter allows. */
+const rowOfGrid = 65535
+
+function record({ counters }: Host, encoder: GPUCommandEncoder, { list }: Launches): void {
+  const pass = encoder.beginComputePass()
+  for (const { pipeline, bind, workgroups, slot } of list) {
+    pass.setPipeline(pipeline)
+    pass.setBindGroup(0, bind, [slot * slotBytes])
+    pass.dispatchWorkgroups(Math.min(workgroups, rowOfGrid), Math.ceil(workgroups / rowOfGrid))
+  }
+  pass.end()
+  counters.dispatches += list.length
+}

@@ -1,0 +1,99 @@
+import { test } from "uvu"
+import * as assert from "uvu/assert"
+import { createBuilder } from "../../compiler/graph/builder.ts"
+import type { Node, NodeOf, Program } from "../../compiler/graph/node.ts"
+import * as g from "../../compiler/graph/ops.ts"
+import { optimise } from "../../compiler/transform/pipeline.ts"
+import type { HostTensor } from "../device.ts"
+import type { ConformanceCase } from "./conformance.ts"
+import { checkDevice, conformanceCases, difference, runCase } from "./conformance.ts"
+import { trainingBatch, trainingProgram, trainingState } from "./conformance-training.ts"
+import { checkMerged, merged } from "./cpu-testing.ts"
+import { createReference } from "./reference.ts"
+import { softwareGpu } from "./webgpu-testing.ts"
+
+// One device for all of them: shaders that they share are compiled once.
+const device = await softwareGpu()
+const plain = (): readonly ConformanceCase[] => conformanceCases().filter((item) => item.batches.length === 1 && Object.keys(item.state).length === 0)
+const f32 = (shape: readonly number[], data: Iterable<number>): HostTensor => ({ shape, dtype: "f32", data: Float32Array.from(data) })
+
+function programOf(inputs: readonly Node[], outputs: Readonly<Record<string, Node>>): Program {
+  return { name: "test", inputs: inputs as readonly NodeOf<"input">[], outputs: Object.entries(outputs).map(([name, node]) => ({ name, node })) }
+}
+
+if (device !== null) {
+  test("every op and every gradient agrees with the reference, and a second time with itself", async () => {
+    assert.equal(await checkMerged(device, createReference(), plain()), [])
+    assert.equal(await runCase(device, merged(plain())), await runCase(device, merged(plain())))
+  })
+
+  test("training steps agree with the reference, and two runs give the same bits", async () => {
+    const cases = conformanceCases("training")
+    assert.equal(await checkDevice(device, cases), [])
+    for (const item of cases) assert.equal(await runCase(device, item), await runCase(device, item))
+  })
+
+  test("products of odd sizes in every storage, with what follows them", async () => {
+    const b = createBuilder()
+    const inputs: Node[] = []
+    const batch: Record<string, HostTensor> = {}
+    const input = (...shape: number[]): Node => {
+      const name = `x${inputs.length}`
+      batch[name] = f32(shape, Array.from({ length: shape.reduce((x, y) => x * y, 1) }, (_, i) => Math.sin(i * (inputs.length + 1)) * 0.5))
+      inputs.push(b.input(name, "batch", "f32", shape))
+      return inputs.at(-1) as Node
+    }
+    const outputs: Record<string, Node> = {}
+    // Tiles of 32, 64 and 128, k in parts, and few rows.
+    for (const [m, k, n, storages] of [[67, 131, 97, [0, 1, 2, 3]], [33, 1029, 35, [0, 2]], [1290, 40, 1100, [0]], [1, 257, 131, [0, 1]], [3, 64, 300, [0]]] as const) {
+      for (const storage of storages) {
+        const [ta, tb] = [storage % 2 === 1, storage > 1]
+        const y = g.dot(b, ta ? input(k, m) : input(m, k), tb ? input(n, k) : input(k, n), ta, tb)
+        outputs[`${m}x${k}x${n} ${ta} ${tb}`] = g.geluTanh(b, g.add(b, y, g.broadcastTo(b, input(n), [m, n])))
+        if (m < 100) outputs[`${m}x${k}x${n} ${ta} ${tb} normed`] = g.softmax(b, y)
+        outputs[`${m}x${k}x${n} ${ta} ${tb} columns`] = g.sum(b, g.mul(b, y, y), [0])
+      }
+    }
+    const item: ConformanceCase = { name: "products", program: programOf(inputs, outputs), state: {}, batches: [batch], tolerance: { absolute: 2e-5, relative: 1e-4 } }
+    assert.equal(await checkDevice(device, [item]), [])
+  })
+}
+
+/** Sizes that fill no tile, no block and no chunk. */
+const odd = { vocab: 67, dim: 40, hidden: 53, depth: 1, heads: 4, kvHeads: 2, batch: 3, time: 37 }
+
+if (device !== null) {
+  test("fifty steps of training stay beside the reference", async () => {
+    const training = trainingProgram(odd, "momentum", false)
+    const [here, there] = [await device.load(optimise(training.program)), await createReference().load(optimise(training.program))]
+    for (const runner of [here, there]) for (const [name, value] of Object.entries(trainingState(training))) await runner.write(name, value)
+    let first = NaN
+    for (let step = 0; step < 50; step++) {
+      const batch = trainingBatch(odd, step % 4)
+      const [got, want] = [(await here.step(batch))["loss"]?.data[0] ?? NaN, (await there.step(batch))["loss"]?.data[0] ?? NaN]
+      if (step === 0) first = want
+      assert.ok(Math.abs(got - want) < 1e-4 * want, `step ${step}: loss ${got} instead of ${want}`)
+      if (step === 49) assert.ok(want < 0.9 * first, `the loss went from ${first} to ${want}`)
+    }
+    here.dispose()
+    there.dispose()
+  })
+
+  test("without subgroups rows are reduced in shared memory, and the arena may lie in parts", async () => {
+    const other = await softwareGpu({ subgroups: false, binding: 65536, shared: 16384 })
+    if (other === null) throw new Error("the device was there a moment ago")
+    const b = createBuilder()
+    const inputs = [0, 1, 2, 3].map((i) => b.input(`x${i}`, "batch", "f32", [8, 1500]))
+    const [x, y, z, w] = inputs as [Node, Node, Node, Node]
+    const program = programOf(inputs, { y: g.softmax(b, g.add(b, x, y)), z: g.sum(b, g.mul(b, z, w), [1]), top: g.sub(b, w, g.broadcastTo(b, g.reshape(b, g.sum(b, w, [0]), [1, 1500]), [8, 1500])) })
+    const batch = Object.fromEntries(inputs.map((_, i) => [`x${i}`, f32([8, 1500], Array.from({ length: 12000 }, (__, n) => Math.cos(n * (i + 1))))]))
+    const item: ConformanceCase = { name: "parts", program, state: {}, batches: [batch], tolerance: { absolute: 4e-6, relative: 1e-5 } }
+    assert.equal(await checkDevice(other, [item]), [])
+    const [here, there] = [await runCase(device, item), await runCase(other, item)]
+    for (const [name, value] of here) assert.is(difference(there.get(name) as HostTensor, value, item.tolerance), null)
+    other.close()
+  })
+}
+
+test.after(() => device?.close())
+test.run()
