@@ -65,6 +65,9 @@ function aheadLines(kernel: Attend, memory: Memory): { readonly outside: string[
 
 const biasText = (kernel: Attend, memory: Memory): string => (kernel.bias === null ? "" : ` + ${memory.load(kernel.bias.buffer, placeText(kernel.bias, "b", "h", "min(i, " + (kernel.sizes.queries - 1) + ")", "min(j, " + (kernel.sizes.keys - 1) + ")"))}`)
 
+/** What is multiplied: rounded, if the factors are. */
+const factor = ({ args: { factors } }: Attend, x: string): string => (factors === "f32" ? x : `narrow_${factors}(${x})`)
+
 const numbers = (n: number): number[] => Array.from({ length: n }, (_, i) => i)
 
 interface Sizes { readonly rows: number; readonly cols: number; readonly lanes: number; readonly threads: number; readonly each: number; readonly d4: number; readonly e4: number; readonly ds: number; readonly es: number; readonly dTurns: number; readonly eTurns: number }
@@ -143,17 +146,42 @@ export function renderAttend(kernel: AttendKernel, plan: AttendPlan, memory: Mem
     lines: [
       ...block.lines, `  var most = ${nothing};`, "  var total = 0.0;", ...numbers(s.eTurns).map((y) => `  var sum${y} = vec4<f32>();`),
       ...loadBlock("tile_q", "q_at", "h", "start", s.rows, s.d4, s.ds, s, "  "),
-      `  for (var j0 = begin; j0 < end; j0 += ${s.cols}) {`,
-      ...loadBlock("tile_kv", "k_at", "g", "j0", s.cols, s.d4, s.ds, s, "    "), "    workgroupBarrier();",
-      ...productLines("s", "tile_q", s.ds, "tile_kv", s.ds, s.d4, s, "    "), ...scoreLines(kernel, memory, s, "    "), ...maximumLines(s, "    "),
-      ...numbers(s.each).map((x) => `    weights[row * ${s.cols} + lane + ${x * s.lanes}] = p${x};`),
-      ...loadBlock("tile_kv", "v_at", "g", "j0", s.cols, s.e4, s.es, s, "    "), "    workgroupBarrier();",
-      ...numbers(s.eTurns).map((y) => `    sum${y} *= shrink;`),
-      ...sumLines("sum", "weights", s.cols, "tile_kv", s.es, s.e4, s.eTurns, s, "    "), "    workgroupBarrier();", "  }",
-      ...acrossLines("all", "total", "sum", s, "  "), "  let inverse = select(1.0 / all, 0.0, all == 0.0);",
+      ...(kernel.args.factors === "f32" ? runningLines(kernel, memory, s) : roundedLines(kernel, memory, s)),
       `  if (i < ${queries}) {`, ...turnStores(kernel.out, values, s.e4, s.eTurns, s, memory, "sum", "h", "i", " * inverse"), "  }",
     ],
   }
+}
+
+/** Keys of a block, and the scores of this thread's query against its part of them. */
+function keyLines(kernel: AttendKernel, memory: Memory, s: Sizes): string[] {
+  return [...loadBlock("tile_kv", "k_at", "g", "j0", s.cols, s.d4, s.ds, s, "    "), "    workgroupBarrier();", ...productLines("s", "tile_q", s.ds, "tile_kv", s.ds, s.d4, s, "    "), ...scoreLines(kernel, memory, s, "    ")]
+}
+
+/** The block's values times the weights that every thread puts down first. */
+function valueLines(s: Sizes, weight: (x: number) => string, before: readonly string[]): string[] {
+  return [
+    ...numbers(s.each).map((x) => `    weights[row * ${s.cols} + lane + ${x * s.lanes}] = ${weight(x)};`),
+    ...loadBlock("tile_kv", "v_at", "g", "j0", s.cols, s.e4, s.es, s, "    "), "    workgroupBarrier();", ...before, ...sumLines("sum", "weights", s.cols, "tile_kv", s.es, s.e4, s.eTurns, s, "    "), "    workgroupBarrier();", "  }",
+  ]
+}
+
+const loopLine = (s: Sizes): string => `  for (var j0 = begin; j0 < end; j0 += ${s.cols}) {`
+
+/** One pass: what was summed shrinks whenever a larger score is met. */
+function runningLines(kernel: AttendKernel, memory: Memory, s: Sizes): string[] {
+  return [
+    loopLine(s), ...keyLines(kernel, memory, s), ...maximumLines(s, "    "), ...valueLines(s, (x) => `p${x}`, numbers(s.eTurns).map((y) => `    sum${y} *= shrink;`)),
+    ...acrossLines("all", "total", "sum", s, "  "), "  let inverse = select(1.0 / all, 0.0, all == 0.0);",
+  ]
+}
+
+/** Weights that are rounded must be whole first: maximum and sum in one pass, the values in another. */
+function roundedLines(kernel: AttendKernel, memory: Memory, s: Sizes): string[] {
+  return [
+    loopLine(s), ...keyLines(kernel, memory, s), ...maximumLines(s, "    "), "    workgroupBarrier();", "  }",
+    ...acrossLines("all", "total", "sum", s, "  "), "  let share = select(1.0 / all, 0.0, all == 0.0);", "  let inverse = 1.0;",
+    loopLine(s), ...keyLines(kernel, memory, s), "    workgroupBarrier();", ...valueLines(s, (x) => `select(0.0, ${factor(kernel, `exp_f32(s${x} - most) * share`)}, seen${x})`, []),
+  ]
 }
 
 /** sum += weight of each column * that column's row, for this thread's vectors. */
@@ -191,7 +219,7 @@ export function renderAttendQueries(kernel: AttendGradKernel, plan: AttendPlan, 
   const gradient = kernel.dq === null ? [] : [
     ...numbers(s.dTurns).map((y) => `  var sum${y} = vec4<f32>();`),
     `  for (var j0 = begin; j0 < end; j0 += ${s.cols}) {`, ...scores,
-    ...numbers(s.each).map((x) => `    slopes[row * ${s.cols} + lane + ${x * s.lanes}] = select(0.0, exp_f32(s${x} - most) * inverse * (dp${x} - mean) * ${wgslFloat(kernel.args.scale)}, seen${x});`), "    workgroupBarrier();",
+    ...numbers(s.each).map((x) => `    slopes[row * ${s.cols} + lane + ${x * s.lanes}] = select(0.0, ${factor(kernel, `exp_f32(s${x} - most) * inverse * (dp${x} - mean) * ${wgslFloat(kernel.args.scale)}`)}, seen${x});`), "    workgroupBarrier();",
     ...sumLines("sum", "slopes", s.cols, "tile_k", s.ds, s.d4, s.dTurns, s, "    "), "    workgroupBarrier();", "  }",
     `  if (i < ${queries}) {`, ...turnStores(kernel.dq, depth, s.d4, s.dTurns, s, memory, "sum", "h", "i", ""), "  }",
   ]
@@ -236,7 +264,7 @@ export function renderAttendKeys(kernel: AttendGradKernel, plan: AttendPlan, sta
       ...numbers(s.each).flatMap((x) => [
         `    { let i = i0 + ${at(x)}; let at = 3 * (${at(x)}); s${x} = s${x} * ${wgslFloat(kernel.args.scale)}${biasText(kernel, memory)};`,
         `      let weight = select(0.0, exp_f32(s${x} - known[at]) * known[at + 1], j < ${keys} && seen(b, i, j, ahead));`,
-        `      weights[row * ${s.cols} + ${at(x)}] = weight; slopes[row * ${s.cols} + ${at(x)}] = select(0.0, weight * (dp${x} - known[at + 2]) * ${wgslFloat(kernel.args.scale)}, weight != 0.0); }`,
+        `      weights[row * ${s.cols} + ${at(x)}] = ${factor(kernel, "weight")}; slopes[row * ${s.cols} + ${at(x)}] = select(0.0, ${factor(kernel, `weight * (dp${x} - known[at + 2]) * ${wgslFloat(kernel.args.scale)}`)}, weight != 0.0); }`,
       ]),
       "    workgroupBarrier();",
       ...(kernel.dk === null ? [] : sumLines("dk", "slopes", s.cols, "tile_q", s.ds, s.d4, s.dTurns, s, "    ")), ...(kernel.dv === null ? [] : sumLines("dv", "weights", s.cols, "tile_u", s.es, s.e4, s.eTurns, s, "    ")), "    workgroupBarrier();", "  }", "  }",

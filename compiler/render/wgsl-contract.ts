@@ -28,7 +28,23 @@ function elementFunction(name: string, x: Operand, memory: Memory, bounds: reado
   return [`fn ${name}(base: i32, x: i32, y: i32) -> f32 {`, ...(bounds.length === 0 ? [] : [`  if (${bounds.map((bound) => `!(${bound})`).join(" || ")}) { return 0.0; }`]), `  return ${value};`, "}"]
 }
 
+/** The second operand, element (k, n): as it lies in memory, or made here. */
+function secondFunction(kernel: ContractKernel, memory: Memory, bounds: readonly string[]): string[] {
+  const { prologue } = kernel
+  const [store] = prologue?.stores ?? []
+  if (store === undefined) return elementFunction("b_at", kernel.b, memory, bounds)
+  const e: Emitter = { memory, variables: { trip: turnText }, next: 0 }
+  const scope = innerScope(null, "r", "  ")
+  const value = emit(e, store.value, scope)
+  return ["fn b_at(base: i32, j: i32, r: i32) -> f32 {", ...(bounds.length === 0 ? [] : [`  let x = j;`, `  let y = r;`, `  if (${bounds.map((bound) => `!(${bound})`).join(" || ")}) { return 0.0; }`]), ...scope.lines, `  return ${value};`, "}"]
+}
+
 const four = (of: (i: number) => string): string => `vec4<f32>(${[0, 1, 2, 3].map(of).join(", ")})`
+
+/** Whether numbers of the second operand that lie side by side are added up, and not side by side in the result. */
+function isAlongK({ b, prologue }: ContractKernel): boolean {
+  return prologue !== null || (b.rowStride === 1 && b.colStride !== 1)
+}
 
 /** Fills a tile of `depth` rows (k) of `size` numbers, in vectors along `size`: neighbouring threads read neighbouring numbers. */
 function fillLines(name: string, fn: string, base: string, from: string, size: number, { depth, across, down }: Tile, alongK: boolean, kFirst: boolean): string[] {
@@ -79,7 +95,7 @@ function renderTiles(kernel: ContractKernel, plan: Tile, memory: Memory): Shader
     outside: [
       `var<workgroup> tile_a: array<vec4<f32>, ${(depth * rows) / 4}>;`, `var<workgroup> tile_b: array<vec4<f32>, ${(depth * cols) / 4}>;`,
       ...elementFunction("a_at", kernel.a, memory, [...bounds("x", m, rows), ...bounds("y", k, depth)]),
-      ...elementFunction("b_at", kernel.b, memory, [...bounds("x", k, depth), ...bounds("y", n, cols)]),
+      ...secondFunction(kernel, memory, [...bounds("x", k, depth), ...bounds("y", n, cols)]),
       ...finishFunction(kernel, split > 1, memory),
     ],
     lines: [
@@ -89,7 +105,7 @@ function renderTiles(kernel: ContractKernel, plan: Tile, memory: Memory): Shader
       ...(each === 2 ? ["  var c0 = vec2<f32>();", "  var c1 = vec2<f32>();"] : Array.from({ length: each }, (_, i) => Array.from({ length: each / 4 }, (_, q) => `  var c${i}_${q} = vec4<f32>();`).join(""))),
       `  for (var k0 = part * ${slice}; k0 < min((part + 1) * ${slice}, ${k}); k0 += ${depth}) {`,
       ...fillLines("tile_a", "a_at", "a_base", "row0", rows, plan, kernel.a.colStride === 1, false),
-      ...fillLines("tile_b", "b_at", "b_base", "col0", cols, plan, kernel.b.rowStride === 1 && kernel.b.colStride !== 1, true),
+      ...fillLines("tile_b", "b_at", "b_base", "col0", cols, plan, isAlongK(kernel), true),
       "    workgroupBarrier();", ...productLines(plan), "    workgroupBarrier();", "  }",
       ...finishLines(plan),
     ],
@@ -126,7 +142,7 @@ function renderVector(kernel: ContractKernel, { cols, lanes }: Vector, memory: M
   const sums = Array.from({ length: m }, (_, i) => i)
   return {
     threads: 256,
-    outside: [`var<workgroup> sums: array<f32, ${256 * m}>;`, ...elementFunction("a_at", kernel.a, memory, []), ...elementFunction("b_at", kernel.b, memory, []), ...finishFunction(kernel, false, memory)],
+    outside: [`var<workgroup> sums: array<f32, ${256 * m}>;`, ...elementFunction("a_at", kernel.a, memory, []), ...secondFunction(kernel, memory, []), ...finishFunction(kernel, false, memory)],
     lines: [
       `  let b = group / ${wide};`, `  let col = ${col};`, `  let lane = ${lane};`, `  let j = group % ${wide} * ${cols} + col;`,
       `  let a_base = ${offsetText(memory, kernel.a.offset)};`, `  let b_base = ${offsetText(memory, kernel.b.offset)};`,

@@ -1,5 +1,6 @@
 /** A shader under construction: its buffers in order of use, the memory its workgroup shares, and its text. */
 import type { Buffer } from "../kernel/ir.ts"
+import type { StorageType } from "../graph/stored.ts"
 import type { GpuTarget } from "../schedule/gpu-plans.ts"
 import { preludeFor } from "./wgsl-prelude.ts"
 import type { Memory } from "./wgsl-expr.ts"
@@ -20,18 +21,31 @@ export interface Bound extends Memory {
 export function bindBuffers(partOf: (buffer: Buffer) => number): Bound {
   const buffers: Buffer[] = []
   const parts: number[] = []
-  const word = (buffer: Buffer, place: string): string => {
+  const word = (buffer: Buffer, place: string): string => at(buffer, `u32(${place})`)
+  const at = (buffer: Buffer, place: string): string => {
     if (!buffers.includes(buffer)) buffers.push(buffer)
     const part = partOf(buffer)
     if (!parts.includes(part)) parts.push(part)
     const slot = head + buffers.indexOf(buffer)
-    return `memory${parts.indexOf(part)}[params[${slot >> 2}][${slot & 3}] + u32(${place})]`
+    return `memory${parts.indexOf(part)}[params[${slot >> 2}][${slot & 3}] + ${place}]`
   }
   return {
     buffers, parts, word,
-    load: (buffer, place) => fromWord[buffer.dtype](word(buffer, place)),
+    load: (buffer, place) => (buffer.stored === null ? fromWord[buffer.dtype](word(buffer, place)) : widened(buffer, buffer.stored, place, at)),
     store: (buffer, place, value) => `${word(buffer, place)} = ${toWord[buffer.dtype](value)};`,
   }
+}
+
+/** A number in narrower storage, as wide as its dtype. */
+function widened(buffer: Buffer, stored: StorageType, place: string, at: (buffer: Buffer, place: string) => string): string {
+  const bits = stored === "f16" || stored === "bf16" ? 16 : stored === "i8" || stored === "u8" ? 8 : 4
+  const perWord = 32 / bits
+  const shift = `(u32(${place}) % ${perWord}u) * ${bits}u`
+  const word = at(buffer, `u32(${place}) / ${perWord}u`)
+  if (stored === "f16") return `unpack2x16float(${word} >> (${shift})).x`
+  if (stored === "bf16") return `bitcast<f32>((${word} >> (${shift})) << 16u)`
+  const field = stored === "i8" || stored === "i4" ? `extractBits(bitcast<i32>(${word}), ${shift}, ${bits}u)` : `i32(extractBits(${word}, ${shift}, ${bits}u))`
+  return buffer.dtype === "f32" ? `f32(${field})` : field
 }
 
 export const turnText = "i32(params[0].y)"

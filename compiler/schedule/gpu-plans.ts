@@ -95,7 +95,7 @@ export function planContract(kernel: ContractKernel, target: GpuTarget): Contrac
   const { m, n, k, batch } = kernel
   if (m <= 4) {
     // Columns side by side where they lie together, else numbers of k.
-    const cols = kernel.b.colStride === 1 || k < 32 ? 32 : 8
+    const cols = (kernel.prologue === null && kernel.b.colStride === 1) || k < 32 ? 32 : 8
     return { way: "vector", cols, lanes: 256 / cols, workgroups: batch * Math.ceil(n / cols) }
   }
   const blocks = (size: number): number => batch * Math.ceil(m / size) * Math.ceil(n / size)

@@ -4,6 +4,7 @@ import { chunkOf, colIndex, pointIndex } from "../kernel/domain.ts"
 import { createExprBuilder } from "../kernel/expr.ts"
 import { plus, times, variable } from "../kernel/index.ts"
 import type { AttendGradKernel, AttendKernel, AxisKernel, Buffer, ContractKernel, Kernel, LoopKernel, RowsKernel, ScatterKernel } from "../kernel/ir.ts"
+import { bytesOfNumbers } from "../graph/stored.ts"
 import { planArena } from "../kernel/memory.ts"
 import type { Ordered } from "../kernel/order.ts"
 import { replaceLoads } from "../kernel/replace.ts"
@@ -59,8 +60,8 @@ interface Maker {
   refuse(limit: string, what: string, needs: number, has: number): void
 }
 
-/** Numbers of every type take four bytes. */
-export const gpuBytes = (buffer: Buffer): number => 4 * buffer.size
+/** Numbers of every type take four bytes, but for those in narrower storage; all begin with a word. */
+export const gpuBytes = ({ size, stored }: Buffer): number => (stored === null ? 4 * size : 4 * Math.ceil(bytesOfNumbers(size, "f32", stored) / 4))
 /** Threads of a workgroup where nothing asks for another number. */
 export const pointThreads = 256
 
@@ -120,7 +121,7 @@ function contractSteps(kernel: ContractKernel, m: Maker): readonly GpuStep[] {
 
 function splitSteps(kernel: ContractKernel, split: number, step: (kernel: ContractKernel) => GpuStep, m: Maker): readonly GpuStep[] {
   const { out, epilogue } = kernel
-  const partial: Buffer = { ...out, id: m.buffers.length, name: `${out.name}, parts of the sum`, role: "temp", size: split * out.size, shape: [split, ...out.shape] }
+  const partial: Buffer = { ...out, id: m.buffers.length, name: `${out.name}, parts of the sum`, role: "temp", stored: null, size: split * out.size, shape: [split, ...out.shape] }
   m.buffers.push(partial)
   const e = createExprBuilder()
   const domain = { rows: kernel.batch * kernel.m, cols: kernel.n }
@@ -153,7 +154,7 @@ function attendPlan(kernel: AttendKernel | AttendGradKernel, m: Maker, part: Att
 function attendGradSteps(kernel: AttendGradKernel, m: Maker): readonly GpuStep[] {
   const { batch, heads, groups, queries, keys } = kernel.sizes
   const { note } = kernel
-  const stats: Buffer = { id: m.buffers.length, name: `${kernel.name} statistics`, role: "temp", dtype: "f32", size: batch * heads * queries * 3, shape: [batch, heads, queries, 3], values: null }
+  const stats: Buffer = { id: m.buffers.length, name: `${kernel.name} statistics`, role: "temp", dtype: "f32", stored: null, size: batch * heads * queries * 3, shape: [batch, heads, queries, 3], values: null }
   m.buffers.push(stats)
   const rows = attendPlan(kernel, m, "queries")
   const cols = attendPlan(kernel, m, "keys")

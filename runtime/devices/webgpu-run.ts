@@ -2,6 +2,8 @@
 /** A rendered program on a GPU: its arena, its pipelines, and one command buffer per step. */
 import type { NodeOf, Program } from "../../compiler/graph/node.ts"
 import { size } from "../../compiler/graph/node.ts"
+import { bytesOfNumbers } from "../../compiler/graph/stored.ts"
+import { gpuBytes } from "../../compiler/schedule/gpu.ts"
 import type { Command, Dispatch, Tensor, WgslProgram } from "../../compiler/render/wgsl.ts"
 import type { HostTensor, Runner } from "../device.ts"
 import { DeviceFailure } from "../device.ts"
@@ -47,7 +49,9 @@ export async function createRunner(host: Host, program: Program, rendered: WgslP
   function set(name: string, role: "state" | "batch", value: HostTensor): void {
     const { node, tensor } = input(name, role)
     if (value.dtype !== node.dtype || value.shape.join() !== node.shape.join()) throw new Error(`webgpu: ${name} is ${value.dtype}[${value.shape.join(", ")}] instead of ${node.dtype}[${node.shape.join(", ")}]`)
-    if (value.data.length !== size(node.shape)) throw new Error(`webgpu: ${name} has ${value.data.length} elements for [${node.shape.join(", ")}]`)
+    if (value.stored !== node.args.stored) throw new Error(`webgpu: ${name} is stored as ${value.stored ?? value.dtype} instead of ${node.args.stored ?? node.dtype}`)
+    const length = node.args.stored === undefined ? size(node.shape) : bytesOfNumbers(size(node.shape), node.dtype, node.args.stored)
+    if (value.data.length !== length) throw new Error(`webgpu: ${name} has ${value.data.length} elements for [${node.shape.join(", ")}]`)
     upload(host, memory, tensor, value.data)
   }
 
@@ -60,11 +64,12 @@ export async function createRunner(host: Host, program: Program, rendered: WgslP
       const { node, tensor } = input(name, "state")
       if (unset.has(name)) throw new Error(`webgpu: state ${name} was never set`)
       counters.stateReads++
-      const buffer = gpu.createBuffer({ label: name, size: Math.max(4, 4 * tensor.buffer.size), usage: usage.mapRead | usage.copyTarget })
+      const bytes = gpuBytes(tensor.buffer)
+      const buffer = gpu.createBuffer({ label: name, size: Math.max(4, bytes), usage: usage.mapRead | usage.copyTarget })
       const encoder = gpu.createCommandEncoder()
-      encoder.copyBufferToBuffer(partOf(memory, tensor.place.part), 4 * tensor.place.offset, buffer, 0, 4 * tensor.buffer.size)
+      encoder.copyBufferToBuffer(partOf(memory, tensor.place.part), 4 * tensor.place.offset, buffer, 0, bytes)
       gpu.queue.submit([encoder.finish()])
-      const [value] = await fetch(host, buffer, [{ node, from: 0 }])
+      const [value] = await fetch(host, buffer, [{ dtype: node.dtype, shape: node.shape, stored: node.args.stored, from: 0 }])
       buffer.destroy()
       if (value === undefined) throw new Error(`webgpu: nothing was read of ${name}`)
       return value
@@ -82,7 +87,7 @@ export async function createRunner(host: Host, program: Program, rendered: WgslP
         at += 4 * buffer.size
         const output = program.outputs.find((candidate) => candidate.name === name)
         if (output === undefined) throw new Error(`webgpu: ${program.name} has no output ${name}`)
-        return { node: output.node, from }
+        return { dtype: output.node.dtype, shape: output.node.shape, stored: undefined, from }
       })
       gpu.queue.submit([encoder.finish()])
       counters.submits++
@@ -123,11 +128,19 @@ async function allocate(host: Host, { name, parts, constants }: WgslProgram): Pr
 
 /** Numbers of every type as words of four bytes. */
 function upload({ gpu }: Host, memory: readonly GPUBuffer[], { buffer, place }: Tensor, data: HostTensor["data"] | Float64Array): void {
-  const words = buffer.dtype === "f32" ? (data instanceof Float32Array ? data : Float32Array.from(data)) : buffer.dtype === "i32" ? (data instanceof Int32Array ? data : Int32Array.from(data)) : Uint32Array.from(data)
+  const words = buffer.stored !== null ? wholeWords(Uint8Array.from(data)) : buffer.dtype === "f32" ? (data instanceof Float32Array ? data : Float32Array.from(data)) : buffer.dtype === "i32" ? (data instanceof Int32Array ? data : Int32Array.from(data)) : Uint32Array.from(data)
   if (words.length > 0) gpu.queue.writeBuffer(partOf(memory, place.part), 4 * place.offset, words as GPUAllowSharedBufferSource)
 }
 
-interface Wanted { readonly node: { readonly dtype: HostTensor["dtype"]; readonly shape: readonly number[] }; readonly from: number }
+/** Packed bytes, filled up to whole words. */
+function wholeWords(bytes: Uint8Array): Uint8Array {
+  if (bytes.length % 4 === 0) return bytes
+  const whole = new Uint8Array(4 * Math.ceil(bytes.length / 4))
+  whole.set(bytes)
+  return whole
+}
+
+interface Wanted { readonly dtype: HostTensor["dtype"]; readonly shape: readonly number[]; readonly stored: HostTensor["stored"] | undefined; readonly from: number }
 
 /** Waits for the queue and reads tensors from a staging buffer. */
 async function fetch(host: Host, buffer: GPUBuffer, wanted: readonly Wanted[]): Promise<HostTensor[]> {
@@ -137,8 +150,9 @@ async function fetch(host: Host, buffer: GPUBuffer, wanted: readonly Wanted[]): 
     throw await lost(host, error)
   }
   const words = buffer.getMappedRange()
-  const values = wanted.map(({ node: { dtype, shape }, from }): HostTensor => {
+  const values = wanted.map(({ dtype, shape, stored, from }): HostTensor => {
     const n = size(shape)
+    if (stored !== undefined) return { shape, dtype, stored, data: new Uint8Array(words, from, bytesOfNumbers(n, dtype, stored)).slice() }
     const data = dtype === "f32" ? new Float32Array(words, from, n).slice() : dtype === "i32" ? new Int32Array(words, from, n).slice() : Uint8Array.from(new Uint32Array(words, from, n))
     return { shape, dtype, data }
   })

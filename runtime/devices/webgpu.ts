@@ -79,7 +79,7 @@ async function openAdapter(adapter: Adapter, limit: Partial<GpuTarget>): Promise
       name: "webgpu", detail: `${adapter.name}, ${adapter.backend}${adapter.software ? ", runs on the processor" : ""}`,
       numericsClass: `webgpu/${adapter.identity}/${target.subgroups ? "subgroups" : "shared"}/f32/${generatorRevision}`,
     },
-    adapter, target, counters, gpu,
+    computesFromStorage: true, adapter, target, counters, gpu,
     load: async (program) => createRunner(host, program, compiled(program, target)),
     close: () => gpu.destroy(),
   }
