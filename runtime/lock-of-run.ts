@@ -66,7 +66,8 @@ function byName(a: readonly [string, unknown], b: readonly [string, unknown]): n
   return a[0] < b[0] ? -1 : 1
 }
 
-function libraryHash(sources: ReadonlyMap<string, Source>): string {
+/** A hash over the texts of the library's modules that a recipe reads, or brings along. */
+export function libraryHash(sources: ReadonlyMap<string, Source>): string {
   return sha256(JSON.stringify([...sources].filter(([id]) => id.startsWith("std.")).map(([id, { text }]) => [id, text] as const).sort(byName)))
 }
 

@@ -2,6 +2,7 @@ import { readFileSync } from "node:fs"
 import { join } from "node:path"
 import { check } from "../compiler/check/check.ts"
 import { diagnostic, type Diagnostic } from "../grammar/diagnostic.ts"
+import { parse } from "../grammar/parse.ts"
 import { failure, good, type Failure } from "./data/result.ts"
 import type { Device } from "./device.ts"
 import { openHashes, type FileHashes } from "./file-hashes.ts"
@@ -75,7 +76,7 @@ export async function runInFolder(recipe: RecipeFile, options: RunFolderOptions)
   const foreign = foreignStore(recipe) ?? (options.out == null ? foreignPlace(recipe.folder, out) : null)
   if (foreign !== null) return foreign
   const lockFile = join(recipe.folder, `${recipe.name}.lock`)
-  const locked = options.locked === true ? openLock(lockFile) : null
+  const locked = options.locked === true ? (carriedLock(recipe) ?? openLock(lockFile)) : null
   if (locked !== null && "code" in locked) return locked
   const planned = options.plan === null || options.plan === undefined ? null : openPlanFile(options.plan)
   if (planned !== null && "code" in planned) return planned
@@ -112,6 +113,19 @@ function openPlanFile(file: string): Lock | Failure {
   const opened = openLock(file)
   if (!("code" in opened)) return opened
   return { ...opened, message: opened.message.replace("a lock file", "a plan"), help: `make it with \`slm plan RECIPE --out ${shownPath(file)}\`` }
+}
+
+/** `NAME.lock` beside a recipe. */
+export function lockBeside({ folder, name }: RecipeFile): Lock | Failure {
+  return openLock(join(folder, `${name}.lock`))
+}
+
+/** The lock that a recipe brings along; null: it brings none. */
+export function carriedLock({ source }: RecipeFile): Lock | Failure | null {
+  const item = parse(source).module.items.find(({ kind }) => kind === "lock")
+  if (item?.kind !== "lock") return null
+  const lock = readLock(item.text.parts.map((part) => (typeof part === "string" ? part : "")).join(""))
+  return lock ?? failure("SLM3402", `the lock in ${source.id} is not one of this version of slm`, "bundle the recipe anew, or run without `--locked`")
 }
 
 function openLock(file: string): Lock | Failure {

@@ -145,9 +145,12 @@ function missing(item: Use, place: string, m: Machine): null {
   return null
 }
 
+/** Modules of the library that are looked up without `use`: by exports, and by what scores data. */
+export const unasked: readonly string[] = ["std.formats", "std.objectives"]
+
 /** Takes down the modules that the recipe brings along; each is read when something uses it. */
 export function takeCarried(module: Module, m: Machine): void {
-  const used = new Set<string>([prelude])
+  const used = new Set<string>([prelude, ...unasked])
   const mention = (of: Module, from: string): void => {
     for (const item of of.items) {
       const place = item.kind !== "use" ? null : item.isPath ? placeOf(item.module, from) : { place: item.module }

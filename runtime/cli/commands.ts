@@ -171,6 +171,29 @@ export const commands: readonly Entry[] = [
     load: async () => (await import("./commands/compile.ts")).compile,
   },
   {
+    spec: {
+      name: "hash", summary: "Shows the key of a recipe and of each of its stages: of what they mean, not of how it is written.", positionals: ["RECIPE"],
+      options: { set: setOption, "allow-net": netOption }, examples: ["slm hash npc.slm"],
+    },
+    load: async () => (await import("./commands/hash.ts")).hash,
+  },
+  {
+    spec: {
+      name: "render", summary: "Prints a recipe with every default written out, with the same keys.", positionals: ["RECIPE"],
+      options: { set: setOption, "allow-net": netOption, out: { type: "value", placeholder: "FILE", help: "write it to a file instead of printing it" } }, examples: ["slm render npc.slm", "slm render npc.slm --set lr=1e-3 --out slow.slm"],
+      details: "Code that is itself meaning (the bodies of functions, losses and layers) stays as it is. A default that follows other arguments, and would keep\n`with` from following them, is told in a comment.",
+    },
+    load: async () => (await import("./commands/render.ts")).render,
+  },
+  {
+    spec: {
+      name: "bundle", summary: "Writes a recipe with everything it uses as one text that runs anywhere, to the same keys.", positionals: ["RECIPE"],
+      options: { set: setOption, "allow-net": netOption, out: { type: "value", placeholder: "FILE", help: "write it to a file instead of printing it" } }, examples: ["slm bundle npc.slm --out npc.bundle.slm"],
+      details: "In it are the recipe, its modules, what it uses of the library, and the lock of its last run. Data is not: the lock says which it was.",
+    },
+    load: async () => (await import("./commands/bundle.ts")).bundle,
+  },
+  {
     spec: { name: "doctor", summary: "Says which devices are usable here, and what is missing for the others.", positionals: [], options: {}, examples: ["slm doctor"] },
     load: async () => (await import("./commands/doctor.ts")).doctor,
   },
