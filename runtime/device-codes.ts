@@ -12,4 +12,8 @@ export const deviceCodes = {
     title: "what comes before the stage was not made yet",
     page: "A stage that starts from trained weights is written as C together with them, and compiling does not train. Run the recipe first: finished stages are kept and found. They are kept for each device and instruction family by itself, so that `--device` must be the one of that run.",
   },
+  SLM3504: {
+    title: "a training does not fit into its memory",
+    page: "`max_memory` bounds the arena of a training's step: weights, optimiser states, the batch and everything that is computed. Where keeping all values takes more, those that are cheap for their size are computed again when the gradients need them (`recompute: auto`), with the same results. Below some size that does not help: weights and optimiser states stay. Allow more, make `batch` smaller and `accumulate` larger, or make the model smaller.",
+  },
 } as const satisfies Record<string, { readonly title: string; readonly page: string }>

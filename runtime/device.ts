@@ -42,15 +42,28 @@ export interface Runner {
   read(name: string): Promise<HostTensor>
   /** Runs once: takes all `batch` inputs, replaces the states the program names, returns all other outputs. */
   step(batch: Readonly<Record<string, HostTensor>>): Promise<Readonly<Record<string, HostTensor>>>
+  /** What it has taken of the device's memory, where the device counts that. */
+  readonly memory?: ProgramMemory
   /** Frees what the device holds. */
   dispose(): void
+}
+
+/** Bytes that a program takes: states, batches and everything it computes in one arena; and what each thread needs besides. */
+export interface ProgramMemory {
+  readonly arena: number
+  readonly threads: number
+  /** Kernels that run a second time in each step, so that the arena is smaller. */
+  readonly again: number
 }
 
 export interface Device {
   readonly info: DeviceInfo
   /** Keeps inputs in narrower storage as they are, and widens numbers where it reads them. */
   readonly computesFromStorage?: true
-  load(program: Program): Promise<Runner>
+  /** Where the device can, a program of more than `most` bytes computes values again instead of keeping them; 0: whatever is not dear. The results are the same. */
+  load(program: Program, most?: number): Promise<Runner>
+  /** What a loaded program would take; where it is not there, the device keeps all values and does not count them. */
+  memoryOf?(program: Program, most?: number): ProgramMemory
 }
 
 /** Why a device cannot be used here, with what would make it usable. */

@@ -139,7 +139,7 @@ export async function plan(recipe: Recipe, options: PlanOptions = {}): Promise<P
   const checked = checkFile(file, options)
   const device = await deviceOf(options.device)
   const place = { folder: file.folder, allowRead: accessTo(file, options).allowRead }
-  const finished = { store: storeOf(file.folder, () => {}), keys: createArtifactKeys(place, device.info) }
+  const finished = { store: storeOf(file.folder, () => {}), keys: createArtifactKeys(place, device.info), device }
   const lock = lastLock(file)
   const planned = planRecipe(file.source, environmentOf(file, options), checked, finished, place, lock === null ? null : { lock, numericsClass: classesOf(checked, device.info) })
   return { diagnostics: [...checked.diagnostics, ...(planned?.problems ?? [])], sources: checked.sources, plan: planned === null ? null : summarise(planned, deviceRate(device.info.name)) }

@@ -9,7 +9,7 @@ import { fuse } from "../compiler/kernel/fuse.ts"
 import { orderKernels } from "../compiler/kernel/order.ts"
 import { cost } from "../compiler/plan/cost.ts"
 import type { Stage } from "../compiler/plan/stage.ts"
-import { cpuTargets, scheduleCpu } from "../compiler/schedule/cpu.ts"
+import { cpuTargets, scheduleWithin } from "../compiler/schedule/cpu.ts"
 import { diagnostic, type Diagnostic } from "../grammar/diagnostic.ts"
 import { failure } from "./data/result.ts"
 import type { Device } from "./device.ts"
@@ -77,13 +77,16 @@ export function demand(needed: number, what: string, { memory }: Limits): void {
   throw new OverLimit(failure("SLM3601", `${what} needs ${size} at once, and ${bytes(memory)} are allowed`, "make the batch, the rows or the model smaller, or allow more: `--max-memory`"))
 }
 
-/** Bytes that a program needs at once on a device. The bound without fusion is cheap; it is looked at more closely only where it is too much. */
-export function demandProgram(program: Program, device: Device["info"]["name"], limits: Limits): void {
+/**
+ * Bytes that a program needs at once on a device, if values that take more than `recomputed` together are computed again. The bound without
+ * fusion is cheap; it is looked at more closely only where it is too much.
+ */
+export function demandProgram(program: Program, device: Device["info"]["name"], limits: Limits, recomputed = Infinity): void {
   const most = cost(program).peakBytes
   if (most <= limits.memory) return
   // What stays in the arena whatever is fused: no need to fuse a program that can never fit.
   const least = program.inputs.reduce((sum, node) => sum + node.shape.reduce((product, n) => product * n, 4), 0)
-  const exact = device === "cpu" && least <= limits.memory ? scheduleCpu(orderKernels(fuse(program)), cpuTargets.portable).arena : most
+  const exact = device === "cpu" && least <= limits.memory ? scheduleWithin(orderKernels(fuse(program)), cpuTargets.portable, recomputed).arena : most
   demand(exact, `\`${program.name}\``, limits)
 }
 
@@ -91,9 +94,9 @@ export function demandProgram(program: Program, device: Device["info"]["name"], 
 export function limited(device: Device, limits: Limits): Device {
   return {
     ...device,
-    async load(program) {
-      demandProgram(program, device.info.name, limits)
-      return device.load(program)
+    async load(program, most) {
+      demandProgram(program, device.info.name, limits, most)
+      return device.load(program, most)
     },
   }
 }

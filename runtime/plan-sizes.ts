@@ -2,6 +2,7 @@
 import { createMachine } from "../compiler/check/machine.ts"
 import type { Session } from "../compiler/check/session.ts"
 import type { Stage } from "../compiler/plan/stage.ts"
+import type { Device } from "./device.ts"
 import { inputFiles } from "./stages/data.ts"
 import type { ArtifactKeys } from "./stages/keys.ts"
 import type { Store } from "./store/store.ts"
@@ -13,7 +14,12 @@ export interface Count {
 }
 
 /** What is done already: results in the store, under the keys they have on a device. */
-export interface Finished { readonly store: Store; readonly keys: ArtifactKeys }
+export interface Finished {
+  readonly store: Store
+  readonly keys: ArtifactKeys
+  /** The device itself, where it is there: what it can tell of memory. */
+  readonly device?: Pick<Device, "info" | "memoryOf">
+}
 
 export interface Place { readonly folder: string; readonly allowRead: readonly string[] }
 

@@ -16,7 +16,10 @@ import { cost } from "../compiler/plan/cost.ts"
 import type { Stage } from "../compiler/plan/stage.ts"
 import type { Diagnostic } from "../grammar/diagnostic.ts"
 import { fits, layoutOf } from "./export/layouts.ts"
-import type { Count, Sizes } from "./plan-sizes.ts"
+import type { ProgramMemory } from "./device.ts"
+import type { Count, Finished, Sizes } from "./plan-sizes.ts"
+import { machineLimits } from "./limits.ts"
+import { memoryGoal } from "./stages/memory.ts"
 
 /** `null`: not known, or nothing worth counting. */
 export interface Measures {
@@ -25,32 +28,46 @@ export interface Measures {
   readonly tokens: Count | null
   /** Floating-point operations, as exact as the tokens. */
   readonly flops: number | null
-  /** Bytes a device needs at once, without fusion. */
+  /** Bytes that the stage's programs take on the device: to the byte where the device can tell (`device`), else the bound without fusion. */
   readonly memory: number | null
+  /** The parts of that; null: a bound. */
+  readonly device: ProgramMemory | null
   /** Bytes of the result. */
   readonly disk: number | null
 }
 
-export const nothingMeasured: Measures = { parameters: null, tokens: null, flops: null, memory: null, disk: null }
+export const nothingMeasured: Measures = { parameters: null, tokens: null, flops: null, memory: null, device: null, disk: null }
 
 /** Counts a stage; or the mistake that its programs cannot be made with. */
-export function measureStage(stage: Stage, known: Checked, sizes: Sizes): Measures | Diagnostic {
+export function measureStage(stage: Stage, known: Checked, sizes: Sizes, device: Finished["device"] | null): Measures | Diagnostic {
   try {
-    return measured(stage, known, sizes)
+    return measured(stage, known, sizes, device ?? null)
   } catch (error) {
     if (error instanceof LoweringMistake) return error.diagnostic
     throw error
   }
 }
 
-function measured(stage: Stage, known: Checked, sizes: Sizes): Measures {
+type Counting = NonNullable<Finished["device"]> | null
+
+function measured(stage: Stage, known: Checked, sizes: Sizes, device: Counting): Measures | Diagnostic {
   switch (stage.kind) {
-    case "train": return measureTraining(stage, known, sizes)
-    case "evaluate": case "loss_of": return measureEvaluation(stage, known, sizes)
-    case "generate": return measureGeneration(stage, known)
+    case "train": return measureTraining(stage, known, sizes, device)
+    case "evaluate": case "loss_of": return measureEvaluation(stage, known, sizes, device)
+    case "generate": return measureGeneration(stage, known, device)
     case "load": case "initial": case "quantize": return { ...nothingMeasured, ...weightsOf(stage, known) }
     default: return nothingMeasured
   }
+}
+
+/** What programs that are loaded together take. */
+function memoryOf(programs: readonly { readonly program: Program; readonly most?: number }[], device: Counting): Pick<Measures, "memory" | "device"> {
+  const tell = device?.memoryOf
+  if (tell === undefined) return { memory: Math.max(0, ...programs.map(({ program }) => cost(program).peakBytes)), device: null }
+  const parts = programs.map(({ program, most }) => tell(program, most))
+  const sum = (of: keyof ProgramMemory): number => parts.reduce((total, part) => total + part[of], 0)
+  const all = { arena: sum("arena"), threads: sum("threads"), again: sum("again") }
+  return { memory: all.arena + all.threads, device: all }
 }
 
 // ---------------------------------------------------------------- arguments
@@ -84,26 +101,31 @@ const rowShape = (rows: number, { length, vocab, labelled }: DataShape) => ({ ro
 /** Steps that schedules are given where the data alone decides how many there are. */
 const someSteps = 1000
 
-function measureTraining(stage: Stage, known: Checked, sizes: Sizes): Measures {
+function measureTraining(stage: Stage, known: Checked, sizes: Sizes, device: Counting): Measures | Diagnostic {
   const found = trainingShape(stage, known, sizes)
   if (found === null) return nothingMeasured
   const { shape, steps } = found
   const lowered = lowerTraining(known.session, stage, shape)
-  const costs = stepCosts(lowered, shape.accumulate)
+  const goal = device === null ? null : memoryGoal(stage, lowered, device, createMachine(known.session), machineLimits().memory)
+  if (goal !== null && "code" in goal) return goal
+  const parts = partsOf(lowered, shape.accumulate)
+  const validated = artifact(stage, "valid") === null ? [] : [{ program: lowered.measure }]
   const parameters = lowered.weights.filter((slot) => slot.kept).reduce((sum, slot) => sum + size(slot.shape), 0)
   const validation = validationCost(stage, lowered, shape, steps, sizes)
   return {
-    parameters, disk: parameters * 4, memory: costs.memory,
+    parameters, disk: parameters * 4,
+    ...memoryOf([...parts.map(({ program, graded }) => ({ program, most: graded ? goal?.most ?? Infinity : Infinity })), ...validated], device),
     tokens: steps === null ? null : { ...steps, value: steps.value * shape.rows * shape.accumulate * shape.length },
-    flops: steps === null ? null : costs.flops * steps.value + validation,
+    flops: steps === null ? null : parts.reduce((sum, { program, times }) => sum + cost(program).flops * times, 0) * steps.value + validation,
   }
 }
 
-function stepCosts({ step, accumulation }: LoweredTraining, times: number): { readonly flops: number; readonly memory: number } {
-  const parts = step !== null ? [{ program: step, times: 1 }] : accumulation === null ? []
-    : [{ program: accumulation.count, times }, { program: accumulation.gradient, times }, { program: accumulation.apply, times: 1 }]
-  const costs = parts.map(({ program, times: n }) => ({ flops: cost(program).flops * n, memory: cost(program).peakBytes }))
-  return { flops: costs.reduce((sum, c) => sum + c.flops, 0), memory: Math.max(0, ...costs.map((c) => c.memory)) }
+/** The programs of a step, how often each runs, and which has the gradients. */
+function partsOf({ step, accumulation }: LoweredTraining, times: number): readonly { readonly program: Program; readonly times: number; readonly graded: boolean }[] {
+  if (step !== null) return [{ program: step, times: 1, graded: true }]
+  if (accumulation === null) return []
+  const { count, gradient, apply } = accumulation
+  return [{ program: count, times, graded: false }, { program: gradient, times, graded: true }, { program: apply, times: 1, graded: false }]
 }
 
 /** About 20 validations, each on at most a fiftieth as many batches as there are steps (spec 10). */
@@ -151,14 +173,14 @@ function evaluationOf(stage: Stage, known: Checked) {
   return { lowered: lowerEvaluation(known.session, stage.name, request, rowShape(rows, packed)), data, tokensPerBatch: rows * packed.length }
 }
 
-function measureEvaluation(stage: Stage, known: Checked, sizes: Sizes): Measures {
+function measureEvaluation(stage: Stage, known: Checked, sizes: Sizes, device: Counting): Measures {
   const found = evaluationOf(stage, known)
   if (found === null) return nothingMeasured
   const { lowered, data, tokensPerBatch } = found
   const tokens = sizes.packed(data.stage, data.member)
   const once = cost(lowered.program)
   return {
-    parameters: lowered.weights.reduce((sum, w) => sum + size(w.shape), 0), tokens, memory: once.peakBytes, disk: null,
+    parameters: lowered.weights.reduce((sum, w) => sum + size(w.shape), 0), tokens, ...memoryOf([{ program: lowered.program }], device), disk: null,
     flops: tokens === null ? null : once.flops * Math.ceil(tokens.value / tokensPerBatch),
   }
 }
@@ -179,11 +201,11 @@ function generationOf(stage: Stage, known: Checked): { readonly program: Program
 }
 
 /** All prompts at once, token by token; what a prompt itself takes is a few tokens more. */
-function measureGeneration(stage: Stage, known: Checked): Measures {
+function measureGeneration(stage: Stage, known: Checked, device: Counting): Measures {
   const found = generationOf(stage, known)
   if (found === null) return nothingMeasured
   const once = cost(found.program)
-  return { ...nothingMeasured, tokens: { value: found.rows * found.each, is: "at most" }, flops: once.flops * found.each, memory: once.peakBytes, parameters: countOf(stage, known) }
+  return { ...nothingMeasured, tokens: { value: found.rows * found.each, is: "at most" }, flops: once.flops * found.each, ...memoryOf([{ program: found.program }], device), parameters: countOf(stage, known) }
 }
 
 function countOf(stage: Stage, known: Checked): number | null {

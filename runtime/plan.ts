@@ -52,7 +52,7 @@ export function planRecipe(entry: Source, environment: Environment, checked: Che
   const sizes = createSizes(known.session, finished, place)
   const problems = known.recipe.stages.flatMap((stage) => missingInput(stage, place))
   const measured = (stage: Stage): Measures => {
-    const found = measureStage(stage, known, sizes)
+    const found = measureStage(stage, known, sizes, finished.device)
     if (!("code" in found)) return found
     problems.push(found)
     return nothingMeasured

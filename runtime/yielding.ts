@@ -23,8 +23,8 @@ export function yielding(device: Device): Device {
   })
   return {
     ...device,
-    async load(program) {
-      const runner = around(await device.load(program))
+    async load(program, most) {
+      const runner = around(await device.load(program, most))
       await giveWay()
       return runner
     },

@@ -153,7 +153,11 @@ function coerceNamed(value: Value, type: NamedType, want: Want, m: Machine): Val
   return refuse(value, type, want, m, namedHelp(value, type, want))
 }
 
+/** Sizes may be written in larger units. */
+const byteUnits: Readonly<Record<string, number>> = { KB: 1e3, MB: 1e6, GB: 1e9 }
+
 function coerceUnit(value: Value, type: NamedType, want: Want, m: Machine): Value {
+  if (value.kind === "quantity" && type.name === "bytes" && byteUnits[value.unit] !== undefined) return int(Math.round(value.value * (byteUnits[value.unit] ?? 1)), value.origin)
   if (value.kind === "quantity" && value.unit === type.name) return Number.isInteger(value.value) ? int(value.value, value.origin) : float(value.value, value.origin)
   if ((value.kind === "int" || value.kind === "float") && (want.name === type.name || value.origin === null || value.origin.source !== want.at.source || value.origin.start !== want.at.start)) return value
   if (value.kind === "int" || value.kind === "float") {

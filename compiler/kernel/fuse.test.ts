@@ -107,7 +107,7 @@ test("fusion can be printed, and says what it saves", () => {
 
 test("buffers that live at different times share memory, others do not", () => {
   const buffer = (id: number, size: number) => ({ id, name: `b${id}`, role: "temp", dtype: "f32", stored: null, size, shape: [size], values: null }) as const
-  const lives = [[0, 0, 1], [1, 1, 2], [2, 2, 3], [3, 0, 3]].map(([id = 0, first = 0, last = 0]) => ({ buffer: buffer(id, 100 + id), bytes: 4 * (100 + id), first, last }))
+  const lives = [[0, 0, 1], [1, 1, 2], [2, 2, 3], [3, 0, 3]].map(([id = 0, first = 0, last = 0]) => ({ buffer: buffer(id, 100 + id), bytes: 4 * (100 + id), first, last, spans: [{ first, last }] }))
   const { offsets, bytes } = planArena(lives)
   for (const x of lives) for (const y of lives) {
     if (x === y || x.last < y.first || y.last < x.first) continue

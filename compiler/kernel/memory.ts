@@ -4,10 +4,11 @@ import type { Buffer } from "./ir.ts"
 export interface Life {
   readonly buffer: Buffer
   readonly bytes: number
-  /** First and last moment in which it is in use, both included. */
-  readonly first: number
-  readonly last: number
+  /** First and last moments in which it is in use, both included; several where it is filled again after it was given up. */
+  readonly spans: readonly Span[]
 }
+
+export interface Span { readonly first: number; readonly last: number }
 
 export interface Arena {
   readonly offsets: Map<Buffer, number>
@@ -16,6 +17,10 @@ export interface Arena {
 
 /** Cache lines, and vectors of any width. */
 export const alignment = 64
+
+function meet(x: Life, y: Life): boolean {
+  return x.spans.some((a) => y.spans.some((b) => a.first <= b.last && b.first <= a.last))
+}
 
 /**
  * The largest first, each at the lowest place that is free for as long as it lives (Pisarchyk, Lee 2020: "greedy by size"). With `part`,
@@ -27,7 +32,7 @@ export function planArena(lives: readonly Life[], part: number | null = null): A
   let bytes = 0
   for (const life of [...lives].sort((x, y) => y.bytes - x.bytes || x.buffer.id - y.buffer.id)) {
     const need = Math.max(alignment, Math.ceil(life.bytes / alignment) * alignment)
-    const taken = placed.filter((other) => other.life.first <= life.last && life.first <= other.life.last).sort((x, y) => x.from - y.from)
+    const taken = placed.filter((other) => meet(other.life, life)).sort((x, y) => x.from - y.from)
     let from = 0
     for (const other of taken) {
       if (other.from - from >= need) break

@@ -31,8 +31,8 @@ const revisions: Readonly<Record<StageKind, number>> = {
   lengths: 1, curriculum: 1, train: 1, load: 1, initial: 1, rewrite: 1, observe: 1, quantize: 2, evaluate: 1, generate: 1, expect: 1, export: 1,
 }
 
-/** What a recipe may say, and who may see what it reads, does not change what it does. */
-export const permissions: ReadonlySet<string> = new Set(["unused", "private"])
+/** What a recipe may say, who may see what it reads, and how much memory it takes: none of it changes a result. */
+export const permissions: ReadonlySet<string> = new Set(["unused", "private", "recompute", "max_memory"])
 
 /** Raised when the canonical form itself changes. */
 const formVersion = 1

@@ -3,6 +3,7 @@ export const threads = `
 /* ---- threads: the caller is thread 0; workers spin for a while within a step, and sleep between steps */
 typedef struct program {
   char *arena, *scratch;
+  long bytes;                   /* taken from the system */
   long threads, started;
   _Atomic long arrived, turn;   /* of the barrier */
   long step;                    /* under the lock */
@@ -79,16 +80,17 @@ void slm_close(program *p);
 
 /* Zeros, in large pages where the system has them; under a sanitizer from the heap, which it watches. */
 #if defined(__SANITIZE_ADDRESS__)
-static char *pages(size_t bytes) { return calloc(bytes, 1); }
+static char *pages(program *p, size_t bytes) { p->bytes += bytes; return calloc(bytes, 1); }
 static void give_back(char *p, size_t bytes) { (void)bytes; free(p); }
 #else
-static char *pages(size_t bytes) {
-  void *p = mmap(0, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-  if (p == MAP_FAILED) return 0;
+static char *pages(program *p, size_t bytes) {
+  void *at = mmap(0, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+  if (at == MAP_FAILED) return 0;
 #if defined(MADV_HUGEPAGE)
-  madvise(p, bytes, MADV_HUGEPAGE);
+  madvise(at, bytes, MADV_HUGEPAGE);
 #endif
-  return p;
+  p->bytes += (long)bytes;
+  return at;
 }
 static void give_back(char *p, size_t bytes) { if (p) munmap(p, bytes); }
 #endif
@@ -100,9 +102,10 @@ program *slm_open(long threads) {
   p->threads = MAX(1, MIN(threads, 256));
   pthread_mutex_init(&p->lock, 0);
   pthread_cond_init(&p->wake, 0);
-  p->arena = pages(${arena}L);
-  p->scratch = pages(${scratch}L * p->threads);
+  p->arena = pages(p, ${arena}L);
+  p->scratch = pages(p, ${scratch}L * p->threads);
   p->claimed = calloc(${Math.max(1, sites)}, 2 * p->threads);
+  p->bytes += ${Math.max(1, sites)}L * 2 * p->threads;
   if (!p->arena || !p->scratch || !p->claimed) { slm_close(p); return 0; }
   fill_constants(p->arena);
   for (p->started = 1; p->started < p->threads; p->started++) {
@@ -115,6 +118,8 @@ program *slm_open(long threads) {
 }
 
 void *slm_arena(program *p) { return p->arena; }
+/* Bytes that the program has taken for numbers. */
+long slm_bytes(program *p) { return p->bytes; }
 
 /* One step. */
 int slm_step(program *p) {

@@ -4,6 +4,9 @@ import type { Buffer, ContractKernel, Kernel, LoopKernel, RowsKernel } from "../
 import { bytesOf } from "../kernel/ir.ts"
 import type { Ordered } from "../kernel/order.ts"
 import { planArena } from "../kernel/memory.ts"
+import type { Span } from "../kernel/memory.ts"
+import { recompute } from "../kernel/recompute.ts"
+import type { Recomputed } from "../kernel/recompute.ts"
 import { trafficOf } from "../kernel/traffic.ts"
 import { flattened } from "./flatten.ts"
 
@@ -59,19 +62,24 @@ export interface CpuProgram {
   readonly arena: number
   /** Bytes of scratch of each thread. */
   readonly scratch: number
+  /** How many kernels run a second time, to save memory. */
+  readonly again: number
   /** States that are copied at the end, where they could not be replaced in place. */
   readonly copies: readonly Update[]
   readonly inputs: Ordered["inputs"]
   readonly outputs: Ordered["outputs"]
 }
 
-export function scheduleCpu(program: Ordered, target: CpuTarget): CpuProgram {
+export function scheduleCpu(program: Ordered & Partial<Pick<Recomputed, "again">>, target: CpuTarget): CpuProgram {
   const place = (buffer: Buffer): Buffer => program.inPlace.get(buffer) ?? buffer
   const lives = new Map<Buffer, { first: number; last: number }>()
+  /** Of values that are made again later: buffers are empty in between. */
+  const before = new Map<Buffer, Span[]>()
   const copies = program.updates.filter(({ value }) => !program.inPlace.has(value))
-  const { waves, count } = wavesOf(program.kernels, target, place, (buffer, wave) => {
+  const { waves, count } = wavesOf(program.kernels, target, place, program.again ?? new Map(), (buffer, wave, anew) => {
     const life = lives.get(buffer)
-    if (life === undefined) lives.set(buffer, { first: wave, last: wave })
+    if (life !== undefined && anew) before.set(buffer, [...before.get(buffer) ?? [], life])
+    if (life === undefined || anew) lives.set(buffer, { first: wave, last: wave })
     else life.last = Math.max(life.last, wave)
   })
   const end = count + 1
@@ -80,12 +88,37 @@ export function scheduleCpu(program: Ordered, target: CpuTarget): CpuProgram {
   for (const { buffer } of program.inputs) lives.set(buffer, { first: 0, last: buffer.role === "state" ? end : lives.get(buffer)?.last ?? 0 })
   const kept = program.buffers.filter((buffer) => place(buffer) === buffer && (lives.has(buffer) || buffer.role !== "temp"))
   for (const buffer of kept) if (buffer.role === "constant") lives.set(buffer, { first: 0, last: end })
-  const { offsets, bytes } = planArena(kept.map((buffer) => ({ buffer, bytes: bytesOf(buffer), first: lives.get(buffer)?.first ?? 0, last: lives.get(buffer)?.last ?? end })))
+  const { offsets, bytes } = planArena(kept.map((buffer) => ({ buffer, bytes: bytesOf(buffer), spans: [...before.get(buffer) ?? [], lives.get(buffer) ?? { first: 0, last: end }] })))
   for (const [value, state] of program.inPlace) offsets.set(value, offsets.get(state) ?? 0)
   return {
-    name: program.name, target, waves, buffers: program.buffers, offsets, arena: bytes, scratch: scratchOf(waves), copies,
+    name: program.name, target, waves, buffers: program.buffers, offsets, arena: bytes, scratch: scratchOf(waves), again: program.again?.size ?? 0, copies,
     inputs: program.inputs, outputs: program.outputs,
   }
+}
+
+/** A program that computes values again where it would otherwise take more than `most` bytes: as few of them as it takes, as far as that goes. */
+export function scheduleWithin(program: Ordered, target: CpuTarget, most: number): CpuProgram {
+  let best = scheduleCpu(program, target)
+  // Buffers do not lie as tightly as their bytes add up: the goal goes down until they do.
+  for (let goal = most, turn = 0; best.arena > most && turn < 8; goal *= 0.92, turn++) {
+    const tried = scheduleCpu(recompute(program, goal, most === 0 ? forwardShare : 1), target)
+    if (tried.arena < best.arena) best = tried
+    if (goal === 0) break
+  }
+  return best
+}
+
+/** What a forward pass takes of a training step. */
+const forwardShare = 1 / 3
+
+/** What a program allocates besides its arena when it runs on so many threads: scratch, and a byte for each block that they claim. */
+export function threadBytes({ scratch, waves }: CpuProgram, threads: number): number {
+  return scratch * threads + claimBytes(waves.reduce((sum, wave) => sum + (wave.is === "steps" ? wave.steps.length : 0), 0), threads)
+}
+
+/** Each kernel outside of loops is claimed in twice as many blocks as there are threads. */
+function claimBytes(kernels: number, threads: number): number {
+  return Math.max(1, kernels) * 2 * threads
 }
 
 function scratchOf(waves: readonly Wave[]): number {
@@ -110,10 +143,11 @@ export function attendScratch(n: { readonly queries: number; readonly keys: numb
   return keys * (3 * depth + 2 * values) + queryBlock * (2 * keys + depth + values) + 4096
 }
 
-type Live = (buffer: Buffer, wave: number) => void
+/** `anew`: what it held before is not needed any more. */
+type Live = (buffer: Buffer, wave: number, anew: boolean) => void
 
 /** Each kernel in the first wave after those it must follow. */
-function wavesOf(kernels: readonly Kernel[], target: CpuTarget, place: (buffer: Buffer) => Buffer, live: Live): { readonly waves: readonly Wave[]; readonly count: number } {
+function wavesOf(kernels: readonly Kernel[], target: CpuTarget, place: (buffer: Buffer) => Buffer, again: Recomputed["again"], live: Live): { readonly waves: readonly Wave[]; readonly count: number } {
   const written = new Map<Buffer, number>()
   const read = new Map<Buffer, number>()
   const waves: (Step[] | Wave)[] = []
@@ -124,12 +158,13 @@ function wavesOf(kernels: readonly Kernel[], target: CpuTarget, place: (buffer: 
     let wave = floor
     for (const buffer of reads) wave = Math.max(wave, (written.get(buffer) ?? -1) + 1)
     for (const buffer of writes) wave = Math.max(wave, (written.get(buffer) ?? -1) + 1, (read.get(buffer) ?? -1) + 1)
+    for (const buffer of again.get(kernel) ?? []) wave = Math.max(wave, written.get(place(buffer)) ?? 0)
     if (kernel.kind === "loop") wave = Math.max(wave, waves.length)
-    for (const buffer of reads) { read.set(buffer, Math.max(read.get(buffer) ?? 0, wave)); live(buffer, wave) }
-    for (const buffer of writes) { written.set(buffer, Math.max(written.get(buffer) ?? 0, wave)); live(buffer, wave) }
+    for (const buffer of reads) { read.set(buffer, Math.max(read.get(buffer) ?? 0, wave)); live(buffer, wave, false) }
+    for (const buffer of writes) { written.set(buffer, Math.max(written.get(buffer) ?? 0, wave)); live(buffer, wave, again.has(kernel)) }
     while (waves.length <= wave) waves.push([])
     if (kernel.kind === "loop") {
-      const inner = wavesOf(kernel.body, target, place, (buffer) => live(buffer, wave))
+      const inner = wavesOf(kernel.body, target, place, again, (buffer) => live(buffer, wave, false))
       waves[wave] = { is: "loop", trips: kernel.trips, note: kernel.note, waves: inner.waves }
       floor = wave + 1
     } else {

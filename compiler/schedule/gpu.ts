@@ -208,7 +208,7 @@ function placeAll(program: Ordered, work: readonly GpuWork[], m: Maker): { reado
   const large = [...lives.keys()].find((buffer) => gpuBytes(buffer) > m.target.binding)
   if (large !== undefined) m.refuse("maxStorageBufferBindingSize", `${large.name}, [${large.shape.join(", ")}],`, gpuBytes(large), m.target.binding)
   const part = Math.floor(m.target.binding / 64) * 64
-  const { offsets, bytes } = planArena([...lives].map(([buffer, life]) => ({ buffer, bytes: gpuBytes(buffer), ...life })), large === undefined ? part : null)
+  const { offsets, bytes } = planArena([...lives].map(([buffer, life]) => ({ buffer, bytes: gpuBytes(buffer), spans: [life] })), large === undefined ? part : null)
   const places = new Map<Buffer, Place>()
   for (const [buffer, offset] of offsets) places.set(buffer, { part: Math.floor(offset / part), offset: (offset % part) / 4 })
   for (const [value, state] of program.inPlace) { const at = places.get(state); if (at !== undefined) places.set(value, at) }

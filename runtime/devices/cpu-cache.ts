@@ -13,6 +13,7 @@ import { processorName } from "./cpu-build.ts"
 export interface Layout {
   readonly object: string
   readonly arena: number
+  readonly again: number
   readonly inputs: Readonly<Record<string, number>>
   readonly outputs: Readonly<Record<string, number>>
 }
@@ -28,15 +29,15 @@ function generatorStamp(): string {
 }
 
 /** The file that holds the layout of a program. */
-export function layoutPath(toolchain: Toolchain, program: Program): string {
+export function layoutPath(toolchain: Toolchain, program: Program, most = Infinity): string {
   const body = bodyKey({ inputs: program.inputs as readonly Node[], outputs: program.outputs.map((output) => output.node) })
-  const text = JSON.stringify([generatorStamp(), toolchain.version, toolchain.flags, process.arch, processorName(), program.name, program.outputs.map((output) => output.name), body])
+  const text = JSON.stringify([generatorStamp(), toolchain.version, toolchain.flags, process.arch, processorName(), program.name, program.outputs.map((output) => output.name), body, String(most)])
   return join(toolchain.cache, `${createHash("sha256").update(text).digest("hex").slice(0, 40)}.json`)
 }
 
 export function layoutOf(scheduled: CpuProgram, object: string): Layout {
   const places = (list: CpuProgram["inputs"]): Record<string, number> => Object.fromEntries(list.map(({ name, buffer }) => [name, scheduled.offsets.get(buffer) ?? 0]))
-  return { object, arena: scheduled.arena, inputs: places(scheduled.inputs), outputs: places(scheduled.outputs) }
+  return { object, arena: scheduled.arena, again: scheduled.again, inputs: places(scheduled.inputs), outputs: places(scheduled.outputs) }
 }
 
 /** The layout of an earlier run, if its shared object is still there. */

@@ -24,20 +24,24 @@ export function loadKoffi(): Koffi | Broken {
 export interface Opened {
   /** The arena; views of it see what steps write. */
   readonly memory: ArrayBuffer
+  /** Bytes that the program has taken from the system. */
+  readonly bytes: number
   step(): Promise<void>
   close(): void
 }
 
 export function openProgram(koffi: Koffi, path: string, arena: number, threads: number): Opened | Broken {
   const library = koffi.load(path)
-  const [open, close, step, address] = [
+  const [open, close, step, address, bytes] = [
     library.func("slm_open", "void *", ["long"]), library.func("slm_close", "void", ["void *"]),
     library.func("slm_step", "int", ["void *"]), library.func("slm_arena", "void *", ["void *"]),
+    library.func("slm_bytes", "long", ["void *"]),
   ]
   const program = open(threads)
   if (program === null) return { reason: `there is no memory for an arena of ${(arena / 1e6).toFixed(0)} MB`, help: "make the batch or the model smaller" }
   return {
     memory: koffi.view(address(program), arena),
+    bytes: Number(bytes(program)),
     step: () => new Promise((done, failed) => step.async(program, (error: unknown) => (error === null || error === undefined ? done() : failed(error)))),
     close: () => void close(program),
   }

@@ -6,7 +6,7 @@ import { size } from "../../compiler/graph/node.ts"
 import type { StorageType } from "../../compiler/graph/stored.ts"
 import { bytesOfNumbers } from "../../compiler/graph/stored.ts"
 import { renderC } from "../../compiler/render/c.ts"
-import { scheduleCpu } from "../../compiler/schedule/cpu.ts"
+import { scheduleWithin, threadBytes } from "../../compiler/schedule/cpu.ts"
 import type { CpuProgram, CpuTarget } from "../../compiler/schedule/cpu.ts"
 import type { Device, HostTensor, Runner, Unusable } from "../device.ts"
 import { DeviceFailure } from "../device.ts"
@@ -45,13 +45,17 @@ export async function openCpu(options: CpuOptions = {}): Promise<Device | Unusab
       numericsClass: `cpu/${family}/f32/${generatorRevision}`,
     },
     computesFromStorage: true,
-    load: (program) => createRunner(koffi, toolchain, threads, program),
+    load: (program, most) => createRunner(koffi, toolchain, threads, program, most ?? Infinity),
+    memoryOf(program, most = Infinity) {
+      const scheduled = compileCpu(program, toolchain.target, most)
+      return { arena: scheduled.arena, threads: threadBytes(scheduled, threads), again: scheduled.again }
+    },
   }
 }
 
 /** From a program to what is rendered. */
-export function compileCpu(program: Program, target: CpuTarget): CpuProgram {
-  return scheduleCpu(orderKernels(fuse(program)), target)
+export function compileCpu(program: Program, target: CpuTarget, most = Infinity): CpuProgram {
+  return scheduleWithin(orderKernels(fuse(program)), target, most)
 }
 
 type HostData = HostTensor["data"]
@@ -66,11 +70,11 @@ function viewOf(memory: ArrayBuffer, { dtype, shape }: Pick<Node, "dtype" | "sha
 }
 
 /** The shared object of a program and its layout: as an earlier run left them, or made now. */
-async function prepare(toolchain: Toolchain, program: Program): Promise<Layout> {
-  const path = layoutPath(toolchain, program)
+async function prepare(toolchain: Toolchain, program: Program, most: number): Promise<Layout> {
+  const path = layoutPath(toolchain, program, most)
   const known = recall(path)
   if (known !== null) return known
-  const scheduled = compileCpu(program, toolchain.target)
+  const scheduled = compileCpu(program, toolchain.target, most)
   const built = await build(toolchain, renderC(scheduled))
   if ("reason" in built) throw new DeviceFailure(built.reason, `${built.help}; or run on another device: \`--device tfjs\``)
   const layout = layoutOf(scheduled, built.path)
@@ -78,8 +82,8 @@ async function prepare(toolchain: Toolchain, program: Program): Promise<Layout> 
   return layout
 }
 
-async function createRunner(koffi: Exclude<ReturnType<typeof loadKoffi>, Broken>, toolchain: Toolchain, threads: number, program: Program): Promise<Runner> {
-  const layout = await prepare(toolchain, program)
+async function createRunner(koffi: Exclude<ReturnType<typeof loadKoffi>, Broken>, toolchain: Toolchain, threads: number, program: Program, most: number): Promise<Runner> {
+  const layout = await prepare(toolchain, program, most)
   const opened = openProgram(koffi, layout.object, layout.arena, threads)
   if ("reason" in opened) throw new DeviceFailure(opened.reason, `${opened.help}; or run on another device: \`--device tfjs\``)
   const inputs = new Map(program.inputs.map((node) => [node.args.name, viewOf(opened.memory, node, layout.inputs[node.args.name], node.args.stored ?? null)]))
@@ -105,6 +109,7 @@ async function createRunner(koffi: Exclude<ReturnType<typeof loadKoffi>, Broken>
   }
 
   return {
+    memory: { arena: layout.arena, threads: opened.bytes - layout.arena, again: layout.again },
     async write(name, value) {
       set(name, "state", value)
       unset.delete(name)

@@ -17,7 +17,8 @@ export type Files = ReadonlyMap<string, Uint8Array>
 export const bytesOf = (text: string): Uint8Array => new TextEncoder().encode(text)
 
 /** A tensor of a program as one of a file; conditions are bytes. */
-export function fileTensor(name: string, { shape, dtype, data }: HostTensor): FileTensor {
+export function fileTensor(name: string, { shape, dtype, data, stored }: HostTensor): FileTensor {
+  if (stored !== undefined && data instanceof Uint8Array) return { name, dtype: "U8", shape: [data.length], data }
   return { name, dtype: dtype === "f32" ? "F32" : dtype === "i32" ? "I32" : "U8", shape, data }
 }
 

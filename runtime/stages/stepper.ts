@@ -23,10 +23,10 @@ export interface Stepper {
   dispose(): void
 }
 
-/** Loads the programs and sets their states. `states` must hold all of them. */
-export async function createStepper(device: Device, lowered: LoweredTraining, seed: number, states: States): Promise<Stepper> {
-  const stepper = lowered.step !== null ? await single(device, lowered.step, lowered, seed)
-    : lowered.accumulation !== null ? await accumulating(device, lowered.accumulation, lowered, seed)
+/** Loads the programs and sets their states. `states` must hold all of them. `most`: bytes of the program that has gradients. */
+export async function createStepper(device: Device, lowered: LoweredTraining, seed: number, states: States, most = Infinity): Promise<Stepper> {
+  const stepper = lowered.step !== null ? await single(device, lowered.step, lowered, seed, most)
+    : lowered.accumulation !== null ? await accumulating(device, lowered.accumulation, lowered, seed, most)
     : null
   if (stepper === null) throw new Error("train: neither a step nor an accumulation was lowered")
   await stepper.write(states)
@@ -35,8 +35,8 @@ export async function createStepper(device: Device, lowered: LoweredTraining, se
 
 const counters = (seed: number, step: number): Batch => ({ seed: ids([], [seed]), step: ids([], [step]) })
 
-async function single(device: Device, program: Program, lowered: LoweredTraining, seed: number): Promise<Stepper> {
-  const runner = await device.load(program)
+async function single(device: Device, program: Program, lowered: LoweredTraining, seed: number, most: number): Promise<Stepper> {
+  const runner = await device.load(program, most)
   return {
     async step(batches, step) {
       const out = await runner.step(taken(program, { ...batches[0], ...counters(seed, step) }))
@@ -50,8 +50,8 @@ async function single(device: Device, program: Program, lowered: LoweredTraining
 }
 
 /** Counts first, then gradients of sum / total count added up, then one update (spec 5.6). */
-async function accumulating(device: Device, parts: Accumulation, lowered: LoweredTraining, seed: number): Promise<Stepper> {
-  const [count, gradient, apply] = [await device.load(parts.count), await device.load(parts.gradient), await device.load(parts.apply)]
+async function accumulating(device: Device, parts: Accumulation, lowered: LoweredTraining, seed: number, most: number): Promise<Stepper> {
+  const [count, gradient, apply] = [await device.load(parts.count), await device.load(parts.gradient, most), await device.load(parts.apply)]
   const sumNames = new Set(parts.sums.map((sum) => sum.name))
   const shared = new Set(stateNames(parts.gradient).filter((name) => !sumNames.has(name)))
   for (const { name, shape } of parts.sums) await gradient.write(name, zeros("f32", shape))

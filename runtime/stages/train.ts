@@ -20,10 +20,11 @@ import { expectData } from "./artifact.ts"
 import type { Unfinished } from "./checkpoint.ts"
 import { createSaver, unfinished } from "./checkpoint.ts"
 import { demandProgram } from "../limits.ts"
+import { memoryGoal } from "./memory.ts"
 import { ids, scalar, taken, writeStates } from "./feeds.ts"
 import { packedInput } from "./data.ts"
 import type { Executor, Outcome, StageEnv } from "./environment.ts"
-import { artifactArg, done, failed, fromResult, given, numberArg, refOf, required, wordArg } from "./environment.ts"
+import { artifactArg, done, failed, fromResult, given, machineFor, numberArg, refOf, required, wordArg } from "./environment.ts"
 import type { Emit, Event } from "./events.ts"
 import type { Weights } from "../weights.ts"
 import type { Batch, States } from "./stepper.ts"
@@ -48,7 +49,10 @@ export const trainStage: Executor = async (stage, env) => {
   if (!planned.ok) return fromResult(planned, stage, () => failed())
   const found = planned.value
   const lowered = lowerTraining(env.session, stage, found.shape)
-  for (const program of [lowered.step, lowered.accumulation?.gradient, lowered.measure]) if (program !== null && program !== undefined) demandProgram(program, env.device.info.name, env.limits)
+  const memory = memoryGoal(stage, lowered, env.device, machineFor(env), env.limits.memory)
+  if ("code" in memory) return failed(memory)
+  if (memory.warning !== null) env.emit({ event: "warning", stage: refOf(stage), ...memory.warning })
+  for (const program of [lowered.step, lowered.accumulation?.gradient, lowered.measure]) if (program !== null && program !== undefined) demandProgram(program, env.device.info.name, env.limits, program === lowered.measure ? Infinity : memory.most)
   const before = unfinished(env.checkpoints, lowered)
   const said = [...(before?.events ?? [])]
   const say = (event: Event): void => {
@@ -58,7 +62,7 @@ export const trainStage: Executor = async (stage, env) => {
   const sample = createSampler(stage, lowered, found, env, say)
   if (sample !== null && "code" in sample) return failed(sample)
   const from = await startOf(lowered, found.seed, before, env)
-  const stepper = await createStepper(env.device, lowered, found.seed, from.states)
+  const stepper = await createStepper(env.device, lowered, found.seed, from.states, memory.most)
   const validator = await createValidator(stage, lowered, from.states, found, env)
   if (before !== null) env.emit({ event: "resumed", stage: refOf(stage), step: from.step, total: found.shape.total })
   for (const event of before?.events ?? []) env.emit(event)
@@ -71,7 +75,7 @@ export const trainStage: Executor = async (stage, env) => {
       warn: (message, help) => say({ event: "warning", stage: refOf(stage), message, help }),
       saver: createSaver(stage, lowered, env, () => said),
     })
-    return await finish(stage, lowered, found, result, env)
+    return await finish(stage, lowered, found, result, memory.again, env)
   } finally {
     stepper.dispose()
     validator?.dispose()
@@ -200,7 +204,7 @@ function createReporter(stage: Stage, from: number, { shape }: TrainPlan, env: S
 
 // ---------------------------------------------------------------- the end
 
-async function finish(stage: Stage, lowered: LoweredTraining, found: TrainPlan, result: LoopResult, env: StageEnv): Promise<Outcome> {
+async function finish(stage: Stage, lowered: LoweredTraining, found: TrainPlan, result: LoopResult, again: number, env: StageEnv): Promise<Outcome> {
   if (result.is === "interrupted") return { is: "interrupted" }
   if (result.is === "diverged") return failed(diverged(stage, found, result, env))
   const best = wordArg(stage, "keep") === "best" ? result.state.best : null
@@ -208,7 +212,7 @@ async function finish(stage: Stage, lowered: LoweredTraining, found: TrainPlan, 
   const roles = [...new Set(lowered.weights.filter((slot) => slot.kept).map((slot) => slot.role))]
   const members = new Map<string, Weights>()
   for (const role of roles) members.set(stage.type.is === "roles" ? role : "", await weightsOfRole(lowered.weights, role, states, env))
-  return done({ is: "weights", members, tokenizer: null }, { steps: found.shape.total, loss: result.loss, ...validations(result.valid, best) })
+  return done({ is: "weights", members, tokenizer: null }, { steps: found.shape.total, loss: result.loss, ...validations(result.valid, best), ...(again === 0 ? {} : { recomputed: again }) })
 }
 
 /** `valid` is the loss of the weights that are kept; where these are not the last, `last_valid` is that of the last. */

@@ -88,11 +88,17 @@ function trainOptions(args: Args, site: CallSite, m: Machine): boolean {
     m.report(diagnostic("SLM2202", place(site, "keep"), "`keep: best` has no effect without `valid`", { help: "the best is what does best on `valid: tokens.valid`" }))
     return false
   }
+  const recompute = args.get("recompute")
+  const wish = recompute?.kind === "symbol" ? recompute.name : recompute?.kind ?? "auto"
+  if (wish !== "auto" && given(args, "max_memory")) {
+    m.report(diagnostic("SLM2202", place(site, "max_memory"), `\`max_memory\` has no effect with \`recompute: ${wish}\``, { help: "leave one of the two out: with `recompute: auto` as much is computed again as fits into `max_memory`" }))
+    return false
+  }
   if (given(args, "roles") && !given(args, "loss")) {
     m.report(diagnostic("SLM2015", site.callee, "training several roles needs a `loss` of (roles, batch)"))
     return false
   }
-  return [["steps", 1], ["epochs", 0], ["tokens", 1], ["batch", 1], ["accumulate", 1]].every(([name, low]) => inRange(args, String(name), Number(low), Infinity, site, m))
+  return [["steps", 1], ["epochs", 0], ["tokens", 1], ["batch", 1], ["accumulate", 1], ["max_memory", 1]].every(([name, low]) => inRange(args, String(name), Number(low), Infinity, site, m))
 }
 
 /** How many steps a training takes (spec 10.3), as far as the recipe alone tells. */

@@ -83,5 +83,15 @@ function showEnd(summary: PlanSummary, terminal: Terminal): void {
   const [fresh, changed, done] = (["new", "changed", "cached"] as const).map((state) => summary.stages.filter((stage) => stage.state === state).length) as [number, number, number]
   terminal.line(`${summary.stages.length} stages, ${fresh} to run (+)${changed === 0 ? "" : `, ${changed} to run again (~)`}, ${done} done before (=)`)
   terminal.line(`${flop(summary.flops)}, up to ${bytes(summary.memory)} on the device and ${bytes(summary.disk)} on disk`)
+  for (const line of memoryLines(summary)) terminal.line(line)
   terminal.line(`about ${duration(summary.seconds)} on ${summary.device}, on two cores like those its rate was measured on`)
+}
+
+/** What the largest stage takes of the device, part by part; a bound has no parts. */
+function memoryLines({ stages }: PlanSummary): readonly string[] {
+  const largest = stages.filter(({ state }) => state !== "cached").reduce<PlanSummary["stages"][number] | null>((most, stage) => ((stage.memory ?? 0) > (most?.memory ?? 0) ? stage : most), null)
+  const device = largest?.device ?? null
+  if (largest === null || device === null) return []
+  const again = device.again === 0 ? "" : `, with ${device.again} kernels run again in each step instead of kept`
+  return [`that is ${largest.name}: ${bytes(device.arena)} of weights, states and values, and ${bytes(device.threads)} for threads${again}; this process takes ${bytes(process.memoryUsage().rss)} besides`]
 }

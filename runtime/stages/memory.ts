@@ -1,0 +1,43 @@
+/** Recompute or keep: what a training's `recompute` and `max_memory` come to on a device. It changes memory and time, and no bit of a result. */
+import type { Machine } from "../../compiler/check/machine.ts"
+import type { LoweredTraining } from "../../compiler/graph/lower/programs.ts"
+import { cost } from "../../compiler/plan/cost.ts"
+import type { Stage } from "../../compiler/plan/stage.ts"
+import { diagnostic } from "../../grammar/diagnostic.ts"
+import type { Diagnostic } from "../../grammar/diagnostic.ts"
+import type { Device } from "../device.ts"
+import { bytes } from "../numbers.ts"
+import { given, wordArg } from "./environment.ts"
+
+export interface MemoryGoal {
+  /** What `Device.load` is given for the program that has gradients. */
+  readonly most: number
+  /** Kernels that run again in each step; 0 where all is kept. */
+  readonly again: number
+  /** What the device cannot do. */
+  readonly warning: { readonly message: string; readonly help: string } | null
+}
+
+const keepAll: MemoryGoal = { most: Infinity, again: 0, warning: null }
+
+/** The goal, or why it cannot be reached. `allowed`: what one stage may take where the recipe says nothing. */
+export function memoryGoal(stage: Stage, lowered: LoweredTraining, device: Pick<Device, "info" | "memoryOf">, machine: Machine, allowed: number): MemoryGoal | Diagnostic {
+  const wish = stage.args.get("recompute")?.kind === "none" ? "none" : wordArg(stage, "recompute") ?? "auto"
+  const value = given(stage, "max_memory")
+  const limit = value?.kind === "int" ? machine.known(value.poly) : null
+  const program = lowered.step ?? lowered.accumulation?.gradient
+  if (program === undefined || wish === "none") return keepAll
+  if (device.memoryOf === undefined) {
+    if (wish === "auto" && limit === null) return keepAll
+    return { ...keepAll, warning: { message: `the device ${device.info.name} keeps all values: \`${limit === null ? "recompute" : "max_memory"}\` has no effect on it`, help: "the device cpu computes values again where it saves memory" } }
+  }
+  if (wish === "all") return { most: 0, again: device.memoryOf(program, 0).again, warning: null }
+  const most = Math.min(limit ?? allowed, allowed)
+  // Counted without fusion it is never less.
+  if (cost(program).peakBytes <= most) return keepAll
+  const { arena, again } = device.memoryOf(program, most)
+  if (limit !== null && arena > limit) {
+    return diagnostic("SLM3504", stage.span, `\`${stage.name}\` does not fit into \`max_memory\`: one step takes ${bytes(arena)} with everything computed again that can be`, { help: `allow ${bytes(Math.ceil(arena / 1e6) * 1e6)}, or make the batch smaller and \`accumulate\` more of them` })
+  }
+  return { most: again === 0 ? Infinity : most, again, warning: null }
+}
