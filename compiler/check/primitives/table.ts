@@ -11,6 +11,7 @@
  */
 import type { Primitive } from "../value.ts"
 import { dataPrimitives } from "./data.ts"
+import { eachWeightPrimitives } from "./each-weight.ts"
 import { hostPrimitives } from "./host.ts"
 import { initPrimitives } from "./init.ts"
 import { layerPrimitives } from "./layers.ts"
@@ -31,7 +32,7 @@ export type PrimitiveTable = Readonly<Record<string, Primitive>>
 
 const tables: readonly PrimitiveTable[] = [
   numberPrimitives, tensorPrimitives, productPrimitives, listPrimitives, shapePrimitives, layerPrimitives, instancePrimitives, descendPrimitives, randomPrimitives, lossPrimitives, vocabularyPrimitives, initPrimitives,
-  dataPrimitives, stagePrimitives, passPrimitives, hostPrimitives,
+  dataPrimitives, stagePrimitives, passPrimitives, hostPrimitives, eachWeightPrimitives,
 ]
 
 export const primitives: ReadonlyMap<string, Primitive> = new Map(tables.flatMap((table) => Object.entries(table)))
