@@ -48,7 +48,7 @@ interface Pass { readonly reductions: readonly Reduced[]; readonly stores: reado
 function passesOf(kernel: RowsKernel, sums: readonly Sum[]): Pass[] {
   const reductions = exprsIn([...kernel.stores, ...kernel.columns].map((x) => x.value)).filter((x): x is Extract<Expr, { is: "reduced" }> => x.is === "reduced")
   return Array.from({ length: levelOf(kernel) + 1 }, (_, level) => ({
-    reductions: reductions.filter((x) => x.value.level === level).map((expr) => ({ expr, name: `a${expr.id}` })),
+    reductions: reductions.filter((x) => x.value.level === level).map((expr) => ({ expr, name: `a${reductions.indexOf(expr)}` })),
     stores: kernel.stores.filter((store) => store.value.level === level && !isOnce(store)),
     sums: sums.filter(({ column, perColumn }) => perColumn && column.value.level === level),
   }))

@@ -1,5 +1,5 @@
 import type { Device } from "../device.ts"
-import { deviceNames, openDevice } from "../devices/open.ts"
+import { deviceNames, openDevice, readDeviceName } from "../devices/open.ts"
 import type { Arguments, UsageError } from "./args.ts"
 import type { ExitCode } from "./commands.ts"
 import { nearest } from "../../grammar/nearest.ts"
@@ -9,7 +9,8 @@ import type { Terminal } from "./terminal.ts"
 /** What is wrong with the name after `--device`, or null. */
 export function wrongDevice(args: Arguments): UsageError | null {
   const name = args.value("device")
-  if (name === null || deviceNames.includes(name)) return null
+  if (name === null || readDeviceName(name) !== null) return null
+  if (name.startsWith("webgpu:")) return { message: `there is no adapter ${JSON.stringify(name.slice("webgpu:".length))}`, help: "write webgpu:0, webgpu:1, … as `slm doctor` lists them, or webgpu:software for one that runs on the processor" }
   const close = nearest(name, deviceNames)
   return { message: `there is no device ${JSON.stringify(name)}`, help: close === null ? `devices: ${deviceNames.join(", ")}` : `did you mean ${close}?` }
 }

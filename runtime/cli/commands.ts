@@ -19,7 +19,7 @@ const limitOptions = {
   "max-memory": { type: "value", placeholder: "SIZE", help: "refuse stages that need more, such as 8G (default: three quarters of the machine's memory)" },
   "max-params": { type: "value", placeholder: "N", help: "refuse models with more parameters, such as 500M (default: what the machine's memory can train)" },
 } as const
-const deviceOption = { type: "value", placeholder: "NAME", help: "reference, tfjs, …; default: the best one usable here" } as const
+const deviceOption = { type: "value", placeholder: "NAME", help: "webgpu, webgpu:1, cpu, tfjs, reference; default: the best one usable here" } as const
 
 export const commands: readonly Entry[] = [
   {

@@ -1,13 +1,22 @@
 import type { Device, DeviceInfo, Unusable } from "../device.ts"
 
-/** The devices of this build, best first. Each is imported only when it is tried. */
-const openers: readonly { readonly name: DeviceInfo["name"]; readonly open: () => Promise<Device | Unusable> }[] = [
+/** The devices of this build, best first. Each is imported only when it is tried. `choice`: what follows `NAME:`. */
+const openers: readonly { readonly name: DeviceInfo["name"]; readonly open: (choice: string | null) => Promise<Device | Unusable> }[] = [
+  // Only real GPUs count, unless another adapter is asked for.
+  { name: "webgpu", open: async (choice) => (await import("./webgpu.ts")).openWebgpu(choice === null ? {} : choice === "software" ? { software: "only" } : { software: true, adapter: Number(choice) }) },
   { name: "cpu", open: async () => (await import("./cpu.ts")).openCpu() },
   { name: "tfjs", open: async () => (await import("./tfjs.ts")).openTfjs() },
   { name: "reference", open: async () => (await import("./reference.ts")).createReference() },
 ]
 
 export const deviceNames: readonly string[] = openers.map(({ name }) => name)
+
+/** `webgpu:1` is the device webgpu with its second adapter; null for what names no device. */
+export function readDeviceName(text: string): { readonly name: string; readonly choice: string | null } | null {
+  const [name = "", choice = null, ...more] = text.split(":")
+  if (!deviceNames.includes(name) || more.length > 0) return null
+  return choice === null || (name === "webgpu" && /^(\d+|software)$/.test(choice)) ? { name, choice } : null
+}
 
 export function isUsable(x: Device | Unusable): x is Device {
   return "load" in x
@@ -16,9 +25,10 @@ export function isUsable(x: Device | Unusable): x is Device {
 /** The device of that name, or the best one usable here; else why each that was tried is not. */
 export async function openDevice(name: string | null): Promise<Device | readonly Unusable[]> {
   const tried: Unusable[] = []
+  const wanted = name === null ? null : readDeviceName(name)
   for (const opener of openers) {
-    if (name !== null && opener.name !== name) continue
-    const device = await opener.open()
+    if (name !== null && opener.name !== wanted?.name) continue
+    const device = await opener.open(wanted?.choice ?? null)
     if (isUsable(device)) return device
     tried.push(device)
   }
@@ -29,7 +39,7 @@ export async function openDevice(name: string | null): Promise<Device | readonly
 export async function probeDevices(): Promise<readonly (DeviceInfo | Unusable)[]> {
   const found: (DeviceInfo | Unusable)[] = []
   for (const { open } of openers) {
-    const device = await open()
+    const device = await open(null)
     found.push(isUsable(device) ? device.info : device)
   }
   return found

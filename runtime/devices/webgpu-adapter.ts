@@ -22,8 +22,8 @@ export interface Adapter {
 }
 
 export interface AdapterOptions {
-  /** Software adapters (SwiftShader, llvmpipe) count too. */
-  readonly software?: boolean
+  /** Whether software adapters (SwiftShader, llvmpipe) count too, or alone. */
+  readonly software?: boolean | "only"
   /** A file to load the package from, instead of the one installed beside slm. */
   readonly package?: string
 }
@@ -38,7 +38,8 @@ const firstLine = (error: unknown): string => (error instanceof Error ? error.me
 export async function findAdapters(options: AdapterOptions = {}): Promise<readonly Adapter[] | Unusable> {
   const dawn = await loadDawn(options)
   if ("reason" in dawn) return dawn
-  const loader = vulkanLoader(options.software === true)
+  const { software = false } = options
+  const loader = vulkanLoader(software !== false)
   if (loader !== null) return loader
   const found: Adapter[] = []
   for (const { backend, name } of await adapterNames(dawn)) {
@@ -46,10 +47,11 @@ export async function findAdapters(options: AdapterOptions = {}): Promise<readon
     const adapter = await gpu.requestAdapter().catch(() => null)
     if (adapter !== null) found.push(describe(adapter, gpu, backend, name))
   }
-  const fit = found.filter((adapter) => options.software === true || !adapter.software).sort((x, y) => Number(x.software) - Number(y.software))
+  const fit = found.filter((adapter) => software === true || adapter.software === (software === "only")).sort((x, y) => Number(x.software) - Number(y.software))
   if (fit.length > 0) return fit
-  const [software] = found
-  return software === undefined ? unusable("no GPU was found", driverHelp()) : unusable(`no GPU was found; ${software.name} runs on the processor`, `to use it all the same: \`--device webgpu:software\`; for a real GPU: ${driverHelp()}`)
+  if (software === "only") return unusable("no software driver for Vulkan was found", "Debian, Ubuntu: `apt install chromium` brings SwiftShader; VK_ICD_FILENAMES may name another driver's .json file")
+  const [only] = found
+  return only === undefined ? unusable("no GPU was found", driverHelp()) : unusable(`no GPU was found; ${only.name} runs on the processor`, `to use it all the same: \`--device webgpu:software\`; for a real GPU: ${driverHelp()}`)
 }
 
 async function loadDawn(options: AdapterOptions): Promise<Dawn | Unusable> {

@@ -5,12 +5,15 @@ import type { Node, NodeOf, Program } from "../../compiler/graph/node.ts"
 import * as g from "../../compiler/graph/ops.ts"
 import { optimise } from "../../compiler/transform/pipeline.ts"
 import type { HostTensor } from "../device.ts"
+import { DeviceFailure } from "../device.ts"
 import type { ConformanceCase } from "./conformance.ts"
 import { checkDevice, conformanceCases, difference, runCase } from "./conformance.ts"
 import { trainingBatch, trainingProgram, trainingState } from "./conformance-training.ts"
 import { checkMerged, merged } from "./cpu-testing.ts"
 import { createReference } from "./reference.ts"
-import { softwareGpu } from "./webgpu-testing.ts"
+import { driverHelp } from "./webgpu-adapter.ts"
+import { dawnPackage, softwareGpu } from "./webgpu-testing.ts"
+import { openWebgpu } from "./webgpu.ts"
 
 // One device for all of them: shaders that they share are compiled once.
 const device = await softwareGpu()
@@ -94,6 +97,68 @@ if (device !== null) {
     other.close()
   })
 }
+
+if (device !== null) {
+  test("steps read back what they return and nothing else", async () => {
+    const training = trainingProgram(odd, "momentum", false)
+    const runner = await device.load(training.program)
+    for (const [name, value] of Object.entries(trainingState(training))) await runner.write(name, value)
+    const before = { ...device.counters }
+    for (let step = 0; step < 5; step++) await runner.step(trainingBatch(odd, step))
+    assert.is(device.counters.stateReads - before.stateReads, 0)
+    assert.is(device.counters.metricReads - before.metricReads, 5)
+    assert.is(device.counters.submits - before.submits, 5)
+    assert.is(device.counters.pipelines - before.pipelines, 0)
+    runner.dispose()
+  })
+
+  test("a lost device says what is kept", async () => {
+    const other = await softwareGpu()
+    if (other === null) throw new Error("the device was there a moment ago")
+    const b = createBuilder()
+    const x = b.input("x", "batch", "f32", [4])
+    const runner = await other.load(programOf([x], { y: g.exp(b, x) }))
+    await runner.step({ x: f32([4], [1, 2, 3, 4]) })
+    other.gpu.destroy()
+    const error = await runner.step({ x: f32([4], [1, 2, 3, 4]) }).then(() => null, (thrown: unknown) => thrown)
+    assert.ok(error instanceof DeviceFailure, String(error))
+    assert.match(error.message, /SwiftShader.* was lost: it was closed/)
+    assert.match(error.help, /checkpoints and finished stages are kept: run the same command again/)
+  })
+
+  test("memory that is not there is a failure that says how much was wanted", async () => {
+    const b = createBuilder()
+    const x = b.input("x", "state", "f32", [2 ** 22])
+    const other = await softwareGpu({ binding: 2 ** 20 })
+    const refused = await other?.load(programOf([x], { y: g.sum(b, x) })).then(() => null, (thrown: unknown) => thrown)
+    assert.ok(refused instanceof DeviceFailure)
+    assert.is(refused.message, "x, [4194304], needs 16777216 and the adapter's maxStorageBufferBindingSize is 1048576")
+    other?.close()
+    // Beyond what the adapter really has: the arena is one part of more than its largest buffer.
+    const lying = await softwareGpu({ binding: 2 ** 33 })
+    const y = Array.from({ length: 3 }, (_, i) => b.input(`y${i}`, "state", "f32", [2 ** 27]))
+    const full = await lying?.load(programOf(y, { z: y.map((s) => g.sum(b, s)).reduce((p, q) => g.add(b, p, q)) })).then(() => null, (thrown: unknown) => thrown)
+    assert.ok(full instanceof DeviceFailure)
+    assert.match(full.message, /has no room for the 1611 MB of test/)
+    lying?.close()
+  })
+}
+
+test("drivers are explained for each system", () => {
+  assert.match(driverHelp("linux"), /libvulkan1 mesa-vulkan-drivers/)
+  assert.match(driverHelp("darwin"), /Metal/)
+  assert.match(driverHelp("win32"), /Direct3D 12/)
+})
+
+test("without the package, and for an adapter that does not exist, the device says what to do", async () => {
+  const none = await openWebgpu({ package: "/nowhere/webgpu/index.js" })
+  assert.ok("reason" in none && none.reason === "the package webgpu is not installed" && /npm install webgpu/.test(none.help), JSON.stringify(none))
+  if (device === null) return
+  const wrong = await openWebgpu({ package: await dawnPackage(), software: true, adapter: 7 })
+  assert.ok("reason" in wrong && wrong.reason === "there is no adapter 7" && /there is one, webgpu:0: SwiftShader/.test(wrong.help), JSON.stringify(wrong))
+  const real = await openWebgpu({ package: await dawnPackage() })
+  assert.ok(!("reason" in real) || /processor|loader|no GPU/.test(real.reason))
+})
 
 test.after(() => device?.close())
 test.run()

@@ -1,6 +1,8 @@
 import { availableParallelism, totalmem } from "node:os"
 import { findToolchain } from "../../devices/cpu-build.ts"
 import { probeDevices } from "../../devices/open.ts"
+import type { Adapter } from "../../devices/webgpu-adapter.ts"
+import { findAdapters } from "../../devices/webgpu-adapter.ts"
 import type { Command } from "../commands.ts"
 import { version } from "../../version.ts"
 import { bytes } from "../../numbers.ts"
@@ -12,10 +14,13 @@ export const doctor: Command = async (args, terminal) => {
   const devices = (await probeDevices()).map((device): Found => ("reason" in device
     ? { name: device.name, usable: false, about: device.reason, more: ["to use it", device.help] }
     : { name: device.name, usable: true, about: device.detail, more: ["numerics class", device.numericsClass] }))
+  const found = await findAdapters({ software: true })
+  const adapters = "reason" in found ? [] : found
   if (args.flag("json")) {
     terminal.line(JSON.stringify({ event: "machine", ...machine }))
     terminal.line(JSON.stringify({ event: "compiler", ...plain(compiler) }))
     for (const device of devices) terminal.line(JSON.stringify({ event: "device", ...plain(device) }))
+    adapters.forEach(({ name, backend, software, features, limits }, i) => terminal.line(JSON.stringify({ event: "adapter", device: `webgpu:${i}`, name, backend, software, features, limits })))
     return 0
   }
   terminal.line(`slm ${machine.slm}, Node ${machine.node}, ${machine.platform}, ${machine.cores} ${machine.cores === 1 ? "core" : "cores"}, ${bytes(machine.memory)}`)
@@ -24,7 +29,24 @@ export const doctor: Command = async (args, terminal) => {
   for (const device of devices) show(device, device === best ? "  (default)" : "", terminal)
   terminal.line()
   show(compiler, "", terminal)
+  if (adapters.length > 0) terminal.line()
+  adapters.forEach((adapter, i) => showAdapter(adapter, i, terminal))
   return 0
+}
+
+/** What generated shaders ask of an adapter. */
+const limitNames = [
+  ["maxStorageBufferBindingSize", "binding"], ["maxBufferSize", "buffer"], ["maxComputeWorkgroupStorageSize", "shared memory"], ["maxComputeInvocationsPerWorkgroup", "threads of a workgroup"],
+  ["maxStorageBuffersPerShaderStage", "bindings"],
+] as const
+const featureNames = ["subgroups", "shader-f16", "timestamp-query"]
+
+function showAdapter({ name, backend, software, features, limits }: Adapter, number: number, terminal: Terminal): void {
+  const sized = (key: string): string => (/Size$/.test(key) ? bytes(limits[key] ?? 0) : String(limits[key] ?? 0))
+  const note = (text: string): void => terminal.line(`  ${"".padEnd(10)} ${terminal.style("dim", text)}`)
+  terminal.line(`  webgpu:${String(number).padEnd(3)} ${name}, ${backend}${software ? "; runs on the processor, used only when asked for" : ""}`)
+  note(`limits: ${limitNames.map(([key, label]) => `${label} ${sized(key)}`).join(", ")}`)
+  note(`features: ${featureNames.map((feature) => `${features.includes(feature) ? "" : "no "}${feature}`).join(", ")}`)
 }
 
 interface Found {

@@ -1,0 +1,73 @@
+import { test } from "uvu"
+import * as assert from "uvu/assert"
+import { createBuilder } from "../graph/builder.ts"
+import type { Node, NodeOf, Program } from "../graph/node.ts"
+import * as g from "../graph/ops.ts"
+import { fuse } from "../kernel/fuse.ts"
+import { orderKernels } from "../kernel/order.ts"
+import { optimise } from "../transform/pipeline.ts"
+import type { GpuProgram, Refused } from "./gpu.ts"
+import { buffersOf, gpuBytes, isRefused, scheduleGpu, stepsIn } from "./gpu.ts"
+import type { GpuTarget } from "./gpu-plans.ts"
+import { smallestTarget } from "./gpu-plans.ts"
+import { renderWgsl } from "../render/wgsl.ts"
+
+function programOf(inputs: readonly Node[], outputs: Readonly<Record<string, Node>>): Program {
+  return { name: "test", inputs: inputs as readonly NodeOf<"input">[], outputs: Object.entries(outputs).map(([name, node]) => ({ name, node })) }
+}
+
+const scheduled = (program: Program, limit: Partial<GpuTarget> = {}): GpuProgram | Refused => scheduleGpu(orderKernels(fuse(optimise(program))), { ...smallestTarget, ...limit })
+
+function accepted(program: GpuProgram | Refused): GpuProgram {
+  if (isRefused(program)) throw new Error(program.refused.limit)
+  return program
+}
+
+const kinds = (program: GpuProgram | Refused): string => stepsIn(accepted(program).work).map((step) => step.is).join(" ")
+
+test("what follows a product at its own points stays in its tile; norms do not, and long sums are split", () => {
+  const b = createBuilder()
+  const [x, w, v] = [b.input("x", "batch", "f32", [512, 64]), b.input("w", "batch", "f32", [64, 128]), b.input("v", "batch", "f32", [4096, 48])]
+  assert.is(kinds(scheduled(programOf([x, w], { y: g.gelu(b, g.dot(b, x, w)) }))), "contract")
+  assert.is(kinds(scheduled(programOf([x, w], { y: g.softmax(b, g.dot(b, x, w)) }))), "contract lines")
+  const long = accepted(scheduled(programOf([v], { y: g.gelu(b, g.dot(b, v, v, true)) })))
+  assert.is(kinds(long), "contract points")
+  const [first] = stepsIn(long.work)
+  assert.ok(first?.is === "contract" && first.plan.way === "tile" && first.plan.split > 8)
+})
+
+test("equal layers share their shaders", () => {
+  const b = createBuilder()
+  const x = b.input("x", "batch", "f32", [256, 64])
+  const weights = [0, 1, 2, 3].map((i) => b.input(`w${i}`, "state", "f32", [64, 64]))
+  const y = weights.reduce<Node>((at, w) => g.rmsNorm(b, g.relu(b, g.dot(b, at, w)), g.broadcastTo(b, g.fill(b, 1), [64]), 1e-5), x)
+  const rendered = renderWgsl(accepted(scheduled(programOf([x, ...weights], { y }))))
+  assert.is(rendered.commands.length, 8)
+  // The first layer's norm may have its factors in another order.
+  assert.ok(rendered.shaders.length <= 3, String(rendered.shaders.length))
+})
+
+test("the arena lies in parts that a binding can cover, and no tensor lies across two", () => {
+  const b = createBuilder()
+  const states = Array.from({ length: 9 }, (_, i) => b.input(`s${i}`, "state", "f32", [1000 + i]))
+  const program = accepted(scheduled(programOf(states, Object.fromEntries(states.map((s, i) => [`y${i}`, g.sum(b, s)]))), { binding: 16384 }))
+  assert.ok(program.parts.length > 2)
+  assert.ok(program.parts.every((bytes) => bytes <= 16384))
+  for (const step of stepsIn(program.work)) for (const buffer of buffersOf(step)) {
+    const place = program.places.get(buffer)
+    assert.ok(place !== undefined && 4 * place.offset + gpuBytes(buffer) <= (program.parts[place.part] ?? 0), buffer.name)
+  }
+})
+
+test("what an adapter cannot hold is refused with the limit's name", () => {
+  const b = createBuilder()
+  const x = b.input("table", "state", "f32", [100, 100])
+  const many = Array.from({ length: 40 }, (_, i) => b.input(`s${i}`, "state", "f32", [4000]))
+  const q = b.input("q", "batch", "f32", [1, 1, 4, 4096])
+  const refusal = (program: GpuProgram | Refused): string => (isRefused(program) ? `${program.refused.limit}: ${program.refused.what} ${program.refused.needs} > ${program.refused.has}` : "none")
+  assert.is(refusal(scheduled(programOf([x], { y: g.sum(b, x) }), { binding: 32768 })), "maxStorageBufferBindingSize: table, [100, 100], 40000 > 32768")
+  assert.match(refusal(scheduled(programOf(many, Object.fromEntries(many.map((s, i) => [`y${i}`, g.sum(b, s)]))), { binding: 16384 })), /^maxStorageBuffersPerShaderStage: test takes \d+ parts of memory/)
+  assert.match(refusal(scheduled(programOf([q], { y: g.attend(b, q, q, q, { causal: true }) }))), /^maxComputeWorkgroupStorageSize: attention over heads of 4096 and 4096 numbers/)
+})
+
+test.run()
