@@ -13,7 +13,7 @@ function known(store: string): Layout {
   return layout
 }
 
-const stores = ["gguf.q8_0", "gguf.q4_0", "int8", "int4(group=32)", "int4(group=8)", "int4(group=3)"]
+const stores = ["gguf.q8_0", "gguf.q4_0", "int8", "int4(group=32)", "int4(group=8)", "int4(group=3)", "int3(group=32)", "int3(group=5)", "int2(group=16)", "int2(group=3)"]
 
 test("codes and scales come back from the bytes of every store", () => {
   for (const store of stores) {
