@@ -22,6 +22,8 @@ const { metafile } = await build({
   banner: { js: "import { createRequire as __createRequire } from 'node:module'; const require = __createRequire(import.meta.url);" },
   define: { "process.env.SLM_VERSION": JSON.stringify(pkg.version) },
 })
+// What `--emit web` puts beside the page.
+await build({ ...common, platform: "browser", target: "es2022", minify: true, entryPoints: ["runtime/web/page.ts"], outfile: join(out, "web", "slm.js") })
 writeFileSync(join(out, "LICENSES.txt"), licences(metafile))
 cpSync("stdlib", join(out, "stdlib"), { recursive: true, filter: (path) => !path.endsWith(".ts") })
 await parseLibrary(join(out, "stdlib"))

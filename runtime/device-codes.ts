@@ -16,4 +16,8 @@ export const deviceCodes = {
     title: "a training does not fit into its memory",
     page: "`max_memory` bounds the arena of a training's step: weights, optimiser states, the batch and everything that is computed. Where keeping all values takes more, those that are cheap for their size are computed again when the gradients need them (`recompute: auto`), with the same results. Below some size that does not help: weights and optimiser states stay. Allow more, make `batch` smaller and `accumulate` larger, or make the model smaller.",
   },
+  SLM3505: {
+    title: "this cannot run in a browser",
+    page: "`slm compile --emit web` keeps to the limits that every browser with WebGPU promises: one tensor takes at most 128 MiB, eight such parts can be seen at once, and a workgroup shares 16 KiB. Quantized weights count as they are packed. `slm generate` and `--emit c` have no such limits.",
+  },
 } as const satisfies Record<string, { readonly title: string; readonly page: string }>

@@ -20,6 +20,9 @@ export interface GpuTarget {
 /** What every WebGPU adapter offers. */
 export const smallestTarget: GpuTarget = { subgroups: false, shared: 16384, threads: 256, binding: 134217728, bindings: 8 }
 
+/** What GPUs of the last ten years offer: for printing without an adapter. */
+export const usualTarget: GpuTarget = { ...smallestTarget, subgroups: true, shared: 32768, binding: 1073741824, bindings: 10 }
+
 /** Workgroups that keep a large GPU busy; products with fewer are split along k. */
 const enoughWorkgroups = 96
 

@@ -48,6 +48,8 @@ light("wrong usage exits with 2, says what was meant and prints nothing else", a
     [["compile", "x.slm", "--emit", "rust"], /--emit cannot write "rust"\nhelp: it writes c/],
     [["compile", "x.slm", "--emit", "c", "--target", "avx"], /there is no instruction family "avx"\nhelp: did you mean avx2\?/],
     [["compile", "x.slm", "--emit", "c", "--after", "graph"], /give one of them/],
+    [["compile", "x.slm", "--after", "c", "--roofline"], /--roofline belongs to --after kernels/],
+    [["plan", "x.slm", "--device", "webgpu:best"], /there is no adapter "best"/],
     [["compile", "x.slm", "--out", "c"], /--out belongs to --emit/],
     [["new", "ncp"], /there is no template "ncp"\nhelp: did you mean npc\?/],
   ]

@@ -158,10 +158,11 @@ export const commands: readonly Entry[] = [
     spec: {
       name: "compile", summary: "Prints what the compiler made of a recipe, after any phase; or writes a stage as C.", positionals: ["RECIPE"],
       options: {
-        after: { type: "value", placeholder: "PHASE", help: "parse, check, graph, transform, fusion, kernels, c (default transform)" },
+        after: { type: "value", placeholder: "PHASE", help: "parse, check, graph, transform, fusion, kernels, c, wgsl (default transform)" },
+        roofline: { type: "flag", help: "with --after kernels: what each kernel would be limited by on a GPU" },
         stage: { type: "value", placeholder: "NAME", help: "only the stage of this name" },
-        emit: { type: "value", placeholder: "c", help: "write a training or a generation as a folder of C that needs no Node" },
-        out: { type: "value", placeholder: "FOLDER", help: "where that goes (default NAME-c, of the stage)" },
+        emit: { type: "value", placeholder: "FORM", help: "c: write a training or a generation as a folder of C that needs no Node; web: a generation as a page" },
+        out: { type: "value", placeholder: "FOLDER", help: "where that goes (default NAME-FORM, of the stage)" },
         target: { type: "value", placeholder: "FAMILY", help: "its instructions: avx512, avx2, neon, portable (default: this processor's)" },
         device: deviceOption,
         set: setOption, "allow-read": readOption, "allow-net": netOption,

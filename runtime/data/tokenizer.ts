@@ -41,6 +41,17 @@ export interface TokenizerParts {
   readonly json: () => string
 }
 
+/** Tokenizers run in browsers too. */
+function joined(pieces: readonly Uint8Array[]): Uint8Array {
+  const bytes = new Uint8Array(pieces.reduce((n, piece) => n + piece.length, 0))
+  let at = 0
+  for (const piece of pieces) {
+    bytes.set(piece, at)
+    at += piece.length
+  }
+  return bytes
+}
+
 export function makeTokenizer(parts: TokenizerParts): Tokenizer {
   const cut = specialCutter(parts.special)
   const tokenBytes = (id: number): Uint8Array => parts.tokens[id] ?? new Uint8Array(0)
@@ -48,7 +59,7 @@ export function makeTokenizer(parts: TokenizerParts): Tokenizer {
   const decodeBytes = (ids: Iterable<number>, options: SpecialOption = {}): Uint8Array => {
     const pieces: Uint8Array[] = []
     for (const id of ids) if (options.special !== false || !control.has(id)) pieces.push(tokenBytes(id))
-    return new Uint8Array(Buffer.concat(pieces))
+    return joined(pieces)
   }
   return {
     kind: parts.kind,

@@ -1,6 +1,6 @@
 /// <reference types="@webgpu/types" />
 /** A rendered program on a GPU: its arena, its pipelines, and one command buffer per step. */
-import type { NodeOf, Program } from "../../compiler/graph/node.ts"
+import type { Program } from "../../compiler/graph/node.ts"
 import { size } from "../../compiler/graph/node.ts"
 import { bytesOfNumbers } from "../../compiler/graph/stored.ts"
 import { gpuBytes } from "../../compiler/schedule/gpu.ts"
@@ -28,20 +28,35 @@ const slotBytes = 256
 
 type Outputs = Readonly<Record<string, HostTensor>>
 
-export async function createRunner(host: Host, program: Program, rendered: WgslProgram): Promise<Runner> {
+/** A tensor that goes in or comes out. */
+interface Port { readonly name: string; readonly dtype: HostTensor["dtype"]; readonly shape: readonly number[] }
+interface InputPort extends Port { readonly role: "state" | "batch"; readonly stored: HostTensor["stored"] | null }
+
+/** What callers need to know of a program; plain data, so that it can be kept in a file. */
+export interface Signature { readonly name: string; readonly inputs: readonly InputPort[]; readonly outputs: readonly Port[] }
+
+export function signatureOf({ name, inputs, outputs }: Program): Signature {
+  return {
+    name,
+    inputs: inputs.map(({ args, dtype, shape }) => ({ name: args.name, role: args.role, dtype, shape, stored: args.stored ?? null })),
+    outputs: outputs.map((output) => ({ name: output.name, dtype: output.node.dtype, shape: output.node.shape })),
+  }
+}
+
+export async function createRunner(host: Host, program: Signature, rendered: WgslProgram): Promise<Runner> {
   const memory = await allocate(host, rendered)
   const launches = await prepare(host, rendered, memory)
-  const declared = new Map<string, NodeOf<"input">>(program.inputs.map((node) => [node.args.name, node]))
+  const declared = new Map<string, InputPort>(program.inputs.map((port) => [port.name, port]))
   const places = new Map<string, Tensor>(rendered.inputs.map((tensor) => [tensor.name, tensor]))
-  const unset = new Set(program.inputs.filter((node) => node.args.role === "state").map((node) => node.args.name))
+  const unset = new Set(program.inputs.filter(({ role }) => role === "state").map(({ name }) => name))
   const returned = rendered.outputs
   const staging = host.gpu.createBuffer({ label: "outputs", size: Math.max(4, returned.reduce((sum, { buffer }) => sum + 4 * buffer.size, 0)), usage: usage.mapRead | usage.copyTarget })
   let closed = false
   const { gpu, counters } = host
 
-  function input(name: string, role: "state" | "batch"): { readonly node: NodeOf<"input">; readonly tensor: Tensor } {
+  function input(name: string, role: "state" | "batch"): { readonly node: InputPort; readonly tensor: Tensor } {
     const [node, tensor] = [declared.get(name), places.get(name)]
-    if (node === undefined || tensor === undefined || node.args.role !== role) throw new Error(`webgpu: ${program.name} has no ${role} input ${name}`)
+    if (node === undefined || tensor === undefined || node.role !== role) throw new Error(`webgpu: ${program.name} has no ${role} input ${name}`)
     if (closed) throw new Error(`webgpu: ${program.name} was disposed of`)
     return { node, tensor }
   }
@@ -49,8 +64,8 @@ export async function createRunner(host: Host, program: Program, rendered: WgslP
   function set(name: string, role: "state" | "batch", value: HostTensor): void {
     const { node, tensor } = input(name, role)
     if (value.dtype !== node.dtype || value.shape.join() !== node.shape.join()) throw new Error(`webgpu: ${name} is ${value.dtype}[${value.shape.join(", ")}] instead of ${node.dtype}[${node.shape.join(", ")}]`)
-    if (value.stored !== node.args.stored) throw new Error(`webgpu: ${name} is stored as ${value.stored ?? value.dtype} instead of ${node.args.stored ?? node.dtype}`)
-    const length = node.args.stored === undefined ? size(node.shape) : bytesOfNumbers(size(node.shape), node.dtype, node.args.stored)
+    if ((value.stored ?? null) !== node.stored) throw new Error(`webgpu: ${name} is stored as ${value.stored ?? value.dtype} instead of ${node.stored ?? node.dtype}`)
+    const length = node.stored === null ? size(node.shape) : bytesOfNumbers(size(node.shape), node.dtype, node.stored)
     if (value.data.length !== length) throw new Error(`webgpu: ${name} has ${value.data.length} elements for [${node.shape.join(", ")}]`)
     upload(host, memory, tensor, value.data)
   }
@@ -69,14 +84,14 @@ export async function createRunner(host: Host, program: Program, rendered: WgslP
       const encoder = gpu.createCommandEncoder()
       encoder.copyBufferToBuffer(partOf(memory, tensor.place.part), 4 * tensor.place.offset, buffer, 0, bytes)
       gpu.queue.submit([encoder.finish()])
-      const [value] = await fetch(host, buffer, [{ dtype: node.dtype, shape: node.shape, stored: node.args.stored, from: 0 }])
+      const [value] = await fetch(host, buffer, [{ dtype: node.dtype, shape: node.shape, stored: node.stored ?? undefined, from: 0 }])
       buffer.destroy()
       if (value === undefined) throw new Error(`webgpu: nothing was read of ${name}`)
       return value
     },
     async step(batch) {
       for (const [name, value] of Object.entries(batch)) set(name, "batch", value)
-      for (const { args: { name, role } } of program.inputs) if (role === "batch" && batch[name] === undefined) throw new Error(`webgpu: the batch lacks ${name}`)
+      for (const { name, role } of program.inputs) if (role === "batch" && batch[name] === undefined) throw new Error(`webgpu: the batch lacks ${name}`)
       for (const name of unset) throw new Error(`webgpu: state ${name} was never set`)
       const encoder = gpu.createCommandEncoder({ label: program.name })
       record(host, encoder, launches)
@@ -87,7 +102,7 @@ export async function createRunner(host: Host, program: Program, rendered: WgslP
         at += 4 * buffer.size
         const output = program.outputs.find((candidate) => candidate.name === name)
         if (output === undefined) throw new Error(`webgpu: ${program.name} has no output ${name}`)
-        return { dtype: output.node.dtype, shape: output.node.shape, stored: undefined, from }
+        return { dtype: output.dtype, shape: output.shape, stored: undefined, from }
       })
       gpu.queue.submit([encoder.finish()])
       counters.submits++
@@ -122,7 +137,7 @@ async function allocate(host: Host, { name, parts, constants }: WgslProgram): Pr
     for (const buffer of memory) buffer.destroy()
     throw new DeviceFailure(`${host.adapter} has no room for the ${(total / 1e6).toFixed(0)} MB of ${name}${full === null ? `: ${wrong?.message.split("\n")[0]}` : ""}`, "make the batch or the model smaller (`accumulate` keeps the meaning of a batch), or run on another device: `--device cpu`")
   }
-  for (const constant of constants) upload(host, memory, constant, Float64Array.from(constant.buffer.values ?? []))
+  for (const constant of constants) upload(host, memory, constant, Float64Array.from(constant.buffer.values ?? [], Number))
   return memory
 }
 

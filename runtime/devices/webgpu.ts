@@ -12,7 +12,7 @@ import { DeviceFailure } from "../device.ts"
 import type { Adapter, AdapterOptions } from "./webgpu-adapter.ts"
 import { findAdapters } from "./webgpu-adapter.ts"
 import type { Counters, Host } from "./webgpu-run.ts"
-import { createRunner } from "./webgpu-run.ts"
+import { createRunner, signatureOf } from "./webgpu-run.ts"
 
 export interface WebgpuOptions extends AdapterOptions {
   /** Number of the adapter in the list that `slm doctor` prints. */
@@ -80,7 +80,7 @@ async function openAdapter(adapter: Adapter, limit: Partial<GpuTarget>): Promise
       numericsClass: `webgpu/${adapter.identity}/${target.subgroups ? "subgroups" : "shared"}/f32/${generatorRevision}`,
     },
     computesFromStorage: true, adapter, target, counters, gpu,
-    load: async (program) => createRunner(host, program, compiled(program, target)),
+    load: async (program) => createRunner(host, signatureOf(program), compiled(program, target)),
     close: () => gpu.destroy(),
   }
 }

@@ -26,6 +26,7 @@ import { kinds } from "../stages/execute.ts"
 import { createArtifactKeys } from "../stages/keys.ts"
 import { bytesOf, originOf } from "./folder.ts"
 import type { Files } from "./folder.ts"
+import { webFiles } from "../web/emit.ts"
 import { nativeGeneration } from "./generate.ts"
 import { nativeTraining } from "./train.ts"
 import type { NativeSources } from "./train.ts"
@@ -36,6 +37,8 @@ export interface EmitOptions {
   /** One of `isNative`. */
   readonly stage: Stage
   readonly target: CpuTarget
+  /** `web`: a page instead of C. */
+  readonly form: "c" | "web"
   /** Makes what comes before the stage, where that takes no training. */
   readonly device: Device
   readonly out: string
@@ -51,7 +54,7 @@ export interface Emitted {
   readonly sources: ReadonlyMap<string, Source>
 }
 
-/** Whether a stage can be written as C. */
+/** Whether a stage can be written as C; a page shows generations alone. */
 export function isNative({ kind }: Stage): boolean {
   return kind === "train" || kind === "generate"
 }
@@ -68,11 +71,19 @@ export async function emitNative(options: EmitOptions): Promise<Emitted> {
   const known = checked.recipe?.stages.find(({ key }) => key === stage.key)
   if (known === undefined) return refused(checked.diagnostics, checked.sources)
   const origin = originOf(known, checked.sources)
+  if (options.form === "web") {
+    const files = await webFiles(known, environmentOf(options, made, checked.session))
+    return "size" in files ? written(files, known, options.out, checked.sources) : refused(files, checked.sources)
+  }
   const sources = await sourcesOf(known, environmentOf(options, made, checked.session), options.target, origin)
   if (!("binary" in sources)) return refused(sources, checked.sources)
   const files = wholeFolder(known, sources, options.target, origin)
-  const failures = write(files, options.out)
-  return { files, diagnostics: failures.map(({ code, message, help }) => diagnostic(code, known.span, message, help === null ? {} : { help })), sources: checked.sources }
+  return written(files, known, options.out, checked.sources)
+}
+
+function written(files: Files, stage: Stage, out: string, sources: Emitted["sources"]): Emitted {
+  const failures = write(files, out)
+  return { files, diagnostics: failures.map(({ code, message, help }) => diagnostic(code, stage.span, message, help === null ? {} : { help })), sources }
 }
 
 /** What comes before the stage: from the store, or made again. Its record is nobody's. */

@@ -33,7 +33,7 @@ async function emitted(place: Workplace, recipe: string, name: string, out: stri
   const stage = check(source, { modules: moduleReader(place.folder), params: new Map(), facts: new Map() }).recipe?.stages.find((s) => s.name === name)
   if (stage === undefined) throw new Error(`no stage ${name}`)
   return emitNative({
-    recipe: { source, folder: place.folder, name: "recipe" }, params: new Map(), stage, target: cpuTargets[localFamily()], device, out,
+    recipe: { source, folder: place.folder, name: "recipe" }, params: new Map(), stage, target: cpuTargets[localFamily()], form: "c", device, out,
     allowRead: [], signal: null, emit: () => {}, warn: () => {},
   })
 }

@@ -11,6 +11,7 @@ import type { ChatFrame } from "./chat-frame.ts"
 import { endOfTurn, framed } from "./chat-frame.ts"
 import { decode } from "./decode.ts"
 import type { Decoder } from "./decode.ts"
+import { promptIds } from "./prompt-ids.ts"
 import type { Sampling } from "./sample.ts"
 import type { Given } from "./encoded.ts"
 import { firstStop, streamText } from "./stream.ts"
@@ -77,13 +78,6 @@ export function createWriter(session: Session, model: WriterModel, at: Span): Wr
       })
     },
   }
-}
-
-/** A text to continue; nothing is continued from the end of a text. Of one too long for the model the end is kept. */
-export function promptIds(tokenizer: Tokenizer, prompt: string, context: number | null): readonly number[] {
-  const ids = [...tokenizer.encode(prompt)]
-  if (ids.length === 0) ids.push(tokenizer.endOfText)
-  return context !== null && ids.length >= context ? ids.slice(-Math.max(1, Math.floor(context / 2))) : ids
 }
 
 /** Tokens after which there is nothing to say: end of text, and what ends a turn of a chat. */

@@ -4,7 +4,11 @@ import { fuse } from "../../../compiler/kernel/fuse.ts"
 import { orderKernels } from "../../../compiler/kernel/order.ts"
 import { printFusion, printKernels } from "../../../compiler/kernel/print.ts"
 import { renderC } from "../../../compiler/render/c.ts"
+import { renderWgsl, printWgsl } from "../../../compiler/render/wgsl.ts"
 import { cpuTargets, scheduleCpu, type CpuTarget } from "../../../compiler/schedule/cpu.ts"
+import { isRefused, scheduleGpu } from "../../../compiler/schedule/gpu.ts"
+import { printRoofline } from "../../../compiler/schedule/gpu-cost.ts"
+import { usualTarget } from "../../../compiler/schedule/gpu-plans.ts"
 import { nearest } from "../../../grammar/nearest.ts"
 import { parse } from "../../../grammar/parse.ts"
 import { findToolchain } from "../../devices/cpu-build.ts"
@@ -18,7 +22,7 @@ import { usage } from "../problem.ts"
 import { hasErrors, showDiagnostics } from "../recipe.ts"
 import type { Terminal } from "../terminal.ts"
 
-const phases = ["parse", "check", "graph", "transform", "fusion", "kernels", "c"] as const
+const phases = ["parse", "check", "graph", "transform", "fusion", "kernels", "c", "wgsl"] as const
 type Phase = (typeof phases)[number]
 
 export const compile: Command = async (args, terminal) => {
@@ -30,6 +34,7 @@ export const compile: Command = async (args, terminal) => {
     const close = nearest(phase, phases)
     return usage(terminal, { message: `there is no phase ${JSON.stringify(phase)}`, help: close === null ? `phases: ${phases.join(", ")}` : `did you mean ${close}?` })
   }
+  if (args.flag("roofline") && phase !== "kernels") return usage(terminal, { message: "--roofline belongs to --after kernels", help: "slm compile RECIPE --after kernels --roofline" })
   return phase === "parse" ? printTree(args, terminal) : printStages(phase, args, terminal)
 }
 
@@ -64,7 +69,7 @@ async function printStages(phase: Exclude<Phase, "parse">, args: Arguments, term
     const { stage } = each
     if (phase === "check") showStage(each, json, terminal)
     else for (const program of programsOf(stage, planned.checked, phase === "graph")) {
-      const text = textOf(program, phase, target)
+      const text = args.flag("roofline") ? onGpu(program, "roofline") : textOf(program, phase, target)
       terminal.line(json ? JSON.stringify({ event: "program", stage: stage.name, name: program.name, phase, text }) : text)
     }
   }
@@ -83,7 +88,15 @@ function textOf(program: Program, phase: Exclude<Phase, "parse" | "check">, targ
     case "fusion": return printFusion(program, fuse(program))
     case "kernels": return printKernels(orderKernels(fuse(program)))
     case "c": return renderC(scheduleCpu(orderKernels(fuse(program)), target))
+    case "wgsl": return onGpu(program, "wgsl")
   }
+}
+
+/** A program as a GPU of the usual limits would get it. */
+function onGpu(program: Program, as: "wgsl" | "roofline"): string {
+  const scheduled = scheduleGpu(orderKernels(fuse(program)), usualTarget)
+  if (isRefused(scheduled)) return `${program.name}: ${scheduled.refused.what} needs more than usual GPUs offer (${scheduled.refused.limit})`
+  return as === "wgsl" ? printWgsl(renderWgsl(scheduled)) : printRoofline(scheduled)
 }
 
 /** The instructions that the `cpu` device would use on this machine. */

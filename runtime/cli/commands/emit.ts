@@ -1,4 +1,4 @@
-/** `slm compile --emit c`. */
+/** `slm compile --emit c|web`. */
 import { cpuTargets, type CpuTarget } from "../../../compiler/schedule/cpu.ts"
 import { nearest } from "../../../grammar/nearest.ts"
 import { localFamily } from "../../devices/cpu-build.ts"
@@ -19,16 +19,17 @@ export const emit: Command = async (args, terminal) => {
   const opened = openRecipe(args, terminal)
   if (typeof opened === "number") return opened
   const { recipe, params, checked } = opened
-  const able = (checked.recipe?.stages ?? []).filter(isNative)
+  const form = args.value("emit") === "web" ? "web" : "c"
+  const able = (checked.recipe?.stages ?? []).filter((stage) => (form === "web" ? stage.kind === "generate" : isNative(stage)))
   const wanted = args.value("stage")
   const stage = wanted === null ? (able.length === 1 ? able[0] : undefined) : able.find(({ name }) => name === wanted)
-  if (stage === undefined) return usage(terminal, { message: whichStage(wanted, checked.recipe?.stages.some(({ name }) => name === wanted) ?? false), help: `trainings and generations of this recipe: ${able.map(({ name }) => name).join(", ") || "none"}` })
+  if (stage === undefined) return usage(terminal, { message: whichStage(form, wanted, checked.recipe?.stages.some(({ name }) => name === wanted) ?? false), help: `${form === "web" ? "" : "trainings and "}generations of this recipe: ${able.map(({ name }) => name).join(", ") || "none"}` })
   const device = await chooseDevice(args, terminal)
   if (typeof device === "number") return device
-  const out = args.value("out") ?? `${stage.name}-c`
+  const out = args.value("out") ?? `${stage.name}-${form}`
   const stop = interruptible("stopping; press Ctrl-C again to stop at once", terminal)
   const emitted = await emitNative({
-    recipe, params, stage, device, out, target: cpuTargets[familyOf(args.value("target"))], allowRead: args.values("allow-read"), signal: stop.signal, warn: warnOn(terminal),
+    recipe, params, stage, device, out, form, target: cpuTargets[familyOf(args.value("target"))], allowRead: args.values("allow-read"), signal: stop.signal, warn: warnOn(terminal),
     emit(event) {
       if (event.event === "stage-started") terminal.status(`  ${event.stage.kind} ${event.stage.name} …`)
     },
@@ -40,18 +41,20 @@ export const emit: Command = async (args, terminal) => {
   if (args.flag("json")) terminal.line(JSON.stringify({ event: "emitted", stage: stage.name, folder: out, files }))
   else {
     for (const file of files) terminal.line(`→ ${shownPath(out)}/${file.name}  ${bytes(file.bytes)}`)
-    terminal.line(`\`make -C ${shownPath(out)}\` builds it`)
+    if (form === "web") terminal.line(`any web server will do: \`npx http-server ${shownPath(out)}\``)
+    else terminal.line(`\`make -C ${shownPath(out)}\` builds it`)
   }
   return 0
 }
 
-function whichStage(wanted: string | null, exists: boolean): string {
-  if (wanted === null) return "--emit c writes one stage: name it with --stage"
-  return exists ? `the stage ${JSON.stringify(wanted)} neither trains nor generates` : `there is no stage ${JSON.stringify(wanted)}`
+function whichStage(form: "c" | "web", wanted: string | null, exists: boolean): string {
+  if (wanted === null) return `--emit ${form} writes one stage: name it with --stage`
+  return exists ? `the stage ${JSON.stringify(wanted)} ${form === "web" ? "does not generate" : "neither trains nor generates"}` : `there is no stage ${JSON.stringify(wanted)}`
 }
 
 function wrongOptions(emit: string | null, after: string | null, target: string | null): UsageError | null {
-  if (emit !== "c") return { message: `--emit cannot write ${JSON.stringify(emit)}`, help: "it writes c" }
+  if (emit !== "c" && emit !== "web") return { message: `--emit cannot write ${JSON.stringify(emit)}`, help: "it writes c or web" }
+  if (emit === "web" && target !== null) return { message: "--target belongs to --emit c", help: null }
   if (after !== null) return { message: "--emit writes a folder and --after prints: give one of them", help: null }
   if (target === null || target in cpuTargets) return null
   const close = nearest(target, Object.keys(cpuTargets))
