@@ -1,4 +1,4 @@
-import type { Device } from "../device.ts"
+import type { Device, Unusable } from "../device.ts"
 import { deviceNames, openDevice, readDeviceName } from "../devices/open.ts"
 import type { Arguments, UsageError } from "./args.ts"
 import type { ExitCode } from "./commands.ts"
@@ -19,8 +19,12 @@ export function wrongDevice(args: Arguments): UsageError | null {
 export async function chooseDevice(args: Arguments, terminal: Terminal): Promise<Device | ExitCode> {
   const wrong = wrongDevice(args)
   if (wrong !== null) return usage(terminal, wrong)
-  const device = await openDevice(args.value("device"))
-  if ("load" in device) return device
+  const passed: Unusable[] = []
+  const device = await openDevice(args.value("device"), (unusable) => { if (unusable.name === "cpu") passed.push(unusable) })
+  if ("load" in device) {
+    for (const { name, reason, help } of passed) terminal.error(`${terminal.style("yellow", "warning")}: ${name} cannot be used, ${device.info.name} takes its place: ${reason}\n${terminal.style("cyan", "help")}: ${help}`)
+    return device
+  }
   for (const { name, reason, help } of device) terminal.error(`${terminal.style("red", "error")}: ${name} cannot be used: ${reason}\n${terminal.style("cyan", "help")}: ${help}`)
   return 1
 }

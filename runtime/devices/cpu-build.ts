@@ -6,6 +6,7 @@ import { join } from "node:path"
 import { commonFlags, familyFlags } from "../../compiler/render/c-flags.ts"
 import { cpuTargets } from "../../compiler/schedule/cpu.ts"
 import type { CpuTarget } from "../../compiler/schedule/cpu.ts"
+import { reasonOf } from "../system-error.ts"
 import { runProgram } from "../programs.ts"
 
 /** A compiler that works, and what it is told. */
@@ -50,22 +51,32 @@ export function cacheFolder(env: NodeJS.ProcessEnv): string {
   return join(base !== undefined && base.startsWith("/") ? base : join(homedir(), ".cache"), "slm", "cpu")
 }
 
-/** Cores that this process may really use: affinity, then the limits of its control group. */
-export function coresAvailable(): number {
-  const cores = availableParallelism()
-  const [quota, period] = (readText("/sys/fs/cgroup/cpu.max") ?? "").trim().split(" ").map(Number)
-  const older = Number(readText("/sys/fs/cgroup/cpu/cpu.cfs_quota_us") ?? "-1") / Number(readText("/sys/fs/cgroup/cpu/cpu.cfs_period_us") ?? "1")
-  const limit = quota !== undefined && period !== undefined && quota > 0 && period > 0 ? quota / period : older > 0 ? older : cores
-  return Math.max(1, Math.min(cores, Math.floor(limit + 0.01)))
+/** Cores that this process may really use: affinity, then the limits of its control group and of those around it. */
+export function coresAvailable(read: (path: string) => string | null = readText, cores = availableParallelism()): number {
+  const limits = groupsOf(read("/proc/self/cgroup")).map((folder) => quotient(read(`/sys/fs/cgroup${folder}/cpu.max`)?.trim().split(" ") ?? []))
+  const older = quotient([read("/sys/fs/cgroup/cpu/cpu.cfs_quota_us") ?? "", read("/sys/fs/cgroup/cpu/cpu.cfs_period_us") ?? ""])
+  return Math.max(1, Math.min(cores, Math.floor(Math.min(older, ...limits) + 0.01)))
+}
+
+/** The folders of a control group and of those around it: `/a/b`, `/a`, and the outermost. */
+function groupsOf(text: string | null): readonly string[] {
+  const own = /^0::(\/.*)$/m.exec(text ?? "")?.[1]?.split("/").filter((part) => part !== "" && part !== "..") ?? []
+  return Array.from({ length: own.length + 1 }, (_, i) => own.slice(0, own.length - i).map((part) => `/${part}`).join(""))
+}
+
+/** Quota over period; Infinity where there is no limit ("max", -1). */
+function quotient([quota, period]: readonly string[]): number {
+  const limit = Number(quota?.trim() || NaN) / Number(period?.trim() || NaN)
+  return limit > 0 ? limit : Infinity
 }
 
 /** The first compiler that answers; `family` overrides what the processor has. */
-export async function findToolchain(env: NodeJS.ProcessEnv, family?: CpuTarget["family"]): Promise<Toolchain | Broken> {
+export async function findToolchain(env: NodeJS.ProcessEnv, family?: CpuTarget["family"], patience = 20): Promise<Toolchain | Broken> {
   const named = env["CC"]
   const candidates = named !== undefined && named !== "" ? [named] : ["cc", "gcc", "clang"]
   let problem = ""
   for (const command of candidates) {
-    const asked = await runProgram(command, ["--version"], 20)
+    const asked = await runProgram(command, ["--version"], patience)
     if (asked.out === null) {
       if (command === named) problem = asked.problem
       continue
@@ -81,26 +92,73 @@ export interface Built {
   readonly cached: boolean
 }
 
+/** Vectors, threads and shared libraries of the compiler: what every program needs, and a number that only a working one yields. */
+const probeText = (lanes: number): string => `#include <pthread.h>
+#include <stdio.h>
+typedef float vector __attribute__((vector_size(4 * ${lanes})));
+static void *add(void *x) { vector *v = x; for (int i = 0; i < 100; i++) *v = *v * 0.5f + 1; return 0; }
+int main(void) {
+  vector v = {0};
+  pthread_t thread;
+  if (pthread_create(&thread, 0, add, &v) || pthread_join(thread, 0)) return 1;
+  float sum = 0;
+  for (int i = 0; i < ${lanes}; i++) sum += v[i];
+  printf("slm %d", (int)(sum * 21 / ${lanes}));
+  return 0;
+}
+`
+
+/** What is wrong with a compiler or the cache, found out by a program that is compiled and run in a process of its own; null: they work. */
+export async function probe(toolchain: Toolchain, patience = 60): Promise<Broken | null> {
+  const text = probeText(toolchain.target.lanes)
+  const mark = join(toolchain.cache, `${keyOf(toolchain, text)}.works`)
+  if (existsSync(mark)) return null
+  return inWorkFolder(toolchain, async (work): Promise<Broken | null> => {
+    const [source, program] = [join(work, "probe.c"), join(work, "probe")]
+    writeFileSync(source, text)
+    const made = await runProgram(toolchain.command, [...toolchain.flags.filter((flag) => flag !== "-shared" && flag !== "-fPIC"), "-o", program, source], patience)
+    if (made.out === null) return { reason: `${toolchain.command} could not compile a program of a few lines: ${excerpt(made.problem)}`, help: compileHelp(toolchain) }
+    const ran = await runProgram(program, [], patience)
+    if (ran.out !== "slm 42") return { reason: `a program that ${toolchain.command} compiled does not run: ${ran.out === null ? excerpt(ran.problem) : "it yields another number than it must"}`, help: installHelp }
+    writeFileSync(join(work, "works"), toolchain.version)
+    renameSync(join(work, "works"), mark)
+    return null
+  })
+}
+
+const compileHelp = ({ cache }: Toolchain): string => `${installHelp}; free some disk space in ${cache} and ${tmpdir()} if that is full`
+
+function keyOf(toolchain: Toolchain, source: string): string {
+  return createHash("sha256").update(JSON.stringify([toolchain.version, toolchain.flags, process.arch, processorName()])).update(source).digest("hex").slice(0, 40)
+}
+
+/** Works in a folder of the cache that is gone afterwards; or says why there can be none. */
+async function inWorkFolder<T>({ cache }: Toolchain, work: (folder: string) => Promise<T>): Promise<T | Broken> {
+  let folder: string | null = null
+  try {
+    mkdirSync(cache, { recursive: true })
+    folder = mkdtempSync(join(cache, "build-"))
+    return await work(folder)
+  } catch (error) {
+    return { reason: `the program could not be written to ${cache}: ${reasonOf(error)}`, help: "make room there or point XDG_CACHE_HOME to another folder" }
+  } finally {
+    if (folder !== null) rmSync(folder, { recursive: true, force: true })
+  }
+}
+
 /** The shared object of a C text: from the cache, or compiled and put there whole. */
 export async function build(toolchain: Toolchain, source: string): Promise<Built | Broken> {
-  const key = createHash("sha256").update(JSON.stringify([toolchain.version, toolchain.flags, process.arch, processorName()])).update(source).digest("hex").slice(0, 40)
+  const key = keyOf(toolchain, source)
   const path = join(toolchain.cache, `${key}.so`)
   if (existsSync(path)) return { path, cached: true }
-  let work: string | null = null
-  try {
-    mkdirSync(toolchain.cache, { recursive: true })
-    work = mkdtempSync(join(toolchain.cache, "build-"))
+  return inWorkFolder(toolchain, async (work): Promise<Built | Broken> => {
     writeFileSync(join(work, "step.c"), source)
     const done = await runProgram(toolchain.command, [...toolchain.flags, "-o", join(work, "step.so"), join(work, "step.c")], 600)
-    if (done.out === null) return { reason: `${toolchain.command} could not compile the program: ${excerpt(done.problem)}`, help: `${installHelp}; free some disk space in ${toolchain.cache} and ${tmpdir()} if that is full` }
+    if (done.out === null) return { reason: `${toolchain.command} could not compile the program: ${excerpt(done.problem)}`, help: compileHelp(toolchain) }
     renameSync(join(work, "step.c"), join(toolchain.cache, `${key}.c`))
     renameSync(join(work, "step.so"), path)
     return { path, cached: false }
-  } catch (error) {
-    return { reason: `the program could not be written to ${toolchain.cache}: ${error instanceof Error ? error.message : String(error)}`, help: "make room there or point XDG_CACHE_HOME to another folder" }
-  } finally {
-    if (work !== null) rmSync(work, { recursive: true, force: true })
-  }
+  })
 }
 
 /** `-march=native` means another thing on another processor. */

@@ -30,8 +30,10 @@ export interface Opened {
   close(): void
 }
 
-export function openProgram(koffi: Koffi, path: string, arena: number, threads: number): Opened | Broken {
-  const library = koffi.load(path)
+/** `damaged`: the file is not what the compiler made. */
+export function openProgram(koffi: Koffi, path: string, arena: number, threads: number): Opened | (Broken & { readonly damaged?: true }) {
+  const library = loadLibrary(koffi, path)
+  if (typeof library === "string") return { damaged: true, reason: `the compiled program ${path} cannot be loaded: ${library}`, help: "delete that folder: programs are compiled again" }
   const [open, close, step, address, bytes] = [
     library.func("slm_open", "void *", ["long"]), library.func("slm_close", "void", ["void *"]),
     library.func("slm_step", "int", ["void *"]), library.func("slm_arena", "void *", ["void *"]),
@@ -47,3 +49,12 @@ export function openProgram(koffi: Koffi, path: string, arena: number, threads: 
   }
 }
 
+
+/** A shared object, or why it is none. */
+function loadLibrary(koffi: Koffi, path: string): ReturnType<Koffi["load"]> | string {
+  try {
+    return koffi.load(path)
+  } catch (error) {
+    return error instanceof Error ? error.message : String(error)
+  }
+}

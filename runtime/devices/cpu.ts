@@ -1,4 +1,5 @@
 /** The CPU device: a program becomes kernels, kernels become one C program, and a step is one call of it. */
+import { rmSync } from "node:fs"
 import { fuse } from "../../compiler/kernel/fuse.ts"
 import { orderKernels } from "../../compiler/kernel/order.ts"
 import type { Node, NodeOf, Program } from "../../compiler/graph/node.ts"
@@ -11,7 +12,7 @@ import type { CpuProgram, CpuTarget } from "../../compiler/schedule/cpu.ts"
 import type { Device, HostTensor, Runner, Unusable } from "../device.ts"
 import { DeviceFailure } from "../device.ts"
 import type { Broken, Toolchain } from "./cpu-build.ts"
-import { build, coresAvailable, findToolchain } from "./cpu-build.ts"
+import { build, coresAvailable, findToolchain, probe } from "./cpu-build.ts"
 import type { Layout } from "./cpu-cache.ts"
 import { layoutOf, layoutPath, recall, remember } from "./cpu-cache.ts"
 import { loadKoffi, openProgram } from "./cpu-run.ts"
@@ -22,6 +23,8 @@ export interface CpuOptions {
   /** Of instructions; the best the processor has if not given. */
   readonly family?: CpuTarget["family"]
   readonly env?: NodeJS.ProcessEnv
+  /** Seconds that a compiler gets to say what it is, and to compile a few lines. */
+  readonly patience?: number
 }
 
 /** Changes whenever generated code may give other bits. */
@@ -29,14 +32,14 @@ const generatorRevision = 2
 
 const unusable = ({ reason, help }: Broken): Unusable => ({ name: "cpu", reason, help })
 
-/** Compiles a program of a few lines first: whoever gets a device gets one that works. */
+/** Compiles and runs a program of a few lines first: whoever gets a device gets one that works. */
 export async function openCpu(options: CpuOptions = {}): Promise<Device | Unusable> {
   const koffi = loadKoffi()
   if ("reason" in koffi) return unusable(koffi)
-  const toolchain = await findToolchain(options.env ?? process.env, options.family)
+  const toolchain = await findToolchain(options.env ?? process.env, options.family, options.patience)
   if ("reason" in toolchain) return unusable(toolchain)
-  const probe = await build(toolchain, "int slm_probe(void) { return 1; }\n")
-  if ("reason" in probe) return unusable(probe)
+  const broken = await probe(toolchain, options.patience)
+  if (broken !== null) return unusable(broken)
   const threads = options.threads ?? coresAvailable()
   const { family } = toolchain.target
   return {
@@ -83,8 +86,14 @@ async function prepare(toolchain: Toolchain, program: Program, most: number): Pr
 }
 
 async function createRunner(koffi: Exclude<ReturnType<typeof loadKoffi>, Broken>, toolchain: Toolchain, threads: number, program: Program, most: number): Promise<Runner> {
-  const layout = await prepare(toolchain, program, most)
-  const opened = openProgram(koffi, layout.object, layout.arena, threads)
+  let layout = await prepare(toolchain, program, most)
+  let opened = openProgram(koffi, layout.object, layout.arena, threads)
+  if ("damaged" in opened) {
+    // What lies in the cache is no program any more: it is made once more.
+    rmSync(layout.object, { force: true })
+    layout = await prepare(toolchain, program, most)
+    opened = openProgram(koffi, layout.object, layout.arena, threads)
+  }
   if ("reason" in opened) throw new DeviceFailure(opened.reason, `${opened.help}; or run on another device: \`--device tfjs\``)
   const inputs = new Map(program.inputs.map((node) => [node.args.name, viewOf(opened.memory, node, layout.inputs[node.args.name], node.args.stored ?? null)]))
   const returned = program.outputs.filter(({ name }) => !program.inputs.some(({ args }) => args.name === name && args.role === "state"))

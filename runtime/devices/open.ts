@@ -22,8 +22,8 @@ export function isUsable(x: Device | Unusable): x is Device {
   return "load" in x
 }
 
-/** The device of that name, or the best one usable here; else why each that was tried is not. */
-export async function openDevice(name: string | null): Promise<Device | readonly Unusable[]> {
+/** The device of that name, or the best one usable here; else why each that was tried is not. `passed` hears of better ones that cannot be used. */
+export async function openDevice(name: string | null, passed: (device: Unusable) => void = () => {}): Promise<Device | readonly Unusable[]> {
   const tried: Unusable[] = []
   const wanted = name === null ? null : readDeviceName(name)
   for (const opener of openers) {
@@ -31,6 +31,7 @@ export async function openDevice(name: string | null): Promise<Device | readonly
     const device = await opener.open(wanted?.choice ?? null)
     if (isUsable(device)) return device
     tried.push(device)
+    if (name === null) passed(device)
   }
   return tried
 }

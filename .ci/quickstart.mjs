@@ -1,0 +1,21 @@
+// The first recipe on the device at hand: its whole size where there is a C compiler, the small one elsewhere. It says what it runs.
+import { execFileSync, spawnSync } from "node:child_process"
+import { dirname } from "node:path"
+import { fileURLToPath } from "node:url"
+
+process.chdir(dirname(dirname(fileURLToPath(import.meta.url))))
+const slm = "dist/slm.js"
+
+/** Lines of `slm doctor --json`: which devices can be used here, and why others cannot. */
+function devices() {
+  const lines = execFileSync(process.execPath, [slm, "doctor", "--json"], { encoding: "utf8" }).trim().split("\n")
+  return lines.map((line) => JSON.parse(line)).filter(({ event }) => event === "device")
+}
+
+const found = devices()
+const cpu = found.find(({ name }) => name === "cpu")
+const small = !found.some(({ name, usable }) => usable && (name === "cpu" || name === "webgpu"))
+if (small) console.log(`The device cpu cannot be used here: ${cpu?.about ?? "it is not there"}.\nSo this is the small size. For the whole one, about a minute: ${cpu?.to_use_it ?? "install a C compiler"}.`)
+const args = ["run", "examples/01-quickstart.slm", ...(small ? ["--set", "scale=1"] : [])]
+console.log(`$ slm ${args.join(" ")}`)
+process.exit(spawnSync(process.execPath, [slm, ...args, ...process.argv.slice(2)], { stdio: "inherit" }).status ?? 1)
