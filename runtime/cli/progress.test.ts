@@ -45,6 +45,12 @@ test("parts stand behind their whole; what is too long for the terminal goes bel
   assert.equal(shown([start, event], { live: true, width: 60 }).lines.slice(1), ["✓ words    bpe     11 ms", "    rows 54 (train 51, valid 3), tokens 3538 (train 3343,", "    valid 195), bytes 2.05 kB"])
 })
 
+test("which step was the best is told where it is not the last", () => {
+  const told = (best: number): string | undefined => shown([{ event: "stage-cached", stage, index: 0, count: 1, facts: { steps: 12, valid: 2.5, best_step: best, last_valid: 3 } }]).lines[0]
+  assert.is(told(8), "= teacher  train  done before  steps 12, valid 2.500, best step 8, last valid 3")
+  assert.is(told(12), "= teacher  train  done before  steps 12, valid 2.500")
+})
+
 test("samples of a training are cut at the width, those that were asked for are whole", () => {
   const long = "x ".repeat(60).trim()
   const sample = (at: number | null): Event => ({ event: "sample", stage, at, prompt: "The", text: long })

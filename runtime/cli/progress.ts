@@ -124,12 +124,17 @@ function facts(d: Display, mark: string, stage: StageRef, how: string, values: R
 
 /** `rows 54 (train 51, valid 3), tokens 3538`: parts stand behind the whole. */
 function factsText(values: Readonly<Record<string, number>>): string {
-  const names = Object.keys(values)
+  const names = Object.keys(values).filter((name) => !untold(name, values))
   const parts = (field: string): string[] => names.filter((name) => name.endsWith(`.${field}`)).map((name) => `${name.slice(0, -field.length - 1)} ${fact(field, values[name] ?? 0)}`)
   return names.filter((name) => !name.includes(".") || values[name.slice(name.indexOf(".") + 1)] === undefined).map((name) => {
     const own = parts(name)
     return `${name.replaceAll("_", " ")} ${fact(name, values[name] ?? 0)}${own.length === 0 ? "" : ` (${own.join(", ")})`}`
   }).join(", ")
+}
+
+/** That the best weights of a training are its last goes without saying. */
+function untold(name: string, values: Readonly<Record<string, number>>): boolean {
+  return (name === "best_step" || name === "last_valid") && values["best_step"] === values["steps"]
 }
 
 function fact(name: string, value: number): string {
