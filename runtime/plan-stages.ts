@@ -9,6 +9,7 @@ import { storeOf } from "../compiler/graph/lower/encoding.ts"
 import { factorsOf } from "../compiler/graph/lower/context.ts"
 import { lowerEvaluation } from "../compiler/graph/lower/evaluate.ts"
 import { intArgument, lowerGeneration, weightsOfSpec } from "../compiler/graph/lower/forward.ts"
+import { lowerObservation } from "../compiler/graph/lower/observe.ts"
 import { lowerTraining, type TrainShape } from "../compiler/graph/lower/train.ts"
 import type { LoweredTraining } from "../compiler/graph/lower/programs.ts"
 import { size, type Program, type Shape } from "../compiler/graph/node.ts"
@@ -54,6 +55,7 @@ function measured(stage: Stage, known: Checked, sizes: Sizes, device: Counting):
   switch (stage.kind) {
     case "train": return measureTraining(stage, known, sizes, device)
     case "evaluate": case "loss_of": return measureEvaluation(stage, known, sizes, device)
+    case "observe": return measureObservation(stage, known, sizes)
     case "generate": return measureGeneration(stage, known, device)
     case "load": case "initial": case "quantize": return { ...nothingMeasured, ...weightsOf(stage, known) }
     default: return nothingMeasured
@@ -185,6 +187,21 @@ function measureEvaluation(stage: Stage, known: Checked, sizes: Sizes, device: C
   }
 }
 
+function measureObservation(stage: Stage, known: Checked, sizes: Sizes): Measures {
+  const data = artifact(stage, "data")
+  const packed = dataShape(data, stage, known)
+  const rows = number(stage, "batch", known) ?? 16
+  if (data === null || packed === null) return nothingMeasured
+  const { program, weights } = lowerObservation(known.session, stage, rowShape(rows, packed))
+  const tokens = sizes.packed(data.stage, data.member)
+  const once = cost(program)
+  return {
+    ...nothingMeasured, parameters: weights.reduce((sum, w) => sum + size(w.shape), 0), tokens, memory: once.peakBytes,
+    disk: program.outputs.reduce((sum, { node }) => sum + 4 * size(node.shape), 0),
+    flops: tokens === null ? null : once.flops * Math.ceil(tokens.value / (rows * packed.length)),
+  }
+}
+
 /** The program that writes one token for each prompt, and how many tokens it writes at most. */
 function generationOf(stage: Stage, known: Checked): { readonly program: Program; readonly rows: number; readonly each: number } | null {
   const model = artifact(stage, "model")
@@ -232,6 +249,10 @@ function weightsOf(stage: Stage, known: Checked): Pick<Measures, "parameters" | 
 /** The programs of a stage; `raw`: as a training's were lowered, before any pass. Stages that run no graph have none. */
 export function programsOf(stage: Stage, known: Checked, raw: boolean): readonly Program[] {
   if (stage.kind === "evaluate" || stage.kind === "loss_of") return [evaluationOf(stage, known)?.lowered.program].filter((p) => p !== undefined)
+  if (stage.kind === "observe") {
+    const packed = dataShape(artifact(stage, "data"), stage, known)
+    return packed === null ? [] : [lowerObservation(known.session, stage, rowShape(number(stage, "batch", known) ?? 16, packed)).program]
+  }
   if (stage.kind === "generate") return [generationOf(stage, known)?.program].filter((p) => p !== undefined)
   const found = stage.kind === "train" ? trainingShape(stage, known, null) : null
   if (found === null) return []
