@@ -3,7 +3,9 @@ import * as fs from "node:fs"
 import * as path from "node:path"
 import { resolveSpec } from "../../compiler/check/instance.ts"
 import type { FormatValue, SpecValue } from "../../compiler/check/value.ts"
-import { weightsOfSpec } from "../../compiler/graph/lower/forward.ts"
+import { intArgument, lowerForward, weightsOfSpec } from "../../compiler/graph/lower/forward.ts"
+import { bodyKey } from "../../compiler/graph/builder.ts"
+import type { Program } from "../../compiler/graph/node.ts"
 import type { Stage } from "../../compiler/plan/stage.ts"
 import { diagnostic } from "../../grammar/diagnostic.ts"
 import type { Diagnostic } from "../../grammar/diagnostic.ts"
@@ -90,6 +92,7 @@ export const exportStage: Executor = async (stage, env) => {
   const { spec } = model.type
   const weights = await weightsInput(model.stage, model.member, env)
   const tokenizer = await tokenizerOf(model, env)
+  if (isAltered(spec, stage, env)) return failed(diagnostic("SLM3222", stage.span, `\`${model.stage.name}\` has parts that \`${spec.template.code.name.name}\` does not have with these arguments`, { help: "`merge` or `detach` adapters before the export" }))
   const about = tokenizer === null ? null : exportTokenizer(tokenizer, model.stage)
   const written: { file: string; bytes: number }[] = []
   const floats = (wordArg(stage, "type") ?? "f32") as Floats
@@ -107,6 +110,20 @@ export const exportStage: Executor = async (stage, env) => {
     if (outcome !== null) return outcome
   }
   return done({ is: "files", files: written })
+}
+
+/** Whether replaced parts make a model compute something else than its arguments alone say. */
+function isAltered(spec: SpecValue, stage: Stage, env: StageEnv): boolean {
+  if (spec.ats.length === 0 && spec.given === undefined) return false
+  const { given: _, ...plain } = { ...spec, ats: [] }
+  const vocab = intArgument(env.session, spec, "vocab") ?? 2
+  const [own, wanted] = [spec, plain].map((s) => lowerForward(env.session, s, { rows: 1, length: 2, vocab }, stage.span))
+  if (own === undefined || wanted === undefined || "code" in own || "code" in wanted) return false // no model of text: its weights are compared with the format
+  return meaningOf(own) !== meaningOf(wanted)
+}
+
+function meaningOf({ inputs, outputs }: Program): string {
+  return bodyKey({ inputs, outputs: outputs.map(({ node }) => node) })
 }
 
 function named(bytes: ExportResult<Uint8Array>): ExportResult<ReadonlyMap<string, Uint8Array>> {

@@ -117,4 +117,19 @@ expect perplexity(neurons, tokens.valid) + perplexity(blocks, tokens.valid) + pe
   assert.equal(tensors(ran, "blocks")("blocks[0].attn.k.weight").values, small("blocks[1].attn.k.weight").values)
 }))
 
+test("a model with other parts than its arguments say is not written for other programs; one that was cut or merged is", () => withFolder(async (place) => {
+  place.write("book.txt", sentences(6))
+  const thin = (end: string): string => recipeOf(`${base}
+down = observe(small, data: tokens.train, at: [blocks[*].mlp.down], inputs: activity)
+out = observe(small, data: tokens.train, at: [blocks[*].attn.out], inputs: activity)
+neurons = thin_neurons(small, 8, down)
+heads = thin_heads(small, 1, out)
+wrapped = small with { at blocks[*].attn.q: map => LoRA(map, rank: 1) }
+merged = merge wrapped { parts: [blocks[*].attn.q] }
+expect perplexity(neurons, tokens.valid) + perplexity(heads, tokens.valid) + perplexity(merged, tokens.valid) + perplexity(wrapped, tokens.valid) > 0
+${end}`)
+  for (const good of ["neurons", "merged"]) assert.equal(problemsOf(await place.run(thin(`export ${good} { safetensors: "x" }`))), [], good)
+  for (const bad of ["heads", "wrapped"]) assert.equal(problemsOf(await place.run(thin(`export ${bad} { safetensors: "x" }`))).map((p) => p.slice(0, 7)), ["SLM3222"], bad)
+}))
+
 test.run()
