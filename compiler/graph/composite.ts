@@ -2,7 +2,8 @@
 import { expOf, logOf } from "./arithmetic.ts"
 import { attendGradient, attention, stableSoftmax } from "./composite-attend.ts"
 import type { Builder } from "./builder.ts"
-import type { Args, Node, NodeOf, Op, Program } from "./node.ts"
+import type { Args, Node, NodeOf, Op, Program, Shape } from "./node.ts"
+import { size } from "./node.ts"
 import * as g from "./ops.ts"
 import { image, rewriteInto, rewriteProgram } from "./rewrite.ts"
 import { copy } from "./walk.ts"
@@ -10,7 +11,7 @@ import { createBuilder } from "./builder.ts"
 
 export type Composite =
   | "softmax" | "log_softmax" | "cross_entropy" | "cross_entropy_grad" | "rms_norm" | "rms_norm_grad"
-  | "layer_norm" | "layer_norm_grad" | "rope" | "attend" | "attend_grad"
+  | "layer_norm" | "layer_norm_grad" | "rope" | "put" | "attend" | "attend_grad"
 export type Primitive = Exclude<Op, Composite>
 
 export type Decomposition<O extends Composite> = (b: Builder, args: Args[O], inputs: readonly Node[]) => Node
@@ -86,6 +87,24 @@ function rope(b: Builder, args: Args["rope"], x: Node, positions: Node): Node {
   return g.concat(b, [g.sub(b, g.mul(b, p, cos), g.mul(b, q, sin)), g.add(b, g.mul(b, q, cos), g.mul(b, p, sin))], 3)
 }
 
+/** Each place of x looks up what stands there: itself or one of the fresh ones. */
+function put(b: Builder, { axis }: Args["put"], x: Node, fresh: Node, offset: Node): Node {
+  const rank = x.shape.length
+  const [rows, places, n] = [x.shape[0] ?? 1, x.shape[axis] ?? 1, fresh.shape[axis] ?? 1]
+  const along = (i: number): Shape => Array.from({ length: rank }, (_, j) => (j === i ? (x.shape[i] ?? 1) : 1))
+  const distance = g.sub(b, g.iota(b, along(axis), axis), g.reshape(b, offset, along(0))) // [rows, .., places, ..]
+  if (n === 1) return g.where(b, g.eq(b, distance, 0), fresh, x)
+  const order = [0, axis, ...Array.from({ length: rank - 2 }, (_, i) => (i + 1 < axis ? i + 1 : i + 2))] // [rows, places, ..rest]
+  const rest = order.slice(2).map((i) => x.shape[i] ?? 1)
+  const table = g.reshape(b, g.permute(b, fresh, order), [rows * n, size(rest)])
+  const flat = g.reshape(b, distance, [rows, places])
+  const inside = g.and(b, g.le(b, 0, flat), g.lt(b, flat, n))
+  const ids = g.where(b, inside, g.add(b, flat, g.mul(b, g.iota(b, [rows, places], 0), n)), -1)
+  const found = g.reshape(b, g.gather(b, table, ids), [rows, places, ...rest])
+  const back = order.map((_, i) => order.indexOf(i))
+  return g.where(b, g.and(b, g.le(b, 0, distance), g.lt(b, distance, n)), g.permute(b, found, back), x)
+}
+
 export const decompositions: { readonly [O in Composite]: Decomposition<O> } = {
   softmax: (b, _, inputs) => stableSoftmax(b, inputOf(inputs, 0)),
   log_softmax: (b, _, inputs) => logSoftmax(b, inputOf(inputs, 0)),
@@ -102,6 +121,7 @@ export const decompositions: { readonly [O in Composite]: Decomposition<O> } = {
   },
   layer_norm_grad: (b, args, inputs) => layerNormGrad(b, args, inputOf(inputs, 0), inputOf(inputs, 1), inputOf(inputs, 2)),
   rope: (b, args, inputs) => rope(b, args, inputOf(inputs, 0), inputOf(inputs, 1)),
+  put: (b, args, inputs) => put(b, args, inputOf(inputs, 0), inputOf(inputs, 1), inputOf(inputs, 2)),
   attend: attention,
   attend_grad: attendGradient,
 }

@@ -196,6 +196,7 @@ export const gradientRules: { readonly [O in Op]: GradientRule<O> } = {
     return ([0, 1, 2] as const).map((wrt) => (wanted(wrt) ? b.make("layer_norm_grad", { eps: node.args.eps, wrt }, inputs) : null))
   },
   layer_norm_grad: "decompose",
+  put: "decompose",
   rope: ({ b, node, u }) => [b.make("rope", { ...node.args, inverse: !node.args.inverse }, [u, inputOf(node.inputs, 1)]), null],
   attend,
   attend_grad: "decompose",

@@ -103,6 +103,11 @@ export interface Args {
   /** x [b, h, t, d], positions i32[b, t]: rotary embedding of the pairs (i, i + d/2); `inverse` turns the other way. */
   rope: { readonly base: number; readonly inverse: boolean }
   /**
+   * x [b, .., c, ..], fresh [b, .., n, ..], offset i32[b] -> x with the places offset[b] … offset[b] + n - 1 of `axis` (at least 1) taken from `fresh`;
+   * places outside are dropped.
+   */
+  put: { readonly axis: number }
+  /**
    * q f32[b, h, t, d], k f32[b, g, s, d], v f32[b, g, s, e] (h a multiple of g), then, where `segmented`, qseg i32[b, t], kseg i32[b, s],
    * then, where `offset`, the place of the first query among the keys i32[b], then, where `biased`, bias f32[1 or b, h, t, s]
    * -> f32[b, h, t, e]. softmax(q k^T * scale + bias over allowed keys) v. Query i stands at place p = i + offset (offset 0, or s - t where not given and causal).

@@ -202,7 +202,7 @@ export const sequenceRules: SequenceRules = {
   rms_norm_grad: () => mixing("belongs to training"),
   layer_norm: lastAxis("takes a mean over the positions"),
   layer_norm_grad: () => mixing("belongs to training"),
-  rope, attend,
+  rope, put: () => mixing("writes at places given by number"), attend,
   attend_grad: () => mixing("belongs to training"),
 }
 

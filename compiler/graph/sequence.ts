@@ -224,29 +224,11 @@ function cached(pass: Pass, original: Node, fresh: Node, axis: number, name: str
   if (known !== undefined) return known
   const shape = fresh.shape.map((n, i) => (i === axis ? pass.options.capacity : n))
   const state = pass.b.input(name, "state", fresh.dtype, shape)
-  const updated = written(pass.b, state, fresh, axis, offset)
+  const updated: Node = pass.b.make("put", { axis }, [state, fresh, offset])
   pass.cacheInputs.push(state)
   pass.caches.set(original, updated)
   pass.updates.push({ name, node: updated })
   return updated
-}
-
-/** `cache` with entries offset[b] … offset[b] + n - 1 of `axis` replaced by `fresh`. Entries past the end are dropped. */
-function written(b: Builder, cache: Node, fresh: Node, axis: number, offset: Node): Node {
-  const rank = cache.shape.length
-  const [rows, places, n] = [cache.shape[0] ?? 1, cache.shape[axis] ?? 1, fresh.shape[axis] ?? 1]
-  const along = (i: number): Shape => Array.from({ length: rank }, (_, j) => (j === i ? (cache.shape[i] ?? 1) : 1))
-  const distance = g.sub(b, g.iota(b, along(axis), axis), g.reshape(b, offset, along(0))) // [rows, .., places, ..]
-  if (n === 1) return g.where(b, g.eq(b, distance, 0), fresh, cache)
-  const order = [0, axis, ...Array.from({ length: rank - 2 }, (_, i) => (i + 1 < axis ? i + 1 : i + 2))] // [rows, places, ..rest]
-  const rest = order.slice(2).map((i) => cache.shape[i] ?? 1)
-  const table = g.reshape(b, g.permute(b, fresh, order), [rows * n, size(rest)])
-  const flat = g.reshape(b, distance, [rows, places])
-  const inside = g.and(b, g.le(b, 0, flat), g.lt(b, flat, n))
-  const ids = g.where(b, inside, g.add(b, flat, g.mul(b, g.iota(b, [rows, places], 0), n)), -1)
-  const found = g.reshape(b, g.gather(b, table, ids), [rows, places, ...rest])
-  const back = order.map((_, i) => order.indexOf(i))
-  return g.where(b, g.and(b, g.le(b, 0, distance), g.lt(b, distance, n)), g.permute(b, found, back), cache)
 }
 
 /** An output, cut down to the last position of each row where that is all that is wanted. */

@@ -194,6 +194,15 @@ function rope(_: Args["rope"], inputs: readonly Type[]): Type {
   return { shape: x.shape, dtype: "f32" }
 }
 
+function put({ axis }: Args["put"], inputs: readonly Type[]): Type {
+  count(inputs, 3)
+  const [x, fresh] = [at(inputs, 0), at(inputs, 1)]
+  need(axis >= 1, "places are taken along an axis after the first")
+  expectType(fresh, x.dtype, replaced(x.shape, axis, dim(fresh.shape, axis)), "what is put")
+  expectType(at(inputs, 2), "i32", [dim(x.shape, 0)], "the offset")
+  return x
+}
+
 /** Where the optional inputs of `attend` stand; -1 for those that are absent. */
 export interface AttendInputs {
   readonly queryIds: number
@@ -331,5 +340,5 @@ export const shapeRules: ShapeRules = {
   cross_entropy: crossEntropy(false), cross_entropy_grad: crossEntropy(true),
   rms_norm: norm(1), rms_norm_grad: normGrad,
   layer_norm: norm(2), layer_norm_grad: normGrad,
-  rope, attend, attend_grad: attendGrad,
+  rope, put, attend, attend_grad: attendGrad,
 }

@@ -7,6 +7,7 @@ import type { Op, Program } from "../graph/node.ts"
 import { opCases } from "../graph/op-cases.ts"
 import { fuse } from "./fuse.ts"
 import { orderKernels } from "./order.ts"
+import { putRows } from "./put.ts"
 
 /** Kernels of every op's cases against the interpreter of graphs. */
 for (const op of Object.keys(opCases) as Op[]) {
@@ -34,5 +35,22 @@ for (const op of Object.keys(opCases) as Op[]) {
     }
   })
 }
+
+test("a put over all places means what the kernel of its own means", () => {
+  for (const [number, graph] of [...opCases.put.smooth, ...(opCases.put.edge ?? [])].entries()) {
+    const { inputs, feeds, nodes } = createCaseInputs(`put ${number}`)
+    const program: Program = { name: "put", inputs: nodes, outputs: graph(inputs).map((node, i) => ({ name: `out${i}`, node })) }
+    const fused = orderKernels(fuse(program))
+    const asRows = { ...fused, kernels: fused.kernels.map((kernel) => (kernel.kind === "put" ? putRows(kernel) : kernel)) }
+    assert.ok(fused.kernels.some((kernel) => kernel.kind === "put"))
+    const run = (of: typeof fused): readonly unknown[] => {
+      const memory = createMemory(of)
+      for (const { name, buffer } of of.inputs) memory.get(buffer)?.set(feeds[name]?.data ?? [])
+      interpretKernels(of, memory)
+      return of.outputs.map(({ buffer }) => memory.get(buffer))
+    }
+    assert.equal(run(asRows), run(fused))
+  }
+})
 
 test.run()

@@ -5,7 +5,7 @@ import type { DType } from "../graph/node.ts"
 import { chunkOf } from "./domain.ts"
 import type { Fused } from "./fuse.ts"
 import type { Guard, Index } from "./index.ts"
-import type { AttendGradKernel, AttendKernel, AxisKernel, Buffer, Column, Combine, ContractKernel, Expr, Kernel, Operand, RowsKernel, ScatterKernel, Strided } from "./ir.ts"
+import type { AttendGradKernel, AttendKernel, AxisKernel, Buffer, Column, Combine, ContractKernel, Expr, Kernel, Operand, PutKernel, RowsKernel, ScatterKernel, Strided } from "./ir.ts"
 
 export type Data = Float32Array | Int32Array | Uint8Array
 /** The contents of buffers. */
@@ -45,6 +45,7 @@ function runKernel(kernel: Kernel, memory: Memory, trip: number): void {
     case "attend_grad": return runAttendGrad(kernel, memory)
     case "scatter": return runScatter(kernel, memory)
     case "axis": return runAxis(kernel, memory)
+    case "put": return runPut(kernel, memory)
     case "loop":
       for (let turn = 0; turn < kernel.trips; turn++) for (const inner of kernel.body) runKernel(inner, memory, turn)
   }
@@ -284,6 +285,16 @@ function runScatter({ lead, rows, width, count, ...kernel }: ScatterKernel, memo
       const at = (b * rows + id) * width + j
       out[at] = (out[at] ?? 0) + (updates[(b * count + i) * width + j] ?? 0)
     }
+  }
+}
+
+function runPut({ batch, middle, places, count, inner, ...kernel }: PutKernel, memory: Memory): void {
+  const [offset, fresh, out] = [dataOf(memory, kernel.offset), dataOf(memory, kernel.fresh.buffer), dataOf(memory, kernel.out)]
+  out.set(dataOf(memory, kernel.x))
+  for (let b = 0; b < batch; b++) for (let m = 0; m < middle; m++) for (let i = 0; i < count; i++) {
+    const place = (offset[b] ?? 0) + i
+    if (place < 0 || place >= places) continue
+    for (let j = 0; j < inner; j++) out[((b * middle + m) * places + place) * inner + j] = fresh[element(kernel.fresh, b, m, i, j)] ?? NaN
   }
 }
 

@@ -186,6 +186,25 @@ export interface AxisKernel {
   readonly out: Buffer
 }
 
+/**
+ * out = x with places offset[b] … of its third axis taken from `fresh`; x and out [batch, middle, places, inner], fresh the same with `count` places.
+ * Places outside are dropped. Where out replaces x, nothing else is touched.
+ */
+export interface PutKernel {
+  readonly kind: "put"
+  readonly name: string
+  readonly note: string
+  readonly batch: number
+  readonly middle: number
+  readonly places: number
+  readonly count: number
+  readonly inner: number
+  readonly x: Buffer
+  readonly fresh: Strided
+  readonly offset: Buffer
+  readonly out: Buffer
+}
+
 /** The steps of `body`, `trips` times; `trip` counts. */
 export interface LoopKernel {
   readonly kind: "loop"
@@ -195,7 +214,7 @@ export interface LoopKernel {
   readonly body: readonly Kernel[]
 }
 
-export type Kernel = RowsKernel | ContractKernel | AttendKernel | AttendGradKernel | ScatterKernel | AxisKernel | LoopKernel
+export type Kernel = RowsKernel | ContractKernel | AttendKernel | AttendGradKernel | ScatterKernel | AxisKernel | PutKernel | LoopKernel
 
 export interface KernelProgram {
   readonly name: string

@@ -64,6 +64,7 @@ function reaches(waits: Waits, from: number, to: number): boolean {
 
 /** Whether a kernel may write its result over the old state: it reads each element before it writes it. */
 function canOverwrite(kernel: Kernel, { state, value }: Update): boolean {
+  if (kernel.kind === "put") return kernel.x === state ? kernel.fresh.buffer !== state : !trafficOf(kernel).reads.has(state)
   if (kernel.kind !== "rows") return !trafficOf(kernel).reads.has(state)
   const store = kernel.stores.find((candidate) => candidate.buffer === value)
   if (store === undefined) return false

@@ -7,7 +7,7 @@ import { copy } from "../graph/walk.ts"
 import { simplify } from "../transform/simplify.ts"
 
 export function toPrimitives(program: Program): Program {
-  const open = rewriteProgram(program, (b, node, inputs) => (node.op === "attend" || node.op === "attend_grad" ? copy(b, node, inputs) : decomposeNode(b, node, inputs)))
+  const open = rewriteProgram(program, (b, node, inputs) => (node.op === "attend" || node.op === "attend_grad" || node.op === "put" ? copy(b, node, inputs) : decomposeNode(b, node, inputs)))
   return withReads(simplify(rewriteProgram(open, withRoundedFactors)))
 }
 
@@ -46,7 +46,7 @@ const moves: ReadonlySet<Op> = new Set<Op>(["reshape", "permute", "broadcast", "
 const generated: ReadonlySet<Op> = new Set<Op>(["fill", "iota"])
 const reductions: ReadonlySet<Op> = new Set<Op>(["sum", "max_of"])
 /** Ops with a kernel of their own. */
-const opaque: ReadonlySet<Op> = new Set<Op>(["dot", "attend", "attend_grad", "scatter_add", "put_add", "argmax", "cumsum", "top_k", "scan"])
+const opaque: ReadonlySet<Op> = new Set<Op>(["dot", "attend", "attend_grad", "put", "scatter_add", "put_add", "argmax", "cumsum", "top_k", "scan"])
 const leaves: ReadonlySet<Op> = new Set<Op>(["input", "literal"])
 const expensive: ReadonlySet<Op> = new Set<Op>(["exp", "log", "sin", "cos", "tanh", "erf", "sigmoid", "pow", "random"])
 

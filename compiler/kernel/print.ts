@@ -48,6 +48,7 @@ function headline(kernel: Kernel, indent: string): string {
       return `${indent}${kernel.kind} ${batch} x ${heads} heads, ${queries} queries, ${keys} keys of ${depth}${note}\n`
     }
     case "scatter": return `${indent}scatter ${kernel.lead} x ${kernel.count} into ${kernel.rows} rows of ${kernel.width}${note}\n`
+    case "put": return `${indent}put ${kernel.batch} x ${kernel.middle} x ${kernel.count} of ${kernel.inner} into ${kernel.places} places${note}\n`
     case "axis": return `${indent}${kernel.op.is} ${kernel.outer} x ${kernel.n} x ${kernel.inner}${note}\n`
     case "loop": return `${indent}loop ${kernel.trips} times${note}\n${kernel.body.map((inner) => headline(inner, `${indent}  `)).join("")}`
   }

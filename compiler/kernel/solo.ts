@@ -5,11 +5,11 @@ import { size } from "../graph/node.ts"
 import { attendInputs } from "../graph/shapes.ts"
 import type { Index } from "./index.ts"
 import { coordinatesOf, factorOf, linear, substitute, variable, zero } from "./index.ts"
-import type { AttendGradKernel, AttendKernel, AxisKernel, Buffer, ContractKernel, Kernel, Operand, ScatterKernel, Strided } from "./ir.ts"
+import type { AttendGradKernel, AttendKernel, AxisKernel, Buffer, ContractKernel, Kernel, Operand, PutKernel, ScatterKernel, Strided } from "./ir.ts"
 import { madeOperand, makingKernel } from "./made.ts"
 import { inputAt, stridesOf } from "./primitives.ts"
 import type { Storage } from "./storage.ts"
-import { baseOf } from "./storage.ts"
+import { baseOf, putsRows } from "./storage.ts"
 
 type BufferOf = (node: Node) => Buffer
 
@@ -20,6 +20,7 @@ export function soloKernel(members: readonly Node[], storage: Storage, bufferOf:
     case "dot": return contract(node, storage, bufferOf, fresh, number)
     case "attend": return attend(node, storage, bufferOf, number)
     case "attend_grad": return attendGrad(members as readonly NodeOf<"attend_grad">[], node, storage, bufferOf, number)
+    case "put": return put(node, storage, bufferOf, number)
     case "scatter_add": return scatter(node, 1, node.args.rows, size(node.shape) / node.args.rows, bufferOf, storage, number)
     case "put_add": return scatter(node, size(node.shape) / node.args.n, node.args.n, 1, bufferOf, storage, number)
     case "argmax": case "cumsum": case "top_k": return axis(node, storage, bufferOf, number)
@@ -118,6 +119,18 @@ function scatter(node: Node, lead: number, rows: number, width: number, bufferOf
   return {
     kind: "scatter", name: `scatter${number}`, note: node.note, lead, rows, width, count: size(ids.shape) / lead,
     ids: plain(ids, storage, bufferOf), updates: plain(updates, storage, bufferOf), out: bufferOf(node),
+  }
+}
+
+function put(node: NodeOf<"put">, storage: Storage, bufferOf: BufferOf, number: number): PutKernel {
+  const [x, fresh, offset] = [inputAt(node, 0), inputAt(node, 1), inputAt(node, 2)]
+  const { axis } = node.args
+  const [batch = 1, places = 1, count = 1] = [node.shape[0], node.shape[axis], fresh.shape[axis]]
+  const [middle, inner] = [size(node.shape.slice(1, axis)), size(node.shape.slice(axis + 1))]
+  const plainly = (): Strided => ({ buffer: plain(fresh, storage, bufferOf), base: 0, strides: [middle * count * inner, count * inner, inner, 1] })
+  return {
+    kind: "put", name: `put${number}`, note: node.note, batch, middle, places, count, inner, x: plain(x, storage, bufferOf),
+    fresh: putsRows(node) ? strided(fresh, storage, bufferOf) : plainly(), offset: plain(offset, storage, bufferOf), out: bufferOf(node),
   }
 }
 

@@ -2,7 +2,7 @@
  * Which values are kept in memory. The others are computed where they are read: on today's machines a dozen operations cost less
  * than writing a number and reading it back.
  */
-import type { Node } from "../graph/node.ts"
+import type { Node, NodeOf } from "../graph/node.ts"
 import { size } from "../graph/node.ts"
 import type { Index } from "./index.ts"
 import { factorOf, linear, variable } from "./index.ts"
@@ -76,9 +76,15 @@ interface Operand {
 
 function operandsOf(node: Node): readonly Operand[] {
   if (node.op === "dot") return node.inputs.map((x) => ({ node: x, as: "matrix" }))
+  if (node.op === "put") return node.inputs.map((x, i) => ({ node: x, as: i === 1 && putsRows(node) ? "tensor" : "plain" }))
   if (node.op !== "attend" && node.op !== "attend_grad") return node.inputs.map((x) => ({ node: x, as: "plain" }))
   const last = node.op === "attend_grad" ? node.inputs.length - 1 : -1
   return node.inputs.map((x, i) => ({ node: x, as: i < 3 || i === last ? "tensor" : "plain" }))
+}
+
+/** Whether what is put has the axes of an operand of attention. */
+export function putsRows(node: NodeOf<"put">): boolean {
+  return node.shape.length === 4 && node.args.axis === 2
 }
 
 /** The node to store so that the operand can be read as it must be: what the views show, or the view itself. */

@@ -44,6 +44,7 @@ function compute(kernel: Kernel): Traffic {
         : { reads: present([...common, kernel.upstream.buffer]), writes: present([kernel.dq?.buffer, kernel.dk?.buffer, kernel.dv?.buffer, kernel.dbias?.buffer]) }
     }
     case "scatter": return { reads: present([kernel.ids, kernel.updates]), writes: present([kernel.out]) }
+    case "put": return { reads: present([kernel.x, kernel.fresh.buffer, kernel.offset]), writes: present([kernel.out]) }
     case "axis": return { reads: present([kernel.x]), writes: present([kernel.out]) }
     case "loop": {
       const parts = kernel.body.map(trafficOf)
@@ -52,9 +53,10 @@ function compute(kernel: Kernel): Traffic {
   }
 }
 
-/** Bytes that a kernel moves when each buffer is read and written once. */
+/** Bytes that a kernel moves when each buffer is read and written once; what is put moves alone. */
 export function bytesMoved(kernel: Kernel): number {
   if (kernel.kind === "loop") return kernel.trips * kernel.body.reduce((sum, inner) => sum + bytesMoved(inner), 0)
+  if (kernel.kind === "put") return 2 * bytesOf(kernel.fresh.buffer)
   const { reads, writes } = trafficOf(kernel)
   const unkept = kernel.kind === "contract" && !kernel.keep ? bytesOf(kernel.out) : 0
   return [...reads, ...writes].reduce((sum, buffer) => sum + bytesOf(buffer), 0) - unkept

@@ -59,7 +59,7 @@ const flops: { readonly [O in Op]: Count<O> } = {
   top_k: eachInput(1),
   scan: (node) => (node.args.output === 0 ? node.args.trips * sumOf(reachable(node.args.body.outputs), flopsOf) : 0),
   softmax: each(5), log_softmax: each(5), cross_entropy: eachInput(5), cross_entropy_grad: eachInput(5),
-  rms_norm: each(4), rms_norm_grad: eachInput(6), layer_norm: each(6), layer_norm_grad: eachInput(8), rope: each(4),
+  rms_norm: each(4), rms_norm_grad: eachInput(6), layer_norm: each(6), layer_norm_grad: eachInput(8), rope: each(4), put: none,
   attend: (node) => { const { pairs, scores, values } = attention(node); return scores + values + 5 * pairs },
   attend_grad: attendGrad,
 }

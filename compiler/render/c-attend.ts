@@ -12,6 +12,7 @@ type Attend = AttendKernel | AttendGradKernel
 const tileOf = (target: CpuTarget, rows: number): Tile => ({ rows, vectors: 32 / target.lanes })
 
 export function attendTiles(kernel: Attend, target: CpuTarget): readonly TileUse[] {
+  if (kernel.kind === "attend" && kernel.sizes.queries < fewQueries) return []
   const height = blockRows(target)
   const lefts = [...new Set([kernel.sizes.queries % height, (kernel.sizes.queries % queryBlock) % height])].filter((rows) => rows > 0)
   const rows = [height, ...lefts].map((n): TileUse => ({ tile: tileOf(target, n), storage: "row" }))
@@ -100,7 +101,11 @@ function factor({ args: { factors } }: Attend, x: string): string {
   return factors === "f32" ? x : `narrow_${factors}_f32(${x})`
 }
 
+/** Fewer queries than this read keys and values as they lie: packing them would cost more than it saves. */
+const fewQueries = 4
+
 export function renderAttend(kernel: AttendKernel, target: CpuTarget, p: Parameters): string[] {
+  if (kernel.sizes.queries < fewQueries) return renderAttendFew(kernel, target, p)
   const { heads, groups, queries, keys, depth, values } = kernel.sizes
   const [keyWidth, valueWidth] = [padded(keys, 32), padded(values, 32)]
   const height = blockRows(target)
@@ -127,6 +132,50 @@ export function renderAttend(kernel: AttendKernel, target: CpuTarget, p: Paramet
     "      }",
     `      const long until = MIN(end, ${keys});`,
     `      for (long e = 0; e < ${values}; e += 32) ${tileCall(target, "row", "rows", lefts, `MAX(0L, until - begin), scores, ${keyWidth}, packed_v + e * ${keys} + begin * 32, ${at(kernel.out, p, true, ["b", "h", "start"])} + e, ${kernel.out.strides[2]}, ${values} - e, 0`)}`,
+    "    }",
+    "#undef LOW", "#undef HIGH",
+    "  }",
+  ]
+}
+
+/** One query after the other: keys are multiplied several at a time, values are added up in order of the keys. */
+function renderAttendFew(kernel: AttendKernel, target: CpuTarget, p: Parameters): string[] {
+  const { heads, groups, queries, depth, values } = kernel.sizes
+  const together = Math.min(8, target.lanes)
+  const [side, whole] = [Array.from({ length: together }, (_, q) => q), depth - (depth % target.lanes)]
+  const products = (load: (from: string) => string): string => `const f32v x = ${load("query")}; ${side.map((q) => `s${q} = fma_f32(x, ${load(`k${q}`)}, s${q});`).join(" ")}`
+  const scores = `sum_rows_${together}(${side.map((q) => `s${q}`).join(", ")})`
+  const wide = (width: number): string[] => {
+    const sums = Array.from({ length: width }, (_, v) => v)
+    return [
+      `        f32v ${sums.map((v) => `o${v} = {0}`).join(", ")};`,
+      "        for (long j = low; j < high; j++) {",
+      `          const float *value = ${at(kernel.v, p, false, ["b", "g", "j"])} + e;`,
+      "          const f32v weight = set_f32(row[j - begin]);",
+      `          ${sums.map((v) => `o${v} = fma_f32(weight, load_some(value, ${v} * LANES, ${values} - e), o${v});`).join(" ")}`,
+      "        }",
+      `        ${sums.map((v) => `store_some(out, e + ${v} * LANES, o${v}, ${values});`).join(" ")}`,
+    ]
+  }
+  return [
+    "  float *row = scratch;",
+    "  for (long share = first; share < last; share++) {",
+    `    const long b = share / ${heads}, h = share % ${heads}, g = h / ${heads / groups};`,
+    ...bounds(kernel, p).map((line) => (line.startsWith("#") ? line : `    ${line}`)),
+    `    for (long i = 0; i < ${queries}; i++) {`,
+    `      const float *query = ${at(kernel.q, p, false, ["b", "h", "i"])};`,
+    `      float *out = ${at(kernel.out, p, true, ["b", "h", "i"])};`,
+    "      const long begin = LOW(i) / LANES * LANES, end = MAX(begin, (HIGH(i) + LANES - 1) / LANES * LANES);",
+    `      for (long j = begin; j < HIGH(i); j += ${together}) {`,
+    ...side.map((q) => `        const float *k${q} = ${at(kernel.k, p, false, ["b", "g", `MIN(j + ${q}, HIGH(i) - 1)`])};`),
+    `        f32v ${side.map((q) => `s${q} = {0}`).join(", ")};`,
+    ...(whole > 0 ? [`        for (long d = 0; d < ${whole}; d += LANES) { ${products((from) => `load_f32(${from} + d)`)} }`] : []),
+    ...(whole < depth ? [`        { ${products((from) => `load_part_f32(${from} + ${whole}, ${depth - whole})`)} }`] : []),
+    together === target.lanes ? `        store_f32(row + j - begin, ${scores});` : `        store_part_f32(row + j - begin, ${scores}, ${together});`,
+    "      }",
+    ...softmaxLines(kernel, p, "      "),
+    `      for (long j = begin; j < end; j += LANES) store_f32(row + j - begin, ${factor(kernel, "load_f32(row + j - begin) * inverse")});`,
+    `      for (long e = 0; e < ${values}; e += 4 * LANES) {`, ...wide(Math.min(4, Math.ceil(values / target.lanes))), "      }",
     "    }",
     "#undef LOW", "#undef HIGH",
     "  }",

@@ -1,5 +1,5 @@
 /** Scatters and what looks along one axis, as C. */
-import type { AxisKernel, ScatterKernel } from "../kernel/ir.ts"
+import type { AxisKernel, PutKernel, ScatterKernel } from "../kernel/ir.ts"
 import { cTypes } from "./c-rows.ts"
 import type { Parameters } from "./c-rows.ts"
 
@@ -18,6 +18,27 @@ export function renderScatter(kernel: ScatterKernel, p: Parameters): string[] {
     `      if (id < 0 || id >= ${rows}) continue;`,
     `      const ${type} *update = ${updates} + (b * ${count}L + i) * ${width};`,
     `      for (long j = from; j < to; j++) sums[id * ${width} + j] += update[j];`,
+    "    }", "  }",
+  ]
+}
+
+/** One place after the other; where the result lies over what it replaces, nothing else is written. */
+export function renderPut(kernel: PutKernel, inPlace: boolean, p: Parameters): string[] {
+  const { middle, places, count, inner, fresh } = kernel
+  const type = cTypes[kernel.out.dtype]
+  const [offset, from, out] = [p.name(kernel.offset, false), p.name(fresh.buffer, false), p.name(kernel.out, true)]
+  const row = places * inner
+  const [b, m, i, j] = fresh.strides
+  const source = `${from} + ${fresh.base} + share / ${middle} * ${b}L + share % ${middle} * ${m}L + i * ${i}L`
+  return [
+    "  for (long share = first; share < last; share++) {",
+    ...(inPlace ? [] : [`    memcpy(${out} + share * ${row}L, ${p.name(kernel.x, false)} + share * ${row}L, ${row}L * sizeof(${type}));`]),
+    `    for (long i = 0; i < ${count}; i++) {`,
+    `      const long place = (long)${offset}[share / ${middle}] + i;`,
+    `      if (place < 0 || place >= ${places}) continue;`,
+    `      const ${type} *source = ${source};`,
+    `      ${type} *to = ${out} + share * ${row}L + place * ${inner};`,
+    j === 1 || inner === 1 ? `      memcpy(to, source, ${inner} * sizeof(${type}));` : `      for (long j = 0; j < ${inner}; j++) to[j] = source[j * ${j}L];`,
     "    }", "  }",
   ]
 }

@@ -1,6 +1,7 @@
 /** Rows kernels as C: one loop over the columns for each level of reduction, in vectors. */
 import { isFlat } from "../schedule/cpu.ts"
 import type { CpuTarget } from "../schedule/cpu.ts"
+import { isEven, tableOf, theCode } from "../kernel/code-table.ts"
 import { exprsIn, exprsOfPass } from "../kernel/expr.ts"
 import type { Guard, Index } from "../kernel/index.ts"
 import type { Buffer, Combine, Expr, RowsKernel } from "../kernel/ir.ts"
@@ -66,12 +67,23 @@ function emit(m: Emitter, x: Expr, scope: Scope): string {
   const array = m.kept.get(x)
   if (array !== undefined && m.written.has(x) && home.own === "columns") return bind(m, x, home, m.part === null ? `load_f32(${array} + j)` : `load_part_f32(${array} + j, ${m.part})`)
   if (x.is === "fold") return emitFold(m, x, home)
+  const found = lookedUp(m, x, home)
+  if (found !== null) return bind(m, x, home, found)
   const name = x.is === "load" && isLanes(m, x.index, x.guards) ? emitLanes(m, x, home) : bind(m, x, home, text(m, x, home))
   if (array !== undefined && home.own === "columns") {
     m.written.add(x)
     home.lines.push(`${home.indent}store_f32(${array} + j, ${name});`)
   }
   return name
+}
+
+/** A value of one code of 4 bits at an even place is looked up in a table of 16, where vectors have as many lanes. */
+function lookedUp(m: Emitter, x: Expr, scope: Scope): string | null {
+  if (m.target.lanes !== 16 || m.target.family !== "avx512" || x.dtype !== "f32" || m.part !== null) return null
+  const code = theCode(x)
+  if (code === null || !isEven(code.index, 16) || laneFactor(code.index, 16) !== 1) return null
+  const table = tableOf(x, code).map((value, i) => (i === 0 && Object.is(value, -0) ? "0.0f" : cFloat(value)))
+  return `look_up(nibbles(${m.p.name(code.buffer, false)}, ${cIndex(code.index, names(m, scope, null))}), (f32v){${table.join(", ")}})`
 }
 
 function bind(m: Emitter, x: Expr, scope: Scope, value: string): string {

@@ -6,7 +6,7 @@ function nibbles({ lanes }: CpuTarget): string {
   const shifts = Array.from({ length: lanes }, (_, l) => 4 * (l % 8)).join(", ")
   const word = lanes === 16 ? "word >> (l & 8) * 4" : "word"
   return `/* Numbers of 4 bits from place i on; the first of a byte is its low half. */
-INLINE u32v nibbles(const uint8_t *p, long i) {
+INLINE u32v nibbles_any(const uint8_t *p, long i) {
   uint64_t word = 0;
   memcpy(&word, p + (i >> 1), LANES / 2);
   if (i & 1) word = (word >> 4) | ((uint64_t)p[(i >> 1) + LANES / 2] << (4 * LANES - 4));
@@ -14,8 +14,22 @@ INLINE u32v nibbles(const uint8_t *p, long i) {
   for (int l = 0; l < LANES; l++) r[l] = (uint32_t)(${word});
   return r >> (u32v){${shifts}};
 }
-INLINE i32v load_u4_i32(const uint8_t *p, long i) { return (i32v)(nibbles(p, i) & 15u); }
-INLINE i32v load_i4_i32(const uint8_t *p, long i) { return (i32v)(nibbles(p, i) << 28) >> 28; }`
+/* At an even place; bits above the lowest four are anything. */
+#if defined(__AVX512VBMI__) && LANES == 16
+INLINE u32v nibbles(const uint8_t *p, long i) {
+  int64_t word;
+  memcpy(&word, p + (i >> 1), 8);
+  return (u32v)_mm512_multishift_epi64_epi8((__m512i)(u64v){${Array.from({ length: 8 }, (_, q) => `0x${((BigInt(8 * q + 4) << 32n) | BigInt(8 * q)).toString(16)}ull`).join(", ")}}, _mm512_set1_epi64(word));
+}
+#else
+INLINE u32v nibbles(const uint8_t *p, long i) { return nibbles_any(p, i & ~1L); }
+#endif
+/* The number of a table that each code names. */
+#if defined(__AVX512F__) && LANES == 16
+INLINE f32v look_up(u32v codes, f32v table) { return (f32v)_mm512_permutexvar_ps((__m512i)codes, (__m512)table); }
+#endif
+INLINE i32v load_u4_i32(const uint8_t *p, long i) { return (i32v)(nibbles_any(p, i) & 15u); }
+INLINE i32v load_i4_i32(const uint8_t *p, long i) { return (i32v)(nibbles_any(p, i) << 28) >> 28; }`
 }
 
 export function storedLoads(target: CpuTarget): string {
@@ -24,6 +38,7 @@ export function storedLoads(target: CpuTarget): string {
 typedef int8_t i8v __attribute__((vector_size(LANES)));
 typedef int8_t i8u __attribute__((vector_size(LANES), aligned(1), may_alias));
 typedef uint8_t u8u __attribute__((vector_size(LANES), aligned(1), may_alias));
+typedef uint64_t u64v __attribute__((vector_size(4 * LANES)));
 typedef uint16_t u16v __attribute__((vector_size(2 * LANES)));
 typedef uint16_t u16u __attribute__((vector_size(2 * LANES), aligned(1), may_alias));
 INLINE i32v load_i8_i32(const uint8_t *p, long i) { return __builtin_convertvector(*(const i8u *)(p + i), i32v); }

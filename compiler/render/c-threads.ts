@@ -1,12 +1,12 @@
 /** The pool of threads of a program: workers spin while a step runs and sleep between steps. */
 export const threads = `
-/* ---- threads: the caller is thread 0; workers spin for a while within a step, and sleep between steps */
+/* ---- threads: the caller is thread 0; workers spin for a while within a step and after it, then sleep until the next */
 typedef struct program {
   char *arena, *scratch;
   long bytes;                   /* taken from the system */
   long threads, started;
   _Atomic long arrived, turn;   /* of the barrier */
-  long step;                    /* under the lock */
+  _Atomic long step;            /* changed under the lock */
   int quit;
   _Atomic long finished;
   _Atomic unsigned char *claimed; /* blocks of this step's kernels that a thread has taken */
@@ -61,6 +61,8 @@ static void *work(void *given) {
   free(given);
   flush_small();
   for (long seen = 0;;) {
+    /* Steps may follow one another closely: for less than it takes to sleep and wake, wait here. */
+    for (long spins = 0; spins < 2000 && atomic_load_explicit(&w.p->step, memory_order_acquire) == seen; spins++) PAUSE();
     pthread_mutex_lock(&w.p->lock);
     while (w.p->step == seen && !w.p->quit) pthread_cond_wait(&w.p->wake, &w.p->lock);
     seen = w.p->step;

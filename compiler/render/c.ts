@@ -7,7 +7,7 @@ import { attendTiles, renderAttend, renderAttendGrad } from "./c-attend.ts"
 import { contractHelpers, renderContract, tilesOf } from "./c-contract.ts"
 import type { Call, TileUse } from "./c-contract.ts"
 import { cFloat } from "./c-index.ts"
-import { renderAxis, renderScatter } from "./c-other.ts"
+import { renderAxis, renderPut, renderScatter } from "./c-other.ts"
 import { prelude } from "./c-prelude.ts"
 import type { Parameters } from "./c-rows.ts"
 import { cType, cTypes, renderNested, renderRows } from "./c-rows.ts"
@@ -84,6 +84,7 @@ function offsetOf(program: CpuProgram, buffer: Buffer): number {
 
 /** Shares as the kernel counts them: rows, columns of a flat kernel, or shares themselves. */
 function rangeOf(kernel: Single, { shares }: Step): readonly [string, string] {
+  if (kernel.kind === "put" && shares === 1) return ["0", String(kernel.batch * kernel.middle)]
   if (kernel.kind !== "rows") return ["lo", "hi"]
   const [unit, most] = isFlat(kernel) ? [flatShare, kernel.cols] : [rowShare(kernel), kernel.rows]
   if (shares === 1) return ["0", String(most)]
@@ -109,6 +110,7 @@ function bodyOf(f: Functions, program: CpuProgram, kernel: Single, plan: Contrac
     case "attend": return { kind: "attend", lines: renderAttend(kernel, target, p) }
     case "attend_grad": return { kind: "attend_grad", lines: renderAttendGrad(kernel, target, p) }
     case "scatter": return { kind: "scatter", lines: renderScatter(kernel, p) }
+    case "put": return { kind: "put", lines: renderPut(kernel, offsetOf(program, kernel.x) === offsetOf(program, kernel.out), p) }
     case "axis": return { kind: kernel.op.is, lines: renderAxis(kernel, p) }
   }
 }

@@ -186,6 +186,7 @@ function stepOf(given: Exclude<Kernel, LoopKernel>, target: CpuTarget): Step {
     case "attend": return { kernel, shares: kernel.sizes.batch * kernel.sizes.heads, contract: null }
     case "attend_grad": return { kernel, shares: kernel.dbias !== null && kernel.dbias.strides[0] === 0 ? 1 : kernel.sizes.batch * kernel.sizes.groups, contract: null }
     case "scatter": return { kernel, shares: kernel.lead > 1 ? kernel.lead : Math.ceil(kernel.width / 64), contract: null }
+    case "put": return { kernel, shares: kernel.batch * kernel.middle * kernel.count * kernel.inner < 8192 ? 1 : kernel.batch * kernel.middle, contract: null }
     case "axis": return { kernel, shares: kernel.outer, contract: null }
   }
 }

@@ -7,6 +7,7 @@ import type { AttendGradKernel, AttendKernel, AxisKernel, Buffer, ContractKernel
 import { bytesOfNumbers } from "../graph/stored.ts"
 import { planArena } from "../kernel/memory.ts"
 import type { Ordered } from "../kernel/order.ts"
+import { putRows } from "../kernel/put.ts"
 import { replaceLoads } from "../kernel/replace.ts"
 import { trafficOf } from "../kernel/traffic.ts"
 import { flattened } from "./flatten.ts"
@@ -95,6 +96,7 @@ function stepsOf(kernel: Exclude<Kernel, LoopKernel>, m: Maker): readonly GpuSte
     }
     case "attend_grad": return attendGradSteps(kernel, m)
     case "scatter": return [zerosStep(kernel.out), { is: "scatter", note: kernel.note, kernel, workgroups: kernel.lead * kernel.count }]
+    case "put": return [rowsStep(putRows(kernel), m)]
     case "axis": return [{ is: "axis", note: kernel.note, kernel, lanes: Math.min(pointThreads, 2 ** Math.ceil(Math.log2(Math.max(1, kernel.n / 4)))), workgroups: kernel.outer * kernel.inner }]
   }
 }

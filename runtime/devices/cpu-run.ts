@@ -26,6 +26,9 @@ export interface Opened {
   readonly memory: ArrayBuffer
   /** Bytes that the program has taken from the system. */
   readonly bytes: number
+  /** Runs one step without leaving the thread. */
+  stepNow(): void
+  /** Runs one step on another thread, so that Node's loop goes on. */
   step(): Promise<void>
   close(): void
 }
@@ -44,6 +47,7 @@ export function openProgram(koffi: Koffi, path: string, arena: number, threads: 
   return {
     memory: koffi.view(address(program), arena),
     bytes: Number(bytes(program)),
+    stepNow: () => void step(program),
     step: () => new Promise((done, failed) => step.async(program, (error: unknown) => (error === null || error === undefined ? done() : failed(error)))),
     close: () => void close(program),
   }

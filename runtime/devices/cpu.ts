@@ -61,6 +61,9 @@ export function compileCpu(program: Program, target: CpuTarget, most = Infinity)
   return scheduleWithin(orderKernels(fuse(program)), target, most)
 }
 
+/** Milliseconds. */
+const shortStep = 4
+
 type HostData = HostTensor["data"]
 
 /** The numbers of a node in the arena. */
@@ -117,6 +120,16 @@ async function createRunner(koffi: Exclude<ReturnType<typeof loadKoffi>, Broken>
     data.set(value.data)
   }
 
+  /** Going to another thread and back costs more than a short step: it runs here. Long ones leave Node's loop free. */
+  const running = opened
+  let took = Infinity
+  async function stepped(): Promise<void> {
+    const start = performance.now()
+    if (took < shortStep) running.stepNow()
+    else await running.step()
+    took = performance.now() - start
+  }
+
   return {
     memory: { arena: layout.arena, threads: opened.bytes - layout.arena, again: layout.again },
     async write(name, value) {
@@ -132,7 +145,7 @@ async function createRunner(koffi: Exclude<ReturnType<typeof loadKoffi>, Broken>
       for (const [name, value] of Object.entries(batch)) set(name, "batch", value)
       for (const { args: { name, role } } of program.inputs) if (role === "batch" && batch[name] === undefined) throw new Error(`cpu: the batch lacks ${name}`)
       for (const name of unset) throw new Error(`cpu: state ${name} was never set`)
-      await opened.step()
+      await stepped()
       return Object.fromEntries(outputs.map(({ name, node, data }) => [name, { shape: node.shape, dtype: node.dtype, data: data.slice() }]))
     },
     dispose() {

@@ -1,0 +1,48 @@
+/** Values that depend on one code of 4 bits and on nothing else: a table of 16 numbers says all there is to know of them. */
+import { binaryOf, castTo, unaryOf } from "../graph/interpret-elementwise.ts"
+import type { Index } from "./index.ts"
+import type { Expr } from "./ir.ts"
+
+/** Ops that have the same result everywhere, to the bit. */
+const exact: ReadonlySet<string> = new Set(["neg", "abs", "sign", "sqrt", "floor", "round", "not", "add", "sub", "mul", "div", "max", "min", "lt", "le", "eq", "and", "or"])
+
+export type Load = Extract<Expr, { is: "load" }>
+
+/** The only thing that is read, if it is a code of 4 bits without guards; null otherwise. */
+export function theCode(x: Expr): Load | null {
+  let found: Load | null = null
+  const pending = [x]
+  for (let part = pending.pop(); part !== undefined; part = pending.pop()) {
+    if (part.is === "constant") continue
+    if (part.is === "unary" && exact.has(part.op)) pending.push(part.x)
+    else if (part.is === "cast") pending.push(part.x)
+    else if (part.is === "binary" && exact.has(part.op)) pending.push(part.x, part.y)
+    else if (part.is === "select") pending.push(part.condition, part.yes, part.no)
+    else if (part.is === "load" && (part.buffer.stored === "u4" || part.buffer.stored === "i4") && part.guards.length === 0 && (found === null || found === part)) found = part
+    else return null
+  }
+  return found
+}
+
+/** The value for each pattern of the code, 0 … 15, rounded as the ops say. */
+export function tableOf(x: Expr, code: Load): readonly number[] {
+  return Array.from({ length: 16 }, (_, pattern) => valueFor(x, code.buffer.stored === "i4" && pattern > 7 ? pattern - 16 : pattern))
+}
+
+function valueFor(x: Expr, code: number): number {
+  const round = (value: number): number => (x.dtype === "f32" ? Math.fround(value) : x.dtype === "i32" ? value | 0 : value)
+  switch (x.is) {
+    case "load": return code
+    case "constant": return round(x.value)
+    case "unary": return x.op === "narrow_f16" || x.op === "narrow_bf16" ? NaN : round(unaryOf[x.op](valueFor(x.x, code)))
+    case "binary": return round(binaryOf(x.op, x.x.dtype)(valueFor(x.x, code), valueFor(x.y, code)))
+    case "select": return valueFor(x.condition, code) !== 0 ? valueFor(x.yes, code) : valueFor(x.no, code)
+    case "cast": return round(castTo(x.x.dtype, x.dtype)(valueFor(x.x, code)))
+    default: throw new Error(`kernel: ${x.is} is not a value of a code alone`)
+  }
+}
+
+/** Whether a place is even wherever columns are multiples of `lanes`, an even number. */
+export function isEven(index: Index, lanes: number): boolean {
+  return lanes % 2 === 0 && index.base % 2 === 0 && index.terms.every(({ times, atom }) => times % 2 === 0 || (atom.is === "var" && atom.name === "j"))
+}
