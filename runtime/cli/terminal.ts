@@ -10,7 +10,7 @@ export interface Terminal {
   line(text?: string): void
   /** A piece of a line on standard output; `line()` ends it. */
   write(text: string): void
-  /** The same as it is, for a program that reads it. */
+  /** A line just as it is, for a program that reads it. */
   raw(text: string): void
   /** A line on standard error: diagnostics and warnings. */
   error(text: string): void
