@@ -42,6 +42,8 @@ export interface Runner {
   read(name: string): Promise<HostTensor>
   /** Runs once: takes all `batch` inputs, replaces the states the program names, returns all other outputs. */
   step(batch: Readonly<Record<string, HostTensor>>): Promise<Readonly<Record<string, HostTensor>>>
+  /** Several steps, one after the other; what they return is read back once, where that saves time. As many calls of `step` mean the same. */
+  steps?(batches: readonly Readonly<Record<string, HostTensor>>[]): Promise<readonly Readonly<Record<string, HostTensor>>[]>
   /** What it has taken of the device's memory, where the device counts that. */
   readonly memory?: ProgramMemory
   /** Frees what the device holds. */

@@ -208,7 +208,7 @@ async function shows(cwd: string): Promise<void> {
   const plan = await slm(["plan", "tiny.slm", "--set", "steps=5", "--args", ...reference], { cwd })
   assert.is(plan.code, 0, plan.err)
   assert.match(plan.out, /param steps = 5 {2}Steps of the training\.[^]*~ {2}small +train[^]*optim: adamw/)
-  for (const [phase, shown] of [["parse", /"kind": "param"/], ["check", /small = train/], ["graph", /dot/], ["kernels", /kernels of small step/], ["c", /slm_step/]] as const) {
+  for (const [phase, shown] of [["parse", /"kind": "param"/], ["check", /small = train/], ["graph", /dot/], ["kernels", /kernels of small step/], ["c", /slm_step/], ["wgsl", /@compute @workgroup_size/]] as const) {
     const compiled = await slm(["compile", "tiny.slm", "--after", phase, "--stage", "small"], { cwd })
     assert.is(compiled.code, 0, compiled.err)
     assert.match(compiled.out, shown)

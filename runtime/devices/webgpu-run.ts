@@ -49,8 +49,10 @@ export async function createRunner(host: Host, program: Signature, rendered: Wgs
   const declared = new Map<string, InputPort>(program.inputs.map((port) => [port.name, port]))
   const places = new Map<string, Tensor>(rendered.inputs.map((tensor) => [tensor.name, tensor]))
   const unset = new Set(program.inputs.filter(({ role }) => role === "state").map(({ name }) => name))
-  const returned = rendered.outputs
-  const staging = host.gpu.createBuffer({ label: "outputs", size: Math.max(4, returned.reduce((sum, { buffer }) => sum + 4 * buffer.size, 0)), usage: usage.mapRead | usage.copyTarget })
+  const { ports, bytes: outputBytes } = portsOf(program, rendered)
+  // Metrics are small; where outputs are large, the results of one step are read at a time.
+  const mostRead = outputBytes <= 65536 ? 16 : 1
+  const staging = host.gpu.createBuffer({ label: "outputs", size: Math.max(4, mostRead * outputBytes), usage: usage.mapRead | usage.copyTarget })
   let closed = false
   const { gpu, counters } = host
 
@@ -70,7 +72,32 @@ export async function createRunner(host: Host, program: Signature, rendered: Wgs
     upload(host, memory, tensor, value.data)
   }
 
+  /** One command buffer per step; what they return is copied aside on the GPU and read once. */
+  async function steps(batches: readonly Readonly<Record<string, HostTensor>>[]): Promise<readonly Outputs[]> {
+    for (const name of unset) throw new Error(`webgpu: state ${name} was never set`)
+    const results: Outputs[] = []
+    for (let first = 0; first < batches.length; first += mostRead) {
+      const some = batches.slice(first, first + mostRead)
+      some.forEach(submit)
+      counters.metricReads++
+      const values = await fetch(host, staging, some.flatMap((_, i) => ports.map((port) => ({ ...port, from: i * outputBytes + port.from }))))
+      some.forEach((_, i) => results.push(Object.fromEntries(ports.map(({ name }, n) => [name, values[i * ports.length + n]])) as Outputs))
+    }
+    return results
+  }
+
+  function submit(batch: Readonly<Record<string, HostTensor>>, number: number): void {
+    for (const [name, value] of Object.entries(batch)) set(name, "batch", value)
+    for (const { name, role } of program.inputs) if (role === "batch" && batch[name] === undefined) throw new Error(`webgpu: the batch lacks ${name}`)
+    const encoder = gpu.createCommandEncoder({ label: program.name })
+    record(host, encoder, launches)
+    for (const { tensor, from } of ports) if (tensor.buffer.size > 0) encoder.copyBufferToBuffer(partOf(memory, tensor.place.part), 4 * tensor.place.offset, staging, number * outputBytes + from, 4 * tensor.buffer.size)
+    gpu.queue.submit([encoder.finish()])
+    counters.submits++
+  }
+
   return {
+    memory: { arena: rendered.parts.reduce((sum, bytes) => sum + bytes, 0), threads: 0, again: 0 },
     async write(name, value) {
       set(name, "state", value)
       unset.delete(name)
@@ -89,33 +116,27 @@ export async function createRunner(host: Host, program: Signature, rendered: Wgs
       if (value === undefined) throw new Error(`webgpu: nothing was read of ${name}`)
       return value
     },
-    async step(batch) {
-      for (const [name, value] of Object.entries(batch)) set(name, "batch", value)
-      for (const { name, role } of program.inputs) if (role === "batch" && batch[name] === undefined) throw new Error(`webgpu: the batch lacks ${name}`)
-      for (const name of unset) throw new Error(`webgpu: state ${name} was never set`)
-      const encoder = gpu.createCommandEncoder({ label: program.name })
-      record(host, encoder, launches)
-      let at = 0
-      const wanted = returned.map(({ name, buffer, place }) => {
-        encoder.copyBufferToBuffer(partOf(memory, place.part), 4 * place.offset, staging, at, 4 * buffer.size)
-        const from = at
-        at += 4 * buffer.size
-        const output = program.outputs.find((candidate) => candidate.name === name)
-        if (output === undefined) throw new Error(`webgpu: ${program.name} has no output ${name}`)
-        return { dtype: output.dtype, shape: output.shape, stored: undefined, from }
-      })
-      gpu.queue.submit([encoder.finish()])
-      counters.submits++
-      counters.metricReads++
-      const values = await fetch(host, staging, wanted)
-      return Object.fromEntries(returned.map(({ name }, i) => [name, values[i]])) as Outputs
-    },
+    step: async (batch) => (await steps([batch]))[0] ?? {},
+    steps,
     dispose() {
       if (closed) return
       closed = true
       for (const buffer of [...memory, launches.params, staging]) buffer.destroy()
     },
   }
+}
+
+/** Outputs and where each lies among those of one step. */
+function portsOf(program: Signature, { outputs }: WgslProgram): { readonly ports: readonly (Wanted & { readonly name: string; readonly tensor: Tensor })[]; readonly bytes: number } {
+  let bytes = 0
+  const ports = outputs.map((tensor) => {
+    const port = program.outputs.find(({ name }) => name === tensor.name)
+    if (port === undefined) throw new Error(`webgpu: ${program.name} has no output ${tensor.name}`)
+    const from = bytes
+    bytes += 4 * tensor.buffer.size
+    return { ...port, stored: undefined, from, tensor }
+  })
+  return { ports, bytes }
 }
 
 // ---------------------------------------------------------------- memory

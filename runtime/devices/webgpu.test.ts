@@ -109,6 +109,12 @@ if (device !== null) {
     assert.is(device.counters.metricReads - before.metricReads, 5)
     assert.is(device.counters.submits - before.submits, 5)
     assert.is(device.counters.pipelines - before.pipelines, 0)
+    // Several steps in one go are the same steps, and one read.
+    const one = await runner.step(trainingBatch(odd, 9))
+    for (const [name, value] of Object.entries(trainingState(training))) await runner.write(name, value)
+    const again = await runner.steps?.([0, 1, 2, 3, 4, 9].map((step) => trainingBatch(odd, step)))
+    assert.equal(again?.at(-1), one)
+    assert.is(device.counters.metricReads - before.metricReads, 7)
     runner.dispose()
   })
 

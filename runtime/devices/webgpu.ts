@@ -81,6 +81,10 @@ async function openAdapter(adapter: Adapter, limit: Partial<GpuTarget>): Promise
     },
     computesFromStorage: true, adapter, target, counters, gpu,
     load: async (program) => createRunner(host, signatureOf(program), compiled(program, target)),
+    memoryOf(program) {
+      const scheduled = compileGpu(program, target)
+      return { arena: isRefused(scheduled) ? Infinity : scheduled.parts.reduce((sum, bytes) => sum + bytes, 0), threads: 0, again: 0 }
+    },
     close: () => gpu.destroy(),
   }
 }

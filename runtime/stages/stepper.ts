@@ -1,7 +1,7 @@
 /** One optimiser step on a device, whether it takes one batch or several micro-batches; and its whole state, in and out. */
 import type { Accumulation, LoweredTraining } from "../../compiler/graph/lower/programs.ts"
 import type { Program } from "../../compiler/graph/node.ts"
-import type { Device, HostTensor } from "../device.ts"
+import type { Device, HostTensor, Runner } from "../device.ts"
 import { ids, optional, readStates, scalar, stateNames, taken, writeStates, zeros } from "./feeds.ts"
 
 export type Batch = Readonly<Record<string, HostTensor>>
@@ -17,6 +17,8 @@ export interface StepMetrics {
 export interface Stepper {
   /** Step number `step` (1, 2, …) over its micro-batches. */
   step(batches: readonly Batch[], step: number): Promise<StepMetrics>
+  /** Steps number `first`, `first` + 1, …: their metrics come together. */
+  steps?(batches: readonly (readonly Batch[])[], first: number): Promise<readonly StepMetrics[]>
   /** Weights (frozen ones too) and optimiser states. With the number of steps done, this is all that a training is. */
   read(names?: ReadonlySet<string>): Promise<Map<string, HostTensor>>
   write(states: States): Promise<void>
@@ -37,16 +39,33 @@ const counters = (seed: number, step: number): Batch => ({ seed: ids([], [seed])
 
 async function single(device: Device, program: Program, lowered: LoweredTraining, seed: number, most: number): Promise<Stepper> {
   const runner = await device.load(program, most)
-  return {
-    async step(batches, step) {
-      const out = await runner.step(taken(program, { ...batches[0], ...counters(seed, step) }))
+  const several = async (batches: readonly (readonly Batch[])[], from: number): Promise<readonly StepMetrics[]> => {
+    const outputs = await stepsOf(runner, batches.map(([batch], i) => taken(program, { ...batch, ...counters(seed, from + i) })))
+    return outputs.map((out) => {
       const [sums, counts] = [lowered.terms.map((_, i) => scalar(out, `sum.${i}`)), lowered.terms.map((_, i) => scalar(out, `count.${i}`))]
       return { loss: combine(lowered.terms, sums, counts), gradNorm: scalar(out, "grad_norm"), lr: optional(out, "lr") }
-    },
+    })
+  }
+  return {
+    step: async (batches, step) => first(await several([batches], step)),
+    ...(runner.steps === undefined ? {} : { steps: several }),
     read: (names) => readStates(runner, program, names),
     write: (states) => writeStates(runner, program, states),
     dispose: () => runner.dispose(),
   }
+}
+
+function first(metrics: readonly StepMetrics[]): StepMetrics {
+  const [only] = metrics
+  if (only === undefined) throw new Error("train: no step was made")
+  return only
+}
+
+async function stepsOf(runner: Runner, batches: readonly Batch[]): Promise<readonly Batch[]> {
+  if (runner.steps !== undefined) return runner.steps(batches)
+  const outputs: Batch[] = []
+  for (const batch of batches) outputs.push(await runner.step(batch))
+  return outputs
 }
 
 /** Counts first, then gradients of sum / total count added up, then one update (spec 5.6). */
@@ -55,25 +74,26 @@ async function accumulating(device: Device, parts: Accumulation, lowered: Lowere
   const sumNames = new Set(parts.sums.map((sum) => sum.name))
   const shared = new Set(stateNames(parts.gradient).filter((name) => !sumNames.has(name)))
   for (const { name, shape } of parts.sums) await gradient.write(name, zeros("f32", shape))
+  const one = async (batches: readonly Batch[], step: number): Promise<StepMetrics> => {
+    const totals = lowered.terms.map(() => 0)
+    for (const batch of batches) {
+      const out = await count.step(taken(parts.count, { ...batch, ...counters(seed, step) }))
+      totals.forEach((total, i) => { totals[i] = total + scalar(out, `count.${i}`) })
+    }
+    const sums = lowered.terms.map(() => 0)
+    for (const [k, batch] of batches.entries()) {
+      const known = Object.fromEntries(totals.map((total, i) => [`total.${i}`, number(total)]))
+      const out = await gradient.step(taken(parts.gradient, { ...batch, ...counters(seed, step), ...known, first: ids([], [k === 0 ? 1 : 0]) }))
+      sums.forEach((sum, i) => { sums[i] = sum + scalar(out, `sum.${i}`) })
+    }
+    const gradients: Record<string, HostTensor> = {}
+    for (const { name, weight } of parts.sums) gradients[`gradient of ${weight}`] = await gradient.read(name)
+    const out = await apply.step(taken(parts.apply, { ...gradients, ...counters(seed, step) }))
+    for (const { weight } of parts.sums) await gradient.write(weight, await apply.read(weight))
+    return { loss: combine(lowered.terms, sums, totals), gradNorm: scalar(out, "grad_norm"), lr: optional(out, "lr") }
+  }
   return {
-    async step(batches, step) {
-      const totals = lowered.terms.map(() => 0)
-      for (const batch of batches) {
-        const out = await count.step(taken(parts.count, { ...batch, ...counters(seed, step) }))
-        totals.forEach((total, i) => { totals[i] = total + scalar(out, `count.${i}`) })
-      }
-      const sums = lowered.terms.map(() => 0)
-      for (const [k, batch] of batches.entries()) {
-        const known = Object.fromEntries(totals.map((total, i) => [`total.${i}`, number(total)]))
-        const out = await gradient.step(taken(parts.gradient, { ...batch, ...counters(seed, step), ...known, first: ids([], [k === 0 ? 1 : 0]) }))
-        sums.forEach((sum, i) => { sums[i] = sum + scalar(out, `sum.${i}`) })
-      }
-      const gradients: Record<string, HostTensor> = {}
-      for (const { name, weight } of parts.sums) gradients[`gradient of ${weight}`] = await gradient.read(name)
-      const out = await apply.step(taken(parts.apply, { ...gradients, ...counters(seed, step) }))
-      for (const { weight } of parts.sums) await gradient.write(weight, await apply.read(weight))
-      return { loss: combine(lowered.terms, sums, totals), gradNorm: scalar(out, "grad_norm"), lr: optional(out, "lr") }
-    },
+    step: one,
     async read(names) {
       const states = await readStates(gradient, parts.gradient, new Set([...shared].filter((name) => names?.has(name) ?? true)))
       for (const [name, value] of await readStates(apply, parts.apply, names)) states.set(name, value)

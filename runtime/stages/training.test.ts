@@ -44,6 +44,31 @@ test("every step is made, and the model is sampled at 0, 25, 50 and 100%", async
   assert.is(progress.at(-1)?.step, 100)
 })
 
+test("steps made in one go give the same results, and end where somebody looks", async () => {
+  const run = async (together: boolean): Promise<{ readonly seen: readonly string[]; readonly sizes: readonly number[]; readonly loss: number }> => {
+    const { options } = fixture((step) => 1 / step)
+    const [seen, sizes] = [[] as string[], [] as number[]]
+    const { stepper } = options
+    let now = 0
+    const several: NonNullable<Stepper["steps"]> = async (batches, first) => {
+      sizes.push(batches.length)
+      const all = []
+      for (const [i, batch] of batches.entries()) all.push(await stepper.step(batch, first + i))
+      return all
+    }
+    const result = await runTraining(start, {
+      ...options, total: 4000, clock: () => (now += 1e-4), stepper: together ? { ...stepper, steps: several } : stepper,
+      validate: async (weights) => { seen.push(`valid ${weights.get("model.w")?.data[0]}`); return 1 }, report: (p, fixed) => { if (fixed) seen.push(`${p.step} ${p.loss}`) },
+      trace: (step, steps, states) => { seen.push(`trace ${step} ${steps} ${states?.get("model.w")?.data[0]}`) },
+    })
+    return { seen, sizes, loss: result.is === "done" ? result.loss : NaN }
+  }
+  const [alone, together] = [await run(false), await run(true)]
+  assert.equal(together.seen, alone.seen)
+  assert.is(together.loss, alone.loss)
+  assert.ok(Math.max(...together.sizes) > 4, String(together.sizes))
+})
+
 test("about twenty validations, the last step among them", async () => {
   assert.equal([1, 7, 100, 301].map(validationEvery), [1, 1, 5, 16])
   const { options } = fixture(() => 1)

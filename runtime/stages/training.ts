@@ -96,6 +96,29 @@ export function validationEvery(total: number): number {
   return Math.max(1, Math.ceil(total / validations))
 }
 
+const mostAhead = 16
+/** Seconds that a device may be left alone: Ctrl-C and checkpoints wait for as long. */
+const secondsAhead = 0.2
+
+/** Steps to be made in one go, from how long the last ones took. */
+function paceOf(steps: number, seconds: number): number {
+  return seconds <= 0 ? 1 : Math.max(1, Math.min(mostAhead, Math.floor((secondsAhead * steps) / seconds)))
+}
+
+/** Steps from here to the next after which somebody looks at the states or hears a number, that one included. */
+function quietSteps(step: number, { total, stopAfter }: LoopOptions): number {
+  let n = 1
+  const isSeen = (at: number): boolean => at >= total || at === stopAfter || isMarked(at, total) || isFixed(at, total) || isPowerOfTwo(at) || isSampled(at, total)
+  while (!isSeen(step + n)) n++
+  return n
+}
+
+/** Parts of the training after which the model writes. */
+const shares = [0.25, 0.5, 1]
+const isSampled = (step: number, total: number): boolean => shares.some((share) => step === Math.round(share * total))
+const isMarked = (step: number, total: number): boolean => step % validationEvery(total) === 0 || step === total
+const isFixed = (step: number, total: number): boolean => isMarked(step, total) || step === 1 || step % Math.ceil(total / reports) === 0
+
 /** Runs from `from` to the end, or to the signal. */
 export async function runTraining(from: TrainingState, options: LoopOptions): Promise<LoopResult> {
   const { stepper, total, lowered, saver } = options
@@ -103,6 +126,9 @@ export async function runTraining(from: TrainingState, options: LoopOptions): Pr
   const changing = new Set([...lowered.weights.filter((slot) => slot.trained), ...lowered.optimizer].map((slot) => slot.name))
   let { step, best, tally } = from
   let reportedAt = options.clock()
+  // Steps that the device has made already; all states are those after the last of them.
+  let ahead: readonly { readonly metrics: StepMetrics; readonly batches: readonly Batch[] }[] = []
+  let pace = 1
   const state = async (): Promise<TrainingState> => ({ step, states: await stepper.read(changing), best, tally })
   if (step === 0) await options.sample?.(0, await stepper.read(keptNames))
   while (step < total) {
@@ -110,17 +136,26 @@ export async function runTraining(from: TrainingState, options: LoopOptions): Pr
       if (tally.steps !== "") options.trace(step, tally.steps, await stepper.read(changing))
       return { is: "interrupted", state: await state() }
     }
-    if (options.signal?.aborted) {
+    if (ahead.length === 0 && options.signal?.aborted) {
       if (step > from.step) await saver?.save(state)
       return { is: "interrupted", state: await state() }
     }
-    if (step > from.step && saver?.due()) await saver.save(state)
-    const batches = options.batches(step + 1)
-    const metrics = await stepper.step(batches, step + 1)
+    if (ahead.length === 0 && step > from.step && saver?.due()) await saver.save(state)
+    if (ahead.length === 0) {
+      const [first, began] = [step + 1, options.clock()]
+      const batches = Array.from({ length: stepper.steps === undefined ? 1 : Math.min(pace, quietSteps(step, options)) }, (_, i) => options.batches(first + i))
+      const made = stepper.steps === undefined ? [await stepper.step(batches[0] ?? [], first)] : await stepper.steps(batches, first)
+      ahead = made.map((metrics, i) => ({ metrics, batches: batches[i] ?? [] }))
+      pace = paceOf(ahead.length, options.clock() - began)
+    }
+    const [next, ...later] = ahead
+    if (next === undefined) throw new Error("train: no step was made")
+    ahead = later
+    const { metrics, batches } = next
     if (!Number.isFinite(metrics.loss) || !Number.isFinite(metrics.gradNorm)) return { is: "diverged", step: step + 1, metrics, lastLoss: tally.recent.at(-1) ?? null, batches }
     step++
     tally = counted(tally, metrics, total)
-    const marked = step % validationEvery(total) === 0 || step === total
+    const marked = isMarked(step, total)
     let valid: number | null = null
     if (marked && options.validate !== null) {
       const weights = await stepper.read(keptNames)
@@ -128,13 +163,13 @@ export async function runTraining(from: TrainingState, options: LoopOptions): Pr
       if (options.keepBest && (best === null || valid < best.valid)) best = { step, valid, weights }
       tally = judged(tally, { step, valid, train: tally.sum / tally.count }, options)
     }
-    const fixed = marked || step === 1 || step % Math.ceil(total / reports) === 0
+    const fixed = isFixed(step, total)
     if (fixed || options.clock() - reportedAt >= reportSeconds) {
       options.report({ ...metrics, step, loss: tally.sum / tally.count, valid }, fixed)
       reportedAt = options.clock()
     }
     if (fixed) tally = { ...tally, sum: 0, count: 0 }
-    const share = [0.25, 0.5, 1].find((s) => step === Math.round(s * total))
+    const share = shares.find((s) => step === Math.round(s * total))
     if (share !== undefined) await options.sample?.(share, await stepper.read(keptNames))
     if (marked || isPowerOfTwo(step)) {
       options.trace(step, tally.steps, await stepper.read(changing))
