@@ -6,7 +6,7 @@ import * as fs from "node:fs"
 import * as path from "node:path"
 import { fileURLToPath } from "node:url"
 import { parseArgs } from "node:util"
-import { sha256 } from "../../runtime/files.ts"
+import { sha256, writeAtomic } from "../../runtime/files.ts"
 import { run } from "../../runtime/index.ts"
 import type { Measured } from "./table.ts"
 import { claimsIn, row } from "./table.ts"
@@ -21,7 +21,7 @@ type Results = Record<string, { recipe: string; seeds: Record<string, Measured[]
 
 const { values, positionals } = parseArgs({ allowPositionals: true, options: { data: { type: "string" }, device: { type: "string" } } })
 const data = path.resolve(root, values.data ?? "../shared/data")
-const results: Results = fs.existsSync(resultsFile) ? (JSON.parse(fs.readFileSync(resultsFile, "utf8")) as Results) : {}
+const readResults = (): Results => (fs.existsSync(resultsFile) ? (JSON.parse(fs.readFileSync(resultsFile, "utf8")) as Results) : {})
 const names = fs.readdirSync(folder).filter((name) => name.endsWith(".slm")).sort()
 
 for (const name of names.filter((n) => positionals.length === 0 || positionals.some((word) => n.includes(word)))) {
@@ -40,13 +40,15 @@ async function measure(name: string, seed: string): Promise<void> {
   const found = claimsIn({ id: name, text }).map(({ condition }) => report.expects.find((e) => e.text === condition))
   const measured = found.flatMap((e): Measured[] => (e === undefined || e.left === null || e.right === null ? [] : [{ left: e.left, right: e.right, operator: e.operator, holds: e.holds }]))
   if (measured.length !== found.length) throw new Error(`${name}, seed ${seed}: ${report.diagnostics.filter((d) => d.code !== "SLM3307").map((d) => `${d.code} ${d.message}`).join("; ")}`)
+  const results = readResults() // others may have measured something meanwhile
   const before = results[name]?.recipe === sha256(text) ? results[name]?.seeds : {}
   results[name] = { recipe: sha256(text), seeds: { ...before, [seed]: measured } }
-  fs.writeFileSync(resultsFile, `${JSON.stringify(results, null, 1)}\n`)
+  writeAtomic(resultsFile, new TextEncoder().encode(`${JSON.stringify(results, null, 1)}\n`))
 }
 
 /** The table, with what has been measured of the recipes as they are now. */
 function page(): string {
+  const results = readResults()
   const sections = names.map((name) => {
     const text = fs.readFileSync(path.join(folder, name), "utf8")
     const known = results[name]?.recipe === sha256(text) ? Object.values(results[name]?.seeds ?? {}) : []
