@@ -10,7 +10,7 @@ import { display, kindOf } from "./describe.ts"
 import { evaluate } from "./evaluate.ts"
 import type { Machine } from "./machine.ts"
 import { error, none, tensor, unknown } from "./make.ts"
-import type { Override } from "./replace.ts"
+import type { Before, Override } from "./replace.ts"
 import { asSpec, overridesOf, placed, started } from "./replace.ts"
 import { inner } from "./scopes.ts"
 import { dtypes } from "./shapes.ts"
@@ -105,16 +105,15 @@ function memberValue(member: Exclude<Member, { kind: "require" | "forward" }>, s
     if (when.kind !== "bool" && when.kind !== "unknown") return m.report(diagnostic("SLM2110", member.when.span, `a condition is true or false, not ${kindOf(when, m)}`))
   }
   const path = joinPath(place.path, member.name.name)
-  return member.kind === "part" ? makePart(evaluate(member.value, scope, m), place.given?.members.get(member.name.name) ?? null, path, member, place, m) : makeWeight(member, path, scope, place, weights, m)
+  return member.kind === "part" ? makePart(evaluate(member.value, scope, m), { around: place.given, member: place.given?.members.get(member.name.name) ?? null }, path, member, place, m) : makeWeight(member, path, scope, place, weights, m)
 }
 
 // ---- parts
 
-/** `before`: what stands in this place in the trained instance that goes on. */
-function makePart(value: Value, before: Value | null, path: string, part: Part, place: Place, m: Machine): Value {
+function makePart(value: Value, before: Before, path: string, part: Part, place: Place, m: Machine): Value {
   switch (value.kind) {
-    case "list": return { ...value, items: value.items.map((item, i) => makePart(item, before?.kind === "list" ? before.items[i] ?? null : null, `${path}[${i}]`, part, place, m)) }
-    case "record": return { ...value, fields: new Map([...value.fields].map(([name, v]) => [name, makePart(v, before?.kind === "record" ? before.fields.get(name) ?? null : null, joinPath(path, name), part, place, m)])) }
+    case "list": return { ...value, items: value.items.map((item, i) => makePart(item, { ...before, member: before.member?.kind === "list" ? before.member.items[i] ?? null : null }, `${path}[${i}]`, part, place, m)) }
+    case "record": return { ...value, fields: new Map([...value.fields].map(([name, v]) => [name, makePart(v, { ...before, member: before.member?.kind === "record" ? before.member.fields.get(name) ?? null : null }, joinPath(path, name), part, place, m)])) }
     case "none": case "error": return value
     case "instance": if (value.trained === undefined) return value; break
     case "unknown": return unknown(value.type === "list" ? "list" : "Layer", value.origin)

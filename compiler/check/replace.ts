@@ -37,9 +37,12 @@ export function asSpec(value: Value, m: Machine): SpecValue | null {
   return instance.kind === "error" ? null : { ...instance.spec, ats: [], given: instance }
 }
 
+/** The trained instance that goes on, and what it has in a place; null: there is none, or nothing. */
+export interface Before { readonly around: InstanceValue | null; readonly member: Value | null }
+
 /** What is built at a path: the definition's part, what stood there in the trained instance that goes on, or what replaces it. */
-export function placed(declared: SpecValue, path: string, before: Value | null, overrides: readonly Override[], at: Span, m: Machine): SpecValue | ErrorValue {
-  const given = before?.kind === "instance" ? before : null
+export function placed(declared: SpecValue, path: string, before: Before, overrides: readonly Override[], at: Span, m: Machine): SpecValue | ErrorValue {
+  const given = before.member?.kind === "instance" ? before.member : null
   let now: Value = given === null ? declared : goingOn(declared, given, m) ?? { ...given.spec, ats: [], given }
   let replaced = false
   for (const o of overrides) {
@@ -51,6 +54,9 @@ export function placed(declared: SpecValue, path: string, before: Value | null, 
     const spec = asSpec(next, m)
     if (spec === null) return m.report(diagnostic("SLM2114", o.replace.origin ?? at, `a part is replaced by a layer, not by ${kindOf(next, m)}`))
     now = spec
+  }
+  if (given === null && before.around !== null && !replaced) {
+    return m.report(diagnostic("SLM2214", at, `nothing says how \`${path}\` starts: ${whose(before.around)} has no such part`, { help: `put one there: \`at ${path}: new => …\`` }))
   }
   if (given === null || replaced || goingOn(declared, given, m) !== null) return now
   return m.report(diagnostic("SLM2214", at, `\`${path}\` was replaced by \`${given.spec.name}\`, and other arguments ask for another \`${declared.name}\` there`, {
@@ -87,11 +93,14 @@ export function started(info: WeightInfo, before: { readonly given: InstanceValu
 }
 
 function missing(info: WeightInfo, given: InstanceValue, what: string, m: Machine): null {
-  const from = given.trained === undefined ? "what it goes on from" : `\`${given.trained.stage.name}\``
-  m.report(diagnostic("SLM2214", given.origin ?? info.span, `nothing says how \`${info.path}\` ${showShape(info.shape, m)} starts: ${from} ${what}`, {
+  m.report(diagnostic("SLM2214", info.span, `nothing says how \`${info.path}\` ${showShape(info.shape, m)} starts: ${whose(given)} ${what}`, {
     help: `give it: \`at ${info.path}: w => …\`, or the part around it`,
   }))
   return null
+}
+
+function whose(given: InstanceValue): string {
+  return given.trained === undefined ? "what it goes on from" : `\`${given.trained.stage.name}\``
 }
 
 /** One rule on a weight: what it makes of it, as far as that is known without numbers. */
