@@ -48,8 +48,8 @@ export interface Prepared {
 }
 
 /** The training step of a setting, checked and lowered as `slm run` would do it once the vocabulary is known. */
-export function prepareConfig(config: Config): Prepared {
-  const source = { id: "bench.slm", name: "bench.slm", text: recipeOf(config) }
+export function prepareConfig(config: Config, text = recipeOf(config)): Prepared {
+  const source = { id: "bench.slm", name: "bench.slm", text }
   const environment = { modules: moduleReader("."), params: new Map(), facts: new Map<string, number>() }
   const first = check(source, environment)
   const letters = first.recipe?.stages.find((stage) => stage.type.is === "tokenizer")
