@@ -64,8 +64,21 @@ export interface Device {
   readonly computesFromStorage?: true
   /** Where the device can, a program of more than `most` bytes computes values again instead of keeping them; 0: whatever is not dear. The results are the same. */
   load(program: Program, most?: number): Promise<Runner>
+  /** Where the device can: measures the kernels of programs that are loaded from now on; the result tells what was measured so far. */
+  measure?(): () => readonly MeasuredKernel[]
   /** What a loaded program would take; where it is not there, the device keeps all values and does not count them. */
   memoryOf?(program: Program, most?: number): ProgramMemory
+}
+
+/** Dispatches of one program that run the same kernel for the same part of the model. */
+export interface MeasuredKernel {
+  readonly program: string
+  readonly kernel: string
+  readonly note: string
+  /** In all measured steps together. */
+  readonly dispatches: number
+  readonly seconds: number
+  readonly steps: number
 }
 
 /** Why a device cannot be used here, with what would make it usable. */

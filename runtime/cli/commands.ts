@@ -75,6 +75,7 @@ export const commands: readonly Entry[] = [
       options: {
         set: setOption, "allow-read": readOption, "allow-net": netOption, ...limitOptions, device: deviceOption,
         out: { type: "value", placeholder: "FOLDER", help: "where results go (default: runs/NAME beside the recipe)" },
+        profile: { type: "flag", help: "measure the kernels of the first steps (webgpu)" },
         fresh: { type: "flag", help: "do not reuse finished stages" },
         locked: { type: "flag", help: "refuse where anything differs from RECIPE's .lock file" },
         plan: { type: "value", placeholder: "FILE", help: "refuse where anything differs from the plan that `slm plan --out FILE` wrote" },

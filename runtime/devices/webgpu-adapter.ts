@@ -28,8 +28,8 @@ export interface AdapterOptions {
   readonly package?: string
 }
 
-/** Shaders write what their workgroup shares before they read it. */
-const toggles = ["enable-dawn-features=disable_workgroup_init"]
+/** Shaders write what their workgroup shares before they read it; times are for us alone and need not be coarse. */
+const toggles = ["enable-dawn-features=disable_workgroup_init", "disable-dawn-features=timestamp_quantization"]
 
 const unusable = (reason: string, help: string): Unusable => ({ name: "webgpu", reason, help })
 const firstLine = (error: unknown): string => (error instanceof Error ? error.message : String(error)).split("\n")[0] ?? ""

@@ -7,6 +7,8 @@ import { gpuBytes } from "../../compiler/schedule/gpu.ts"
 import type { Command, Dispatch, Tensor, WgslProgram } from "../../compiler/render/wgsl.ts"
 import type { HostTensor, Runner } from "../device.ts"
 import { DeviceFailure } from "../device.ts"
+import type { Profile, Stopwatch } from "./webgpu-profile.ts"
+import { createStopwatch, measuredSteps } from "./webgpu-profile.ts"
 
 /** What was done, for tests: how often and what for data came back. */
 export interface Counters { dispatches: number; submits: number; metricReads: number; stateReads: number; pipelines: number }
@@ -19,6 +21,8 @@ export interface Host {
   /** By the number of parts of an arena that are bound. */
   readonly layouts: Map<number, GPUBindGroupLayout>
   readonly adapter: string
+  /** Kernels are timed where there is one. */
+  profile?: Profile
 }
 
 const usage = { mapRead: 1, copySource: 4, copyTarget: 8, uniform: 64, storage: 128 } as const
@@ -72,13 +76,25 @@ export async function createRunner(host: Host, program: Signature, rendered: Wgs
     upload(host, memory, tensor, value.data)
   }
 
+  const watch = host.profile === undefined ? null : createStopwatch(gpu, launches.list.length)
+  let measured = 0
+  async function note(stopwatch: Stopwatch): Promise<void> {
+    measured++
+    host.profile?.stepDone(program.name)
+    const times = await stopwatch.read()
+    launches.list.slice(0, times.length).forEach((launch, i) => host.profile?.add(program.name, launch.kernel, launch.note, times[i] ?? 0))
+  }
+
   /** One command buffer per step; what they return is copied aside on the GPU and read once. */
   async function steps(batches: readonly Readonly<Record<string, HostTensor>>[]): Promise<readonly Outputs[]> {
     for (const name of unset) throw new Error(`webgpu: state ${name} was never set`)
     const results: Outputs[] = []
     for (let first = 0; first < batches.length; first += mostRead) {
       const some = batches.slice(first, first + mostRead)
-      some.forEach(submit)
+      for (const [i, batch] of some.entries()) {
+        submit(batch, i)
+        if (watch !== null && measured < measuredSteps) await note(watch)
+      }
       counters.metricReads++
       const values = await fetch(host, staging, some.flatMap((_, i) => ports.map((port) => ({ ...port, from: i * outputBytes + port.from }))))
       some.forEach((_, i) => results.push(Object.fromEntries(ports.map(({ name }, n) => [name, values[i * ports.length + n]])) as Outputs))
@@ -90,7 +106,7 @@ export async function createRunner(host: Host, program: Signature, rendered: Wgs
     for (const [name, value] of Object.entries(batch)) set(name, "batch", value)
     for (const { name, role } of program.inputs) if (role === "batch" && batch[name] === undefined) throw new Error(`webgpu: the batch lacks ${name}`)
     const encoder = gpu.createCommandEncoder({ label: program.name })
-    record(host, encoder, launches)
+    record(host, encoder, launches, measured < measuredSteps ? watch : null)
     for (const { tensor, from } of ports) if (tensor.buffer.size > 0) encoder.copyBufferToBuffer(partOf(memory, tensor.place.part), 4 * tensor.place.offset, staging, number * outputBytes + from, 4 * tensor.buffer.size)
     gpu.queue.submit([encoder.finish()])
     counters.submits++
@@ -122,6 +138,7 @@ export async function createRunner(host: Host, program: Signature, rendered: Wgs
       if (closed) return
       closed = true
       for (const buffer of [...memory, launches.params, staging]) buffer.destroy()
+      watch?.dispose()
     },
   }
 }
@@ -206,7 +223,7 @@ async function lost({ gpu, adapter }: Host, error: unknown): Promise<Error> {
 
 // ---------------------------------------------------------------- commands
 
-interface Launch { readonly pipeline: GPUComputePipeline; readonly bind: GPUBindGroup; readonly workgroups: number; readonly slot: number }
+interface Launch { readonly pipeline: GPUComputePipeline; readonly bind: GPUBindGroup; readonly workgroups: number; readonly slot: number; readonly kernel: string; readonly note: string }
 interface Launches { readonly list: readonly Launch[]; readonly params: GPUBuffer }
 
 /** Pipelines are compiled side by side; parameters of all dispatches lie in one buffer. */
@@ -241,7 +258,7 @@ async function prepare(host: Host, rendered: WgslProgram, memory: readonly GPUBu
   const list = launches.map(({ dispatch, slot }): Launch => {
     const pipeline = pipelines[dispatch.shader]
     if (pipeline === undefined) throw new Error(`webgpu: there is no shader ${dispatch.shader}`)
-    return { pipeline, bind: bind(dispatch.parts), workgroups: dispatch.workgroups, slot }
+    return { pipeline, bind: bind(dispatch.parts), workgroups: dispatch.workgroups, slot, kernel: rendered.shaders[dispatch.shader]?.name ?? "", note: dispatch.note }
   })
   return { list, params }
 }
@@ -280,13 +297,16 @@ function pipelineOf(host: Host, label: string, text: string, parts: number): Pro
 /** Workgroups of one row of the grid: the least that every adapter allows. */
 const rowOfGrid = 65535
 
-function record({ counters }: Host, encoder: GPUCommandEncoder, { list }: Launches): void {
-  const pass = encoder.beginComputePass()
-  for (const { pipeline, bind, workgroups, slot } of list) {
-    pass.setPipeline(pipeline)
-    pass.setBindGroup(0, bind, [slot * slotBytes])
-    pass.dispatchWorkgroups(Math.min(workgroups, rowOfGrid), Math.ceil(workgroups / rowOfGrid))
-  }
-  pass.end()
+function record({ counters }: Host, encoder: GPUCommandEncoder, { list }: Launches, watch: Stopwatch | null): void {
+  const pass = watch === null ? encoder.beginComputePass() : null
+  list.forEach(({ pipeline, bind, workgroups, slot }, i) => {
+    const own = pass ?? encoder.beginComputePass(watch?.writes(i))
+    own.setPipeline(pipeline)
+    own.setBindGroup(0, bind, [slot * slotBytes])
+    own.dispatchWorkgroups(Math.min(workgroups, rowOfGrid), Math.ceil(workgroups / rowOfGrid))
+    if (pass === null) own.end()
+  })
+  pass?.end()
+  watch?.finish(encoder)
   counters.dispatches += list.length
 }

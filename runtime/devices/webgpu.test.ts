@@ -118,6 +118,20 @@ if (device !== null) {
     runner.dispose()
   })
 
+  test("kernels are timed one by one when that is asked for, and results stay the same", async () => {
+    const other = await softwareGpu()
+    if (other?.measure === undefined) return console.log("  skipped: the adapter has no timestamp-query")
+    const measured = other.measure()
+    const b = createBuilder()
+    const x = b.input("x", "batch", "f32", [16, 24])
+    const item: ConformanceCase = { name: "timed", program: programOf([x], { y: g.softmax(b, g.dot(b, x, x, false, true)) }), state: {}, batches: [0, 1, 2].map((n) => ({ x: f32([16, 24], Array.from({ length: 384 }, (_, i) => Math.sin(i * n))) })), tolerance: { absolute: 4e-6, relative: 1e-5 } }
+    assert.equal(await checkDevice(other, [item]), [])
+    const kernels = measured()
+    assert.equal(kernels.map(({ kernel, dispatches, steps }) => `${kernel.replace(/ .*/, "")} ${dispatches} ${steps}`).sort(), ["contract 3 3", "lines 3 3"])
+    assert.ok(kernels.every(({ seconds }) => seconds > 0))
+    other.close()
+  })
+
   test("a lost device says what is kept", async () => {
     const other = await softwareGpu()
     if (other === null) throw new Error("the device was there a moment ago")

@@ -11,6 +11,7 @@ import type { Device, Runner, Unusable } from "../device.ts"
 import { DeviceFailure } from "../device.ts"
 import type { Adapter, AdapterOptions } from "./webgpu-adapter.ts"
 import { findAdapters } from "./webgpu-adapter.ts"
+import { createProfile } from "./webgpu-profile.ts"
 import type { Counters, Host } from "./webgpu-run.ts"
 import { createRunner, signatureOf } from "./webgpu-run.ts"
 
@@ -85,6 +86,13 @@ async function openAdapter(adapter: Adapter, limit: Partial<GpuTarget>): Promise
       const scheduled = compileGpu(program, target)
       return { arena: isRefused(scheduled) ? Infinity : scheduled.parts.reduce((sum, bytes) => sum + bytes, 0), threads: 0, again: 0 }
     },
+    ...(requiredFeatures.includes("timestamp-query") ? {
+      measure() {
+        const profile = host.profile ?? createProfile()
+        host.profile = profile
+        return () => profile.kernels()
+      },
+    } : {}),
     close: () => gpu.destroy(),
   }
 }

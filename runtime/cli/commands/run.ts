@@ -6,7 +6,9 @@ import { runInFolder, type RecordedRun } from "../../run-folder.ts"
 import type { Event } from "../../stages/events.ts"
 import { shownPath } from "../../system-error.ts"
 import { chooseDevice } from "../choose-device.ts"
+import type { Arguments } from "../args.ts"
 import type { Command } from "../commands.ts"
+import type { MeasuredKernel } from "../../device.ts"
 import { interruptible } from "../interrupt.ts"
 import { showRun } from "../progress.ts"
 import { warnOn } from "../planned.ts"
@@ -24,6 +26,8 @@ export const run: Command = async (args, terminal) => {
   if (args.flag("locked") && args.value("plan") !== null) return usage(terminal, { message: "--locked and --plan both say what the run is held to", help: "give one of them" })
   const device = await chooseDevice(args, terminal)
   if (typeof device === "number") return device
+  if (args.flag("profile") && device.measure === undefined) return usage(terminal, { message: `the device ${device.info.name} does not measure kernels`, help: "webgpu does, where the adapter has timestamp-query (`slm doctor`)" })
+  const measured = args.flag("profile") ? device.measure?.() ?? null : null
   const show = args.flag("json") ? (event: Event) => terminal.line(JSON.stringify(event)) : showRun(terminal, chats(checked))
   const stop = interruptible("stopping after this step; press Ctrl-C again to stop at once", terminal)
   const result = await runInFolder(recipe, {
@@ -36,7 +40,22 @@ export const run: Command = async (args, terminal) => {
   if ("code" in result) return showProblem(result, args, terminal)
   showDiagnostics(result.diagnostics.slice(checked.diagnostics.length), result.sources, args, terminal)
   if (!args.flag("json")) showEnd(result, terminal)
+  if (measured !== null) showProfile(measured(), args, terminal)
   return result.status === "done" ? 0 : result.status === "interrupted" ? 130 : 1
+}
+
+/** The kernels that took longest, for each program that ran. */
+function showProfile(kernels: readonly MeasuredKernel[], args: Arguments, terminal: Terminal): void {
+  if (args.flag("json")) return kernels.forEach((kernel) => terminal.line(JSON.stringify({ event: "kernel", ...kernel })))
+  for (const program of new Set(kernels.map((kernel) => kernel.program))) {
+    const own = kernels.filter((kernel) => kernel.program === program)
+    const [steps, total] = [own[0]?.steps ?? 1, own.reduce((sum, kernel) => sum + kernel.seconds, 0)]
+    terminal.line()
+    terminal.line(`${program}: ${((1e3 * total) / steps).toFixed(2)} ms on the GPU a step, over ${steps} steps`)
+    for (const { kernel, note, dispatches, seconds } of own.slice(0, 12)) {
+      terminal.line(`  ${((100 * seconds) / Math.max(total, 1e-12)).toFixed(1).padStart(5)}%  ${((1e6 * seconds) / dispatches).toFixed(1).padStart(8)} µs  ${kernel.padEnd(18)} ${note}`)
+    }
+  }
 }
 
 function chats({ recipe }: Checked): ReadonlySet<string> {
