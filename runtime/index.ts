@@ -23,6 +23,7 @@ import { moduleReader } from "./library.ts"
 import { classesOf } from "./lock-of-run.ts"
 import { openPastRun, writeText } from "./past-run.ts"
 import { planRecipe, summarise, type PlanSummary } from "./plan.ts"
+import { folderOf, startProgram, type Artifact, type Program, type ProgramText } from "./program.ts"
 import { readRecipe, type RecipeFile } from "./recipe.ts"
 import type { ExpectResult } from "./expects.ts"
 import type { StageResult } from "./run.ts"
@@ -38,7 +39,20 @@ export type { ExpectResult } from "./expects.ts"
 export type { StageResult } from "./run.ts"
 export type { Sample } from "./stages/artifact.ts"
 export type { Event, RunStatus, StageRef } from "./stages/events.ts"
+export type { Artifact, PlannedStage, Program } from "./program.ts"
+export { whenStarted } from "./program.ts"
 export { version } from "./version.ts"
+
+export type Rows = Artifact<"rows">
+export type Tokenizer = Artifact<"tokenizer">
+export type Tokens = Artifact<"tokens">
+export type Weights = Artifact<"weights">
+export type Roles = Artifact<"roles">
+export type Measures = Artifact<"report">
+export type Samples = Artifact<"samples">
+export type Statistics = Artifact<"statistics">
+export type Difficulty = Artifact<"difficulty">
+export type Files = Artifact<"files">
 
 /** A recipe: the path of a file, or a text whose paths begin in `folder`. */
 export type Recipe = string | { readonly text: string; readonly folder: string; readonly name?: string }
@@ -173,6 +187,27 @@ export async function generate(folder: string, options: GenerateOptions): Promis
   })
   if ("message" in written) throw new Error(`${written.message}${written.help === null ? "" : `: ${written.help}`}`)
   return written
+}
+
+/** A program written by `slm compile --emit ts`: its recipe, its plan, and where it lies. */
+export interface ProgramSource extends Pick<ProgramText, "name" | "recipe" | "plan" | "set"> {
+  /** `import.meta.url` of the program: paths of the recipe begin in its folder. */
+  readonly module: string
+}
+
+export interface ProgramOptions extends Omit<RunOptions, "set" | "plan" | "allowNet"> {
+  /** Where the recipe's paths begin; default: the folder of the program. */
+  readonly folder?: string
+}
+
+/** Begins a run whose stages the program asks for one by one; it ends with `finish`. What is wrong rejects with an `Error`. */
+export async function openProgram({ module, ...text }: ProgramSource, options: ProgramOptions = {}): Promise<Program> {
+  const folder = options.folder ?? folderOf(module)
+  const file = { source: { id: `${text.name}.slm`, text: text.recipe }, folder, name: text.name }
+  return startProgram({ ...text, folder }, await deviceOf(options.device), {
+    out: options.out ?? null, fresh: options.fresh ?? false, locked: options.locked ?? false, ...accessTo(file, { ...options, set: text.set }),
+    signal: options.signal ?? null, ...(options.onEvent === undefined ? {} : { emit: options.onEvent }),
+  })
 }
 
 /** The mistakes of a report as text, with the lines they are on. */

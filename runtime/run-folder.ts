@@ -16,7 +16,7 @@ import type { RecipeFile } from "./recipe.ts"
 import { openRecord, type RunRecord } from "./record.ts"
 import { modelsOf, writersOf } from "./report-models.ts"
 import { readSnapshot } from "./snapshot.ts"
-import { run, type RunResult } from "./run.ts"
+import { run, type RunOptions, type RunResult } from "./run.ts"
 import type { Emit } from "./stages/events.ts"
 import { openStore, type Store } from "./store/store.ts"
 import { reasonOf, shownPath } from "./system-error.ts"
@@ -37,6 +37,7 @@ export interface RunFolderOptions {
   readonly checkpointSeconds?: number
   readonly allowRead?: readonly string[]
   readonly limits?: Limits
+  readonly next?: RunOptions["next"]
   readonly signal?: AbortSignal | null
   readonly emit?: Emit
   /** Hears of damaged entries of the store. */
@@ -86,6 +87,7 @@ export async function runInFolder(recipe: RecipeFile, options: RunFolderOptions)
   const hashes = hashesFor(recipe.folder, options.locked === true)
   const result = await run({
     recipe: recipe.source, folder: recipe.folder, modules: moduleReader(recipe.folder), params: options.params, device: options.device, out, fresh: options.fresh ?? false, locked, planned, hashes,
+    ...(options.next === undefined ? {} : { next: options.next }),
     ...(options.checkpointSeconds === undefined ? {} : { checkpointSeconds: options.checkpointSeconds }),
     allowRead: options.allowRead ?? [], ...(options.limits === undefined ? {} : { limits: options.limits }), signal: options.signal ?? null, store: storeOf(recipe.folder, options.warn ?? (() => {})),
     emit(event) {

@@ -62,6 +62,11 @@ export interface RunOptions {
   readonly hashes?: FileHashes
   /** What is known before any stage has run (default nothing). */
   readonly facts?: ReadonlyMap<string, number>
+  /**
+   * Says which stage is wanted next, by its key, once the last one is done; null: no more. Default: all, in order. Whoever asks
+   * keeps inputs before what needs them.
+   */
+  readonly next?: (last: StageResult | null) => Promise<string | null>
   /** Leaves out every other stage, and the expectations: `slm data` stops before the first training. */
   readonly only?: (stage: Stage) => boolean
   readonly signal?: AbortSignal | null
@@ -184,11 +189,14 @@ function recheck(options: RunOptions, facts: ReadonlyMap<string, number>): Check
 
 async function runStages(state: RunState): Promise<RunStatus> {
   const { options } = state
-  for (;;) {
+  for (let last: string | null = null; ; ) {
+    const wanted: string | null | undefined = await options.next?.(last === null ? null : (state.finished.get(last) ?? null))
     const stages = state.checked.recipe?.stages ?? []
-    const index = stages.findIndex((stage) => !state.finished.has(stage.key) && (options.only?.(stage) ?? true))
+    const index = stages.findIndex((stage) => (wanted === undefined ? !state.finished.has(stage.key) && (options.only?.(stage) ?? true) : stage.key === wanted))
     const stage = stages[index]
     if (stage === undefined) break
+    last = stage.key
+    if (state.finished.has(stage.key)) continue
     if (options.signal?.aborted) return "interrupted"
     const outcome = await guarded(stage, options.signal, () => runStage(state, stage, index, stages.length))
     if (outcome.is === "interrupted") return "interrupted"

@@ -98,7 +98,7 @@ function reject(folder: string, name: string, diagnose: Diagnose): void {
 }
 
 for (const chapter of foldersIn(root)) {
-  for (const kind of foldersIn(join(root, chapter))) {
+  for (const kind of foldersIn(join(root, chapter)).filter((name) => name !== "run")) { // what only a run refuses: safety.test.ts
     const folder = join(root, chapter, kind)
     for (const name of casesIn(folder)) {
       test(`${chapter}/${kind}/${name}`, () => {

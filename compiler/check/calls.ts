@@ -14,7 +14,7 @@ import { moved } from "./machine.ts"
 import { error, unknown } from "./make.ts"
 import { primitives } from "./primitives/table.ts"
 import { derived } from "./reach.ts"
-import { sameSpan } from "./relocate.ts"
+import { inLibrary, sameSpan } from "./relocate.ts"
 import { inner, lookup, reportUnknownName } from "./scopes.ts"
 import { coerce } from "./types.ts"
 import { runRequires } from "./instance.ts"
@@ -174,7 +174,8 @@ function callPrimitive(callee: PrimitiveValue, given: readonly Given[], site: Si
   const bound = bindArguments({ params: callee.code.params, what: `\`${callee.name}\``, scope, given, site }, m)
   if (bound === null) return error
   const meaning = primitives.get(callee.name)
-  if (meaning === undefined) throw new Error(`check: primitive ${callee.name} has no meaning`)
+  if (meaning === undefined && !inLibrary(callee.code.span, m.session)) return error // reported where it is declared
+  if (meaning === undefined) return m.report(diagnostic("SLM2025", site.callee, `this version of slm has no primitive \`${callee.name}\``))
   const values = [...bound.args.values()]
   if (values.some((v) => v.kind === "error" || (v.kind === "list" && v.items.some((i) => i.kind === "error")))) return error
   for (const p of callee.code.params) {

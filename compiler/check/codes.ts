@@ -34,6 +34,8 @@ const names: Readonly<Record<string, CodePage>> = {
   SLM2022: entry("a module of the web that is not here", "Nothing is fetched unless you say so. With `--allow-net` the module is fetched once, compared with its hash and kept; from then on no network is needed. It must answer within seconds, be no larger than a recipe may be, and come by `https://` all the way.", null, "slm run recipe.slm --allow-net"),
   SLM2023: entry("an address that is not fetched", "Modules come from files below the recipe's folder or from `https://` addresses without a name or a password in them.", "use \"http://example.org/npc.slm\" { Voice }", `use "https://example.org/npc.slm" sha256:${"0".repeat(64)} { Voice }`),
   SLM2024: entry("a module that cannot be brought along", "`module NAME \"\"\"…\"\"\"` brings the text of a module along, under the name by which the recipe uses it: a name of the library, a path below the recipe's folder, or an `https://` address. `slm bundle` writes such items. Only the recipe itself has them.", "module my.layers \"\"\"\nfn half(x: int) -> float = x / 2.0\n\"\"\"", "use \"./my.slm\" { half }\nlet h = half(3)\nmodule \"./my.slm\" \"\"\"\nfn half(x: int) -> float = x / 2.0\n\"\"\""),
+  SLM2025: entry("a primitive that slm does not have", "Primitives are what slm itself computes. They are declared in its library, and nowhere else: a recipe can neither add one nor declare one otherwise. A recipe that brings its library along fits the versions of slm that have the same primitives.",
+    "primitive fn half(x: float) -> float", "fn half(x: float) -> float = x / 2"),
 }
 
 const types: Readonly<Record<string, CodePage>> = {

@@ -1,8 +1,9 @@
 /** The modules of a program: read once each, their names collected. */
-import type { Module, Use } from "../../grammar/ast.ts"
+import type { Fn, Module, Use } from "../../grammar/ast.ts"
 import { diagnostic } from "../../grammar/diagnostic.ts"
 import { parse } from "../../grammar/parse.ts"
 import { nearest } from "../../grammar/nearest.ts"
+import { canonicalCode } from "../plan/canonical.ts"
 import { sha256 } from "../plan/sha256.ts"
 import type { Machine } from "./machine.ts"
 import { isAddress, placeOf, versionOf } from "./places.ts"
@@ -22,6 +23,9 @@ export function loadModule(source: ModuleSource, chain: readonly string[], m: Ma
   for (const item of module.items) {
     if ((item.kind === "carried" || item.kind === "lock") && place !== "") {
       m.report(diagnostic("SLM2024", item.span, "only the recipe itself brings modules and a lock along", { help: "write it at the end of the recipe" }))
+    }
+    if (item.kind === "fn" && item.primitive && !loaded.library) {
+      m.report(diagnostic("SLM2025", item.span, `\`${item.name.name}\` cannot be a primitive`, { notes: ["primitives are what slm itself computes; a recipe starts no programs"], help: "give the function a body" }))
     }
     if (item.kind === "use") use(item, loaded, [...chain, source.id], m)
     else if ("name" in item && item.kind !== "example") add({ name: item.name.name, span: item.name.span, item, from: null, state: "new", value: null }, loaded, m)
@@ -145,6 +149,19 @@ function missing(item: Use, place: string, m: Machine): null {
   return null
 }
 
+/** A module of the library that is brought along declares primitives as this version of slm has them, or it does not fit. */
+function reportOtherPrimitives(module: Module, place: string, m: Machine): void {
+  const primitives = module.items.filter((item): item is Fn => item.kind === "fn" && item.primitive)
+  const installed = primitives.length === 0 || !isLibrary(place) ? null : m.session.environment.modules(place, m.session.entry)
+  if (installed === null) return
+  const known = (installed.module ?? parse(installed).module).items
+  for (const item of primitives) {
+    const own = known.find((other): other is Fn => other.kind === "fn" && other.primitive && other.name.name === item.name.name)
+    if (own !== undefined && canonicalCode(own).text === canonicalCode(item).text) continue
+    m.report(diagnostic("SLM2025", item.span, `this version of slm has ${own === undefined ? "no primitive" : "another primitive"} \`${item.name.name}\``, { help: "bundle the recipe anew with this version" }))
+  }
+}
+
 /** Modules of the library that are looked up without `use`: by exports, and by what scores data. */
 export const unasked: readonly string[] = ["std.formats", "std.objectives"]
 
@@ -172,6 +189,7 @@ export function takeCarried(module: Module, m: Machine): void {
       sources.set(source.id, source)
       const parsed = parse(source)
       for (const d of parsed.diagnostics) m.report(d)
+      reportOtherPrimitives(parsed.module, found.place, m)
       carried.set(found.place, { source: { ...source, module: parsed.module }, span: item.moduleSpan })
     }
   }

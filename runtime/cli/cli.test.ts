@@ -143,7 +143,7 @@ light("importing the library starts nothing", async () => {
     const slm = await import(${JSON.stringify(pathToFileURL(join(entry, "..", "index.js")).href)})
     console.log(Object.keys(slm).join(), busy() === before, process.eventNames().length === listeners)`
   const ended = await node(["--input-type=module", "--eval", script], {})
-  assert.equal([ended.out, ended.err, ended.code], ["check,generate,plan,render,run,version true true\n", "", 0])
+  assert.equal([ended.out, ended.err, ended.code], ["check,generate,openProgram,plan,render,run,version,whenStarted true true\n", "", 0])
 })
 
 light("doctor names the devices and the compiler; in JSON one object a line", async () => {

@@ -26,6 +26,7 @@ const phases = ["parse", "check", "graph", "transform", "fusion", "kernels", "c"
 type Phase = (typeof phases)[number]
 
 export const compile: Command = async (args, terminal) => {
+  if (args.value("emit") === "ts") return (await import("./emit-ts.ts")).emitTs(args, terminal)
   if (args.value("emit") !== null) return (await import("./emit.ts")).emit(args, terminal)
   const alone = ["out", "target", "device"].find((name) => args.value(name) !== null)
   if (alone !== undefined) return usage(terminal, { message: `--${alone} belongs to --emit`, help: "slm compile RECIPE --emit c --stage NAME --out FOLDER" })

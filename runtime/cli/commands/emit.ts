@@ -53,7 +53,7 @@ function whichStage(form: "c" | "web", wanted: string | null, exists: boolean): 
 }
 
 function wrongOptions(emit: string | null, after: string | null, target: string | null): UsageError | null {
-  if (emit !== "c" && emit !== "web") return { message: `--emit cannot write ${JSON.stringify(emit)}`, help: "it writes c or web" }
+  if (emit !== "c" && emit !== "web") return { message: `--emit cannot write ${JSON.stringify(emit)}`, help: "it writes c, web or ts" }
   if (emit === "web" && target !== null) return { message: "--target belongs to --emit c", help: null }
   if (after !== null) return { message: "--emit writes a folder and --after prints: give one of them", help: null }
   if (target === null || target in cpuTargets) return null
