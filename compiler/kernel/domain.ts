@@ -70,5 +70,10 @@ export function reductionOf(node: NodeOf<"sum"> | NodeOf<"max_of">): Reduction {
 
 /** Rows that are combined before anything else: fixed by the number of rows alone. */
 export function chunkOf(rows: number): number {
-  return rows <= 24 ? rows : 24 * Math.ceil(rows / (24 * 32))
+  let chunk = 24
+  while (chunk * 32 < rows) chunk *= 2
+  return Math.min(rows, chunk)
 }
+
+/** So few rows of a product that nothing is gained by laying out its factors anew. */
+export const isFew = (rows: number): boolean => rows <= 8

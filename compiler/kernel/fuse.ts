@@ -1,5 +1,5 @@
 /** From a program to kernels. */
-import type { Body, Node, NodeOf, Program } from "../graph/node.ts"
+import type { Body, Factors, Node, NodeOf, Program } from "../graph/node.ts"
 import { size } from "../graph/node.ts"
 import { reachable } from "../graph/walk.ts"
 import { chunkOf, colIndex, pointIndex, rowIndex } from "./domain.ts"
@@ -10,7 +10,7 @@ import { coordinatesOf, linear, plus, times, variable } from "./index.ts"
 import type { Buffer, Kernel, KernelProgram, RowsKernel, Store } from "./ir.ts"
 import { inputAt, isLeaf, toPrimitives } from "./primitives.ts"
 import { soloKernel } from "./solo.ts"
-import { chooseStorage } from "./storage.ts"
+import { chooseStorage, heldIn } from "./storage.ts"
 import type { Storage } from "./storage.ts"
 import { trafficOf } from "./traffic.ts"
 
@@ -38,14 +38,15 @@ function createTable(): Table {
   }
 }
 
-export function fuse(given: Program): Fused {
+/** `held`: the format in which a target multiplies, so that rounded factors may lie in it; null: in f32. */
+export function fuse(given: Program, held: Factors | null = null): Fused {
   const program = toPrimitives(given)
   const table = createTable()
   const inputs = new Map<Node, Buffer>()
   for (const node of program.inputs) inputs.set(node, table.add(node.args.name, node.args.role, node, { stored: node.args.stored ?? null }))
   const states = new Map(program.inputs.filter((node) => node.args.role === "state").map((node) => [node.args.name, node]))
   const changed = program.outputs.filter(({ name, node }) => states.get(name) !== node)
-  const { kernels, values } = fuseNodes(table, inputs, changed.map((output) => output.node))
+  const { kernels, values } = fuseNodes(table, inputs, changed.map((output) => output.node), held)
   const updates: Update[] = []
   const outputs: { name: string; buffer: Buffer }[] = []
   changed.forEach(({ name }, i) => {
@@ -65,15 +66,16 @@ function bufferFor(inputs: ReadonlyMap<Node, Buffer>, node: Node): Buffer {
 }
 
 /** Kernels that compute nodes into buffers of their own, none of which is an input's. */
-function fuseNodes(table: Table, inputs: ReadonlyMap<Node, Buffer>, wanted: readonly Node[]): { readonly kernels: readonly Kernel[]; readonly values: readonly Buffer[] } {
+function fuseNodes(table: Table, inputs: ReadonlyMap<Node, Buffer>, wanted: readonly Node[], held: Factors | null): { readonly kernels: readonly Kernel[]; readonly values: readonly Buffer[] } {
   const order = reachable(wanted)
   const targets = wanted.map((node) => (node.op === "reshape" ? underReshapes(node) : node))
   const storage = chooseStorage(order, targets.filter((node) => !isLeaf(node)))
+  const narrow = held === null || held === "f32" ? new Set<Node>() : heldIn(held, order, storage, targets)
   const buffers = new Map<Node, Buffer>(inputs)
   const bufferOf = (node: Node): Buffer => {
     const known = buffers.get(node)
     if (known !== undefined) return known
-    const made = table.add(nameOf(node), node.op === "literal" ? "constant" : "temp", node, node.op === "literal" ? { values: node.args.values } : {})
+    const made = table.add(nameOf(node), node.op === "literal" ? "constant" : "temp", node, node.op === "literal" ? { values: node.args.values } : narrow.has(node) && held === "bf16" ? { stored: held } : {})
     buffers.set(node, made)
     return made
   }
@@ -81,7 +83,7 @@ function fuseNodes(table: Table, inputs: ReadonlyMap<Node, Buffer>, wanted: read
   const numbers = new Map<Body, number>()
   const soloKey = (node: Node): string => keyOf(node, numbers)
   const groups = groupNodes(order, { storage, bufferOf, partial, soloKey })
-  const kernels = groups.flatMap((group, i) => (group.is === "rows" ? [rowsKernel(group, bufferOf, i)] : soloKernels(table, group, storage, bufferOf, i)))
+  const kernels = groups.flatMap((group, i) => (group.is === "rows" ? [rowsKernel(group, bufferOf, i)] : soloKernels(table, group, storage, bufferOf, i, held)))
   const copies = new Map<Node, Buffer>()
   const values = targets.map((node) => {
     if (!isLeaf(node) && !isCopied(node, storage)) return bufferOf(node)
@@ -135,16 +137,16 @@ function copyKernel(from: Buffer, to: Buffer, node: Node, storage: Storage): Row
   return { kind: "rows", name: `copy${to.id}`, note: `copy of ${from.name}`, ...domain, chunk: chunkOf(domain.rows), columns: [], stores: [{ buffer: to, index: pointIndex(domain), value: e.load(from, place, []) }] }
 }
 
-function soloKernels(table: Table, group: SoloGroup, storage: Storage, bufferOf: (node: Node) => Buffer, number: number): Kernel[] {
+function soloKernels(table: Table, group: SoloGroup, storage: Storage, bufferOf: (node: Node) => Buffer, number: number, held: Factors | null): Kernel[] {
   const [first] = group.members
   if (first === undefined) return []
-  return first.op === "scan" ? loopKernels(table, group, first, bufferOf, number) : [soloKernel(group.members, storage, bufferOf, (node) => table.add(`${nameOf(node)}, made`, "temp", node), number)]
+  return first.op === "scan" ? loopKernels(table, group, first, bufferOf, number, held) : [soloKernel(group.members, storage, bufferOf, (node) => table.add(`${nameOf(node)}, made`, "temp", node), number)]
 }
 
 // ---------------------------------------------------------------- loops
 
 /** Carries live in buffers that the body reads; at the end of each turn they get their next values. */
-function loopKernels(table: Table, group: SoloGroup, first: NodeOf<"scan">, bufferOf: (node: Node) => Buffer, number: number): Kernel[] {
+function loopKernels(table: Table, group: SoloGroup, first: NodeOf<"scan">, bufferOf: (node: Node) => Buffer, number: number, held: Factors | null): Kernel[] {
   const { body, trips, carries } = first.args
   const inside = new Map<Node, Buffer>()
   const before: Kernel[] = []
@@ -156,7 +158,7 @@ function loopKernels(table: Table, group: SoloGroup, first: NodeOf<"scan">, buff
     if (i < carries) before.push(moved(given, buffer, buffer.size, 0, 0))
     else start.push(moved(given, buffer, buffer.size, buffer.size, 0))
   })
-  const { kernels, values } = fuseNodes(table, inside, body.outputs)
+  const { kernels, values } = fuseNodes(table, inside, body.outputs, held)
   const end: Kernel[] = []
   values.forEach((value, i) => {
     const node = group.members.find((member) => member.op === "scan" && member.args.output === i)

@@ -174,11 +174,12 @@ function batchPlace({ offset }: Operand, b: number): number {
 function runContract(kernel: ContractKernel, memory: Memory, trip: number): void {
   if (kernel.prologue !== null) runRows(kernel.prologue, memory, trip)
   const [a, b, out] = [dataOf(memory, kernel.a.buffer), dataOf(memory, kernel.b.buffer), dataOf(memory, kernel.out)]
+  const rounded = kernel.factors === "f32" ? (x: number): number => x : narrowTo[kernel.factors]
   for (let batch = 0; batch < kernel.batch; batch++) {
     const [left, right] = [batchPlace(kernel.a, batch), batchPlace(kernel.b, batch)]
     for (let i = 0; i < kernel.m; i++) for (let j = 0; j < kernel.n; j++) {
       let sum = 0
-      for (let k = 0; k < kernel.k; k++) sum += (a[left + i * kernel.a.rowStride + k * kernel.a.colStride] ?? NaN) * (b[right + k * kernel.b.rowStride + j * kernel.b.colStride] ?? NaN)
+      for (let k = 0; k < kernel.k; k++) sum += (a[left + i * kernel.a.rowStride + k * kernel.a.colStride] ?? NaN) * rounded(b[right + k * kernel.b.rowStride + j * kernel.b.colStride] ?? NaN)
       out[(batch * kernel.m + i) * kernel.n + j] = sum
     }
   }

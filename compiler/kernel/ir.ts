@@ -18,7 +18,7 @@ export interface Buffer {
   readonly role: "state" | "batch" | "output" | "constant" | "temp"
   /** What loads yield. */
   readonly dtype: DType
-  /** How the numbers lie in memory; null: as the dtype says. Only inputs have one. */
+  /** How the numbers lie in memory; null: as the dtype says. */
   readonly stored: StorageType | null
   readonly size: number
   /** For comments: the shape of the tensor it holds. */
@@ -103,7 +103,7 @@ export interface ContractKernel {
   readonly m: number
   readonly n: number
   readonly k: number
-  /** Both operands hold numbers of this format, so that a target may multiply them in it. */
+  /** `a` holds numbers of this format alone; what is read of `b` is rounded to it. */
   readonly factors: Factors
   readonly a: Operand
   readonly b: Operand

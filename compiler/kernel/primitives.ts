@@ -18,12 +18,22 @@ function withReads(program: Program): Program {
   return rewriteProgram(program, (b, node, inputs) => copy(b, node, inputs.map((x) => (isStored(x) ? b.make("stop_gradient", {}, [x]) as Node : x))))
 }
 
-/** Factors that are to be rounded are, where they are stored: so they are rounded once, however many products and views read them. */
+/**
+ * Factors that are to be rounded are, where they are stored: so they are rounded once, however many products and views read them. Right
+ * factors that come from outside are rounded as they are read: a weight is read by few products, and there is much of it.
+ */
 function withRoundedFactors(b: Builder, node: Node, inputs: readonly Node[]): Node {
   const factors = node.op === "dot" || node.op === "attend" || node.op === "attend_grad" ? node.args.factors : "f32"
   if (factors === "f32") return copy(b, node, inputs)
   const multiplied = (i: number): boolean => i < (node.op === "dot" ? 2 : 3) || (node.op === "attend_grad" && i === inputs.length - 1)
-  return copy(b, node, inputs.map((x, i) => (multiplied(i) ? narrowed(b, x, factors) : x)))
+  return copy(b, node, inputs.map((x, i) => (multiplied(i) && !(node.op === "dot" && i === 1 && isGiven(x)) ? narrowed(b, x, factors) : x)))
+}
+
+/** Whether views show an input as it lies in f32. */
+function isGiven(x: Node): boolean {
+  let base = x
+  while (moves.has(base.op)) base = inputAt(base, 0)
+  return base.op === "input" && base.args.stored === undefined
 }
 
 /** The rounded value: below the views that only move numbers. */

@@ -2,8 +2,9 @@
  * Which values are kept in memory. The others are computed where they are read: on today's machines a dozen operations cost less
  * than writing a number and reading it back.
  */
-import type { Node, NodeOf } from "../graph/node.ts"
+import type { Factors, Node, NodeOf } from "../graph/node.ts"
 import { size } from "../graph/node.ts"
+import { isFew } from "./domain.ts"
 import type { Index } from "./index.ts"
 import { factorOf, linear, variable } from "./index.ts"
 import { coneOf as coneOfMade, madeOperand } from "./made.ts"
@@ -118,6 +119,20 @@ function layoutOf(node: Node, readers: readonly Node[], outputs: ReadonlySet<Nod
   const strides = [...plain]
   first.args.axes.forEach((axis, i) => { strides[axis] = permuted[i] ?? 1 })
   return strides[3] === 1 ? strides : plain
+}
+
+/**
+ * Stored values that are rounded to a format and may lie in it: every op with a kernel of its own that reads them is a product of such
+ * factors (of more than a few rows). Kernels of rows read and write any storage.
+ */
+export function heldIn(format: Factors, order: readonly Node[], storage: Storage, outputs: readonly Node[]): ReadonlySet<Node> {
+  const held = new Set([...storage.keys()].filter((node) => node.op === "narrow" && node.args.format === format && !outputs.includes(node)))
+  const stored = new Set(storage.keys())
+  for (const node of order) {
+    if (!isOpaque(node) || (node.op === "dot" && node.args.factors === format && !isFew(node.shape.at(-2) ?? 1) && madeOperand(node) === null)) continue
+    for (const operand of operandsOf(node)) held.delete(storedOperand(operand, stored, (x) => storage.get(x) ?? stridesOf(x.shape)))
+  }
+  return held
 }
 
 export function chooseStorage(order: readonly Node[], outputs: readonly Node[]): Storage {

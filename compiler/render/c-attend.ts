@@ -1,6 +1,7 @@
 /** Attention and its gradient as C: eight queries at a time against packed keys; what is masked for a whole block is never computed. */
 import type { AttendGradKernel, AttendKernel, Strided } from "../kernel/ir.ts"
-import { padded, queryBlock } from "../schedule/cpu.ts"
+import { queryBlock } from "../schedule/cpu.ts"
+import { padded } from "../schedule/tiles.ts"
 import type { Parameters } from "./c-rows.ts"
 import type { CpuTarget, Tile } from "../schedule/cpu.ts"
 import { tileName } from "./c-tile.ts"

@@ -1,6 +1,7 @@
 /** Products as C: shares of rows, packed panels of b, tiles in registers, and the kernel that follows on rows just finished. */
 import type { ContractKernel } from "../kernel/ir.ts"
-import { bandOf, padded } from "../schedule/cpu.ts"
+import { bandOf } from "../schedule/cpu.ts"
+import { padded } from "../schedule/tiles.ts"
 import type { ContractPlan, CpuTarget, Tile } from "../schedule/cpu.ts"
 import { cIndex } from "./c-index.ts"
 import { renderAlong, runsAlong } from "./c-vector.ts"
@@ -80,6 +81,7 @@ function streamLines(kernel: ContractKernel, plan: ContractPlan, target: CpuTarg
       `        pack_any(scratch + c * ${kernel.k}, made, 1, ${kernel.k}, ${kernel.k}, MIN(${width}, columns - c), ${width});`,
       "      }",
     ]),
+    ...rounding(kernel, "scratch", `(columns + ${width - 1}) / ${width} * ${width * kernel.k}L`, "      "),
     `      for (long block = from; block < to; block += ${plan.rows}) {`,
     `        const long rows = MIN(${plan.rows}, to - block);`,
     `        for (long k = 0; k < ${kernel.k}; k += ${plan.slice}) {`,
@@ -114,6 +116,7 @@ function outerLines(kernel: ContractKernel, plan: ContractPlan, target: CpuTarge
       `        pack_any(packed + c * slice, made + k, 1, ${kernel.k}, slice, MIN(${width}, ${kernel.n} - c), ${width});`,
       "      }",
     ]),
+    ...rounding(kernel, "packed", `slice * ${padded(kernel.n, width)}L`, "      "),
     `      const float *panel = packed;`,
     `      for (long column = 0; column < ${kernel.n}; column += ${width}, panel += slice * ${width}) {`,
     ...tileLoop(kernel, plan, "to - from", tile, "        "),
@@ -121,6 +124,11 @@ function outerLines(kernel: ContractKernel, plan: ContractPlan, target: CpuTarge
     "    }",
     ...(then !== null ? [`    ${then("from", "to")}`] : []),
   ]
+}
+
+/** What was packed of b is rounded where the product says so. */
+function rounding({ factors }: ContractKernel, packed: string, count: string, indent: string): string[] {
+  return factors === "f32" ? [] : [`${indent}round_${factors}(${packed}, ${count});`]
 }
 
 /** Few rows where b lies across: its rows are added up. */
@@ -131,10 +139,25 @@ function renderAcross(kernel: ContractKernel, plan: ContractPlan, n: VectorNames
     `    const long b = share / ${blocks}, from = share % ${blocks} * ${plan.cols}, to = MIN(${kernel.n}, from + ${plan.cols});`,
     `    const float *left = ${n.a} + ${n.offsetA}, *right = ${n.b} + ${n.offsetB};`,
     `    float *out = ${n.c} + b * ${kernel.m * kernel.n}L;`,
-    `    for (long i = 0; i < ${kernel.m}; i++) combine(out + i * ${kernel.n}L + from, left + i * ${kernel.a.rowStride}L, ${kernel.a.colStride}, right + from * ${kernel.b.colStride}L, ${kernel.b.rowStride}, ${kernel.b.colStride}, ${kernel.k}, to - from);`,
+    `    for (long i = 0; i < ${kernel.m}; i++) combine${kernel.factors === "f32" ? "" : `_${kernel.factors}`}(out + i * ${kernel.n}L + from, left + i * ${kernel.a.rowStride}L, ${kernel.a.colStride}, right + from * ${kernel.b.colStride}L, ${kernel.b.rowStride}, ${kernel.b.colStride}, ${kernel.k}, to - from);`,
     "  }",
   ]
 }
+
+/** Rows of b added up; `read` says what becomes of its numbers as they are read. */
+const combineRows = (suffix: string, read: (x: string) => string): string => `/* out[j] = sum over k of x[k * step] * b[k * row + j * col] */
+static __attribute__((noinline, unused)) void combine${suffix}(float *out, const float *x, long step, const float *b, long row, long col, long count, long n) {
+  if (col == 1) {
+    for (long j = 0; j < n; j += LANES) {
+      f32v s = {0};
+      for (long k = 0; k < count; k++) s = fma_f32(set_f32(x[k * step]), ${read("load_some(b + k * row, j, n)")}, s);
+      store_some(out, j, s, n);
+    }
+    return;
+  }
+  for (long j = 0; j < n; j++) { float s = 0; for (long k = 0; k < count; k++) s += x[k * step] * ${read("set_f32(b[k * row + j * col])")}[0]; out[j] = s; }
+}
+`
 
 /** Shared functions of products. */
 export const contractHelpers = `/* out[panel][k][rows] = a(i, k); a(i, k) at a[i * row + k * col]; a panel that is not full is narrower */
@@ -145,16 +168,6 @@ static __attribute__((noinline, unused)) void pack_left(float *out, const float 
     else for (long k = 0; k < count; k++, out += n) for (long i = 0; i < n; i++) out[i] = a[(from + i) * row + k * col];
   }
 }
-/* out[j] = sum over k of x[k * step] * b[k * row + j * col] */
-static __attribute__((noinline, unused)) void combine(float *out, const float *x, long step, const float *b, long row, long col, long count, long n) {
-  if (col == 1) {
-    for (long j = 0; j < n; j += LANES) {
-      f32v s = {0};
-      for (long k = 0; k < count; k++) s = fma_f32(set_f32(x[k * step]), load_some(b + k * row, j, n), s);
-      store_some(out, j, s, n);
-    }
-    return;
-  }
-  for (long j = 0; j < n; j++) { float s = 0; for (long k = 0; k < count; k++) s += x[k * step] * b[k * row + j * col]; out[j] = s; }
-}
-`
+/* Numbers rounded in place. */
+INLINE void round_bf16(float *x, long count) { for (long i = 0; i < count; i += LANES) store_f32(x + i, narrow_bf16_f32(load_f32(x + i))); }
+${combineRows("", (x) => x)}${combineRows("_bf16", (x) => `narrow_bf16_f32(${x})`)}`

@@ -244,7 +244,7 @@ INLINE i32v mod_i32(i32v x, i32v y) { i32v r; for (int l = 0; l < LANES; l++) { 
 INLINE f32v narrow_bf16_f32(f32v x) {
   u32v u = (u32v)x;
   u32v r = (u + 0x7fffu + ((u >> 16) & 1)) & 0xffff0000u;
-  return pick_f32(x != x, x, (f32v)r);
+  return pick_f32(x != x, (f32v)(u | 0x400000u), (f32v)r);
 }
 INLINE f32v narrow_f16_f32(f32v x) {
   i32v e = (i32v)(((u32v)x >> 23) & 255) - 127;

@@ -290,6 +290,10 @@ function keptBetween(kernel: RowsKernel, passes: readonly Pass[]): Map<Expr, str
 function storeText(m: Emitter, store: RowsKernel["stores"][number], scope: Scope): string {
   const value = emit(m, store.value, scope)
   const place = `${m.p.name(store.buffer, true)} + ${cIndex(store.index, names(m, scope, null))}`
+  if (store.buffer.stored !== null) {
+    const at = `${m.p.name(store.buffer, true)}, ${cIndex(store.index, names(m, scope, null))}`
+    return m.part === null ? `store_${store.buffer.stored}_f32(${at}, ${value});` : `store_part_${store.buffer.stored}_f32(${at}, ${value}, ${m.part});`
+  }
   return m.part === null ? `store_${store.buffer.dtype}(${place}, ${value});` : `store_part_${store.buffer.dtype}(${place}, ${value}, ${m.part});`
 }
 

@@ -52,6 +52,9 @@ INLINE f32v from_f16(u32v h) {
   return (f32v)(bits | ((h & 0x8000u) << 16));
 }
 INLINE f32v load_bf16_f32(const uint8_t *p, long i) { return (f32v)(__builtin_convertvector(*(const u16u *)(p + 2 * i), u32v) << 16); }
+/* Numbers that are of bf16 already lose nothing. */
+INLINE void store_bf16_f32(uint8_t *p, long i, f32v x) { *(u16u *)(p + 2 * i) = __builtin_convertvector((u32v)x >> 16, u16v); }
+INLINE void store_part_bf16_f32(uint8_t *p, long i, f32v x, long n) { const u32v bits = (u32v)x; for (long l = 0; l < n; l++) { const uint16_t h = (uint16_t)(bits[l] >> 16); memcpy(p + 2 * (i + l), &h, 2); } }
 #if defined(__F16C__) && LANES == 8
 INLINE f32v load_f16_f32(const uint8_t *p, long i) { return (f32v)_mm256_cvtph_ps(_mm_loadu_si128((const __m128i *)(p + 2 * i))); }
 #elif defined(__AVX512F__) && LANES == 16

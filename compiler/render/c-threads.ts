@@ -75,7 +75,7 @@ static void *work(void *given) {
 }
 `
 
-export function entryPoints(arena: number, scratch: number, sites: number): string {
+export function entryPoints(arena: number, scratch: number, sites: number, inTiles: boolean): string {
   return `
 /* ---- what the caller sees */
 void slm_close(program *p);
@@ -99,7 +99,7 @@ static void give_back(char *p, size_t bytes) { if (p) munmap(p, bytes); }
 
 /* A program with its arena, all zeros but for constants, and threads that sleep; 0 if there is no memory for it. */
 program *slm_open(long threads) {
-  program *p = calloc(1, sizeof *p);
+${inTiles ? "  if (!allow_tiles()) return 0;\n" : ""}  program *p = calloc(1, sizeof *p);
   if (!p) return 0;
   p->threads = MAX(1, MIN(threads, 256));
   pthread_mutex_init(&p->lock, 0);

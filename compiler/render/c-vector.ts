@@ -61,7 +61,8 @@ function values(kernel: ContractKernel, target: CpuTarget, p: Parameters, rows: 
   const { prologue, b } = kernel
   if (prologue === null) {
     const load = (q: number): string => (part === null ? `load_f32(right + (r + ${q}) * ${b.colStride}L + j)` : `load_part_f32(right + (r + ${q}) * ${b.colStride}L + j, ${part})`)
-    return { row: [], columns: range(rows).map((q) => `const f32v w${q} = ${load(q)};`), names: range(rows).map((q) => `w${q}`) }
+    const read = (q: number): string => (kernel.factors === "f32" ? load(q) : `narrow_${kernel.factors}_f32(${load(q)})`)
+    return { row: [], columns: range(rows).map((q) => `const f32v w${q} = ${read(q)};`), names: range(rows).map((q) => `w${q}`) }
   }
   const made = range(rows).map((q) => rowValue(prologue, p, target, `(r + ${q})`, part, 1000 * q, ""))
   const ends = part === null ? [] : made.map(({ name }, q) => `const f32v w${q} = first_f32(${name}, set_f32(0), ${part});`)

@@ -1,8 +1,8 @@
 /** A scheduled program as one C program: functions for kernels (equal ones once), and the step that calls them in waves. */
-import type { Buffer, ContractKernel, Kernel, LoopKernel, RowsKernel } from "../kernel/ir.ts"
+import type { Buffer, ContractKernel, RowsKernel } from "../kernel/ir.ts"
 import { plus, times, variable } from "../kernel/index.ts"
 import { flatShare, isFlat, rowShare } from "../schedule/cpu.ts"
-import type { ContractPlan, CpuProgram, Step, Wave } from "../schedule/cpu.ts"
+import type { CpuProgram, Step, Wave, Work } from "../schedule/cpu.ts"
 import { attendTiles, renderAttend, renderAttendGrad } from "./c-attend.ts"
 import { contractHelpers, renderContract, tilesOf } from "./c-contract.ts"
 import type { Call, TileUse } from "./c-contract.ts"
@@ -14,9 +14,9 @@ import { cType, cTypes, renderNested, renderRows } from "./c-rows.ts"
 import { storedLoads } from "./c-stored.ts"
 import { entryPoints, threads } from "./c-threads.ts"
 import { sumRows } from "./c-vector.ts"
+import type { PackUse } from "./c-mma.ts"
+import { packName, packUse, renderPack, renderPacking, renderTiled, tileHelpers, tileProduct } from "./c-mma.ts"
 import { packing, renderTile, tileName, transpose } from "./c-tile.ts"
-
-type Single = Exclude<Kernel, LoopKernel>
 
 /** A function's parameters as they are met. */
 interface Collected extends Parameters {
@@ -69,7 +69,7 @@ function commented(text: string): string {
 function stepLine(f: Functions, program: CpuProgram, step: Step, shared: string): string {
   const { kernel } = step
   const p = collect("p")
-  const { kind, lines } = bodyOf(f, program, kernel, step.contract, p)
+  const { kind, lines } = bodyOf(f, program, step, p)
   const name = define(f, kind, titleOf(kernel), p, lines)
   const address = (buffer: Buffer): string => `(${cType(buffer)} *)(arena + ${offsetOf(program, buffer)}L)`
   const args = [...p.buffers.map(address), ...rangeOf(kernel, step), "scratch", "trip"].join(", ")
@@ -83,7 +83,7 @@ function offsetOf(program: CpuProgram, buffer: Buffer): number {
 }
 
 /** Shares as the kernel counts them: rows, columns of a flat kernel, or shares themselves. */
-function rangeOf(kernel: Single, { shares }: Step): readonly [string, string] {
+function rangeOf(kernel: Work, { shares }: Step): readonly [string, string] {
   if (kernel.kind === "put" && shares === 1) return ["0", String(kernel.batch * kernel.middle)]
   if (kernel.kind !== "rows") return ["lo", "hi"]
   const [unit, most] = isFlat(kernel) ? [flatShare, kernel.cols] : [rowShare(kernel), kernel.rows]
@@ -91,22 +91,25 @@ function rangeOf(kernel: Single, { shares }: Step): readonly [string, string] {
   return unit === 1 ? ["lo", "hi"] : [`lo * ${unit}L`, `MIN(${most}L, hi * ${unit}L)`]
 }
 
-function titleOf(kernel: Single): string {
+function titleOf(kernel: Work): string {
+  if (kernel.kind === "pack") return `tiles of ${kernel.batch === 1 ? "" : `${kernel.batch} x `}${kernel.lines} lines of ${kernel.depth}: ${kernel.note}`
   const size = kernel.kind === "rows" ? `${kernel.rows} x ${kernel.cols}` : kernel.kind === "contract" ? `${kernel.batch === 1 ? "" : `${kernel.batch} x `}[${kernel.m}, ${kernel.k}] x [${kernel.k}, ${kernel.n}]` : ""
   const then = kernel.kind === "contract" && kernel.epilogue !== null ? `, then ${kernel.epilogue.note}` : ""
   return `${kernel.kind} ${size}${kernel.note === "" ? "" : `: ${kernel.note}`}${then}`
 }
 
-function bodyOf(f: Functions, program: CpuProgram, kernel: Single, plan: ContractPlan | null, p: Collected): { readonly kind: string; readonly lines: readonly string[] } {
+function bodyOf(f: Functions, program: CpuProgram, { kernel, contract: plan, tiles }: Step, p: Collected): { readonly kind: string; readonly lines: readonly string[] } {
   const { target } = program
   switch (kernel.kind) {
     case "rows": return { kind: "rows", lines: renderRows(kernel, p, target) }
     case "contract": {
-      if (plan === null) throw new Error(`render: ${kernel.name} has no plan`)
       const then = kernel.epilogue === null ? null : epilogue(f, program, kernel.epilogue, p)
+      if (tiles !== null) return { kind: "dot", lines: renderTiled(kernel, tiles, p, then) }
+      if (plan === null) throw new Error(`render: ${kernel.name} has no plan`)
       const make = kernel.prologue === null || plan.way === "vector" ? null : prologue(f, program, kernel.prologue, p)
       return { kind: "dot", lines: renderContract(kernel, plan, target, p, then, make) }
     }
+    case "pack": return { kind: "pack", lines: renderPack(kernel, p) }
     case "attend": return { kind: "attend", lines: renderAttend(kernel, target, p) }
     case "attend_grad": return { kind: "attend_grad", lines: renderAttendGrad(kernel, target, p) }
     case "scatter": return { kind: "scatter", lines: renderScatter(kernel, p) }
@@ -143,6 +146,11 @@ function tilesUsed(waves: readonly Wave[], program: CpuProgram): readonly TileUs
     kernel.kind === "contract" && contract !== null ? tilesOf(kernel as ContractKernel, contract) : kernel.kind === "attend" || kernel.kind === "attend_grad" ? attendTiles(kernel, program.target) : [])))
 }
 
+/** Every way in which matrices are packed. */
+function packsUsed(waves: readonly Wave[]): readonly PackUse[] {
+  return waves.flatMap((wave) => (wave.is === "loop" ? packsUsed(wave.waves) : wave.steps.flatMap(({ kernel }) => (kernel.kind === "pack" ? [packUse(kernel)] : []))))
+}
+
 function copyLines(program: CpuProgram): string[] {
   return program.copies.map(({ state, value }) => {
     const bytes = `${state.size * (state.dtype === "bool" ? 1 : 4)}L`
@@ -166,6 +174,8 @@ export function renderC(program: CpuProgram): string {
   const sites = { count: 0 }
   const steps = waveLines(f, program, program.waves, "  ", sites)
   const tiles = new Map(tilesUsed(program.waves, program).map((use) => [tileName(use.tile, use.storage), renderTile(use.tile, use.storage)]))
+  const packs = new Map(packsUsed(program.waves).map((use) => [packName(use), renderPacking(use)]))
+  const inTiles = packs.size > 0
   const head = [
     `/* ${commented(program.name)}: generated by slm; one call of slm_step is one step.`,
     `   arena ${(program.arena / 1e6).toFixed(1)} MB, scratch ${(program.scratch / 1e6).toFixed(1)} MB for each thread; ${f.texts.length} functions.`,
@@ -173,14 +183,14 @@ export function renderC(program: CpuProgram): string {
     ...program.outputs.map(({ name, buffer }) => `   output ${commented(name)}: ${buffer.dtype}[${buffer.shape.join(", ")}] at ${offsetOf(program, buffer)}`), "*/",
   ].join("\n")
   return [
-    head, prelude(program.target), ...(program.buffers.some((buffer) => buffer.stored !== null) ? [storedLoads(program.target)] : []), transpose(program.target), ...[2, 4, 8].filter((rows) => rows <= program.target.lanes).map((rows) => sumRows(rows, program.target)), packing, contractHelpers, ...tiles.values(), ...f.texts, ...constantLines(program), threads,
+    head, prelude(program.target), ...(program.buffers.some((buffer) => buffer.stored !== null) ? [storedLoads(program.target)] : []), transpose(program.target), ...[2, 4, 8].filter((rows) => rows <= program.target.lanes).map((rows) => sumRows(rows, program.target)), packing, contractHelpers, ...tiles.values(), ...(inTiles ? [tileHelpers, tileProduct, ...packs.values()] : []), ...f.texts, ...constantLines(program), threads,
     "/* The part of n equal shares that is this thread's. */",
     "#define SHARE(n) for (long lo = (n) * thread / threads, hi = (n) * (thread + 1) / threads; lo < hi; lo = hi)",
     "/* The same in twice as many blocks as there are threads: a thread does its own two, then what others have not begun. */",
     "#define CLAIM(site, n) for (long blocks = MIN((long)(n), 2 * threads), turn = 0, c = 0, lo = 0, hi = 0; turn < blocks; turn++) \\",
     "  if (c = (2 * thread + turn) % blocks, lo = (n) * c / blocks, hi = (n) * (c + 1) / blocks, !atomic_exchange_explicit(&p->claimed[(site) * 2 * threads + c], 1, memory_order_relaxed))",
     "static void run_step(program *p, long thread) {", "  char *arena = p->arena;", "  const long threads = p->threads, trip = 0;",
-    `  float *scratch = (float *)(p->scratch + thread * ${program.scratch}L);`, "  (void)trip; (void)scratch; (void)arena; (void)threads; (void)thread;", ...steps, ...copyLines(program), "}",
-    entryPoints(program.arena, program.scratch, sites.count),
+    `  float *scratch = (float *)(p->scratch + thread * ${program.scratch}L);`, "  (void)trip; (void)scratch; (void)arena; (void)threads; (void)thread;", ...(inTiles ? ["  open_tiles();"] : []), ...steps, ...copyLines(program), ...(inTiles ? ["  close_tiles();"] : []), "}",
+    entryPoints(program.arena, program.scratch, sites.count, inTiles),
   ].join("\n")
 }

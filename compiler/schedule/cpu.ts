@@ -8,21 +8,29 @@ import type { Span } from "../kernel/memory.ts"
 import { recompute } from "../kernel/recompute.ts"
 import type { Recomputed } from "../kernel/recompute.ts"
 import { trafficOf } from "../kernel/traffic.ts"
+import { isFew } from "../kernel/domain.ts"
 import { flattened } from "./flatten.ts"
+import type { Packing, PackKernel, Tiled, TilePlan, TileUnit } from "./tiles.ts"
+import { isTiled, packShare, padded, tiled } from "./tiles.ts"
 
 /** Floats per vector and vector registers of an instruction family. */
 export interface CpuTarget {
   readonly family: "avx512" | "avx2" | "neon" | "portable"
   readonly lanes: number
   readonly registers: number
+  /** What multiplies rounded factors tile by tile, where the processor has it. */
+  readonly tiles: TileUnit | null
 }
 
 export const cpuTargets: { readonly [F in CpuTarget["family"]]: CpuTarget } = {
-  avx512: { family: "avx512", lanes: 16, registers: 32 },
-  avx2: { family: "avx2", lanes: 8, registers: 16 },
-  neon: { family: "neon", lanes: 4, registers: 32 },
-  portable: { family: "portable", lanes: 4, registers: 16 },
+  avx512: { family: "avx512", lanes: 16, registers: 32, tiles: null },
+  avx2: { family: "avx2", lanes: 8, registers: 16, tiles: null },
+  neon: { family: "neon", lanes: 4, registers: 32, tiles: null },
+  portable: { family: "portable", lanes: 4, registers: 16, tiles: null },
 }
+
+/** The same processor with its tiles of 16 rows of 64 bytes. */
+export const withTiles = (target: CpuTarget): CpuTarget => ({ ...target, tiles: { rows: 16, cols: 16, depth: 32, format: "bf16" } })
 
 /** Rows and vectors of the accumulators of a product's innermost loop. */
 export interface Tile { readonly rows: number; readonly vectors: number }
@@ -43,11 +51,15 @@ export interface ContractPlan {
   readonly scratch: number
 }
 
+/** What a thread can do a share of. */
+export type Work = Exclude<Kernel, LoopKernel> | PackKernel
+
 export interface Step {
-  readonly kernel: Exclude<Kernel, LoopKernel>
+  readonly kernel: Work
   /** Equal shares that threads divide among themselves. */
   readonly shares: number
   readonly contract: ContractPlan | null
+  readonly tiles: TilePlan | null
 }
 /** Steps without a barrier between them, or a loop over waves. */
 export type Wave = { readonly is: "steps"; readonly steps: readonly Step[] } | { readonly is: "loop"; readonly trips: number; readonly note: string; readonly waves: readonly Wave[] }
@@ -76,7 +88,8 @@ export function scheduleCpu(program: Ordered & Partial<Pick<Recomputed, "again">
   /** Of values that are made again later: buffers are empty in between. */
   const before = new Map<Buffer, Span[]>()
   const copies = program.updates.filter(({ value }) => !program.inPlace.has(value))
-  const { waves, count } = wavesOf(program.kernels, target, place, program.again ?? new Map(), (buffer, wave, anew) => {
+  const packing: Packing = { buffers: [], known: new Map(), versions: new Map(), firstId: program.buffers.length }
+  const { waves, count } = wavesOf(program.kernels, target, packing, place, program.again ?? new Map(), (buffer, wave, anew) => {
     const life = lives.get(buffer)
     if (life !== undefined && anew) before.set(buffer, [...before.get(buffer) ?? [], life])
     if (life === undefined || anew) lives.set(buffer, { first: wave, last: wave })
@@ -86,12 +99,13 @@ export function scheduleCpu(program: Ordered & Partial<Pick<Recomputed, "again">
   for (const { value, state } of copies) for (const buffer of [value, place(state)]) { const life = lives.get(buffer); if (life !== undefined) life.last = end }
   for (const { buffer } of program.outputs) lives.set(buffer, { first: lives.get(buffer)?.first ?? 0, last: end })
   for (const { buffer } of program.inputs) lives.set(buffer, { first: 0, last: buffer.role === "state" ? end : lives.get(buffer)?.last ?? 0 })
-  const kept = program.buffers.filter((buffer) => place(buffer) === buffer && (lives.has(buffer) || buffer.role !== "temp"))
+  const buffers = [...program.buffers, ...packing.buffers]
+  const kept = buffers.filter((buffer) => place(buffer) === buffer && (lives.has(buffer) || buffer.role !== "temp"))
   for (const buffer of kept) if (buffer.role === "constant") lives.set(buffer, { first: 0, last: end })
   const { offsets, bytes } = planArena(kept.map((buffer) => ({ buffer, bytes: bytesOf(buffer), spans: [...before.get(buffer) ?? [], lives.get(buffer) ?? { first: 0, last: end }] })))
   for (const [value, state] of program.inPlace) offsets.set(value, offsets.get(state) ?? 0)
   return {
-    name: program.name, target, waves, buffers: program.buffers, offsets, arena: bytes, scratch: scratchOf(waves), again: program.again?.size ?? 0, copies,
+    name: program.name, target, waves, buffers, offsets, arena: bytes, scratch: scratchOf(waves), again: program.again?.size ?? 0, copies,
     inputs: program.inputs, outputs: program.outputs,
   }
 }
@@ -132,7 +146,6 @@ function scratchOfStep({ kernel, contract }: Step): number {
   return kernel.kind === "attend" || kernel.kind === "attend_grad" ? attendScratch(kernel.sizes, kernel.kind) : 0
 }
 
-export const padded = (n: number, to: number): number => Math.ceil(n / to) * to
 /** Queries that attention's gradient takes at once. */
 export const queryBlock = 64
 
@@ -147,47 +160,65 @@ export function attendScratch(n: { readonly queries: number; readonly keys: numb
 type Live = (buffer: Buffer, wave: number, anew: boolean) => void
 
 /** Each kernel in the first wave after those it must follow. */
-function wavesOf(kernels: readonly Kernel[], target: CpuTarget, place: (buffer: Buffer) => Buffer, again: Recomputed["again"], live: Live): { readonly waves: readonly Wave[]; readonly count: number } {
+function wavesOf(kernels: readonly Kernel[], target: CpuTarget, packing: Packing, place: (buffer: Buffer) => Buffer, again: Recomputed["again"], live: Live): { readonly waves: readonly Wave[]; readonly count: number } {
   const written = new Map<Buffer, number>()
   const read = new Map<Buffer, number>()
   const waves: (Step[] | Wave)[] = []
   let floor = 0
-  for (const kernel of kernels) {
+  const after = (buffers: readonly Buffer[]): number => Math.max(floor, ...buffers.map((buffer) => (written.get(buffer) ?? -1) + 1))
+  const enter = (wave: number, reads: readonly Buffer[], writes: readonly Buffer[], anew: boolean): void => {
+    for (const buffer of reads) { read.set(buffer, Math.max(read.get(buffer) ?? 0, wave)); live(buffer, wave, false) }
+    for (const buffer of writes) { written.set(buffer, Math.max(written.get(buffer) ?? 0, wave)); live(buffer, wave, anew) }
+    while (waves.length <= wave) waves.push([])
+  }
+  for (const given of kernels) {
+    const found = given.kind === "contract" && isTiled(given, target.tiles) ? tiled(given, target.tiles, packing) : null
+    const kernel = found?.kernel ?? given
+    const packs = found?.packs ?? []
     const traffic = trafficOf(kernel)
     const [reads, writes] = [[...traffic.reads].map(place), [...traffic.writes].map(place)]
-    let wave = floor
-    for (const buffer of reads) wave = Math.max(wave, (written.get(buffer) ?? -1) + 1)
-    for (const buffer of writes) wave = Math.max(wave, (written.get(buffer) ?? -1) + 1, (read.get(buffer) ?? -1) + 1)
-    for (const buffer of again.get(kernel) ?? []) wave = Math.max(wave, written.get(place(buffer)) ?? 0)
+    let wave = Math.max(after(reads), after(writes), ...packs.map((pack) => after([place(pack.from.buffer)]) + 1))
+    for (const buffer of writes) wave = Math.max(wave, (read.get(buffer) ?? -1) + 1)
+    for (const buffer of again.get(given) ?? []) wave = Math.max(wave, written.get(place(buffer)) ?? 0)
     if (kernel.kind === "loop") wave = Math.max(wave, waves.length)
-    for (const buffer of reads) { read.set(buffer, Math.max(read.get(buffer) ?? 0, wave)); live(buffer, wave, false) }
-    for (const buffer of writes) { written.set(buffer, Math.max(written.get(buffer) ?? 0, wave)); live(buffer, wave, again.has(kernel)) }
-    while (waves.length <= wave) waves.push([])
+    // As late as it may be, so that what was packed is still near.
+    for (const pack of packs) {
+      enter(wave - 1, [place(pack.from.buffer)], [pack.to], false)
+      const steps = waves[wave - 1]
+      if (!Array.isArray(steps)) throw new Error(`schedule: ${pack.note} has no wave`)
+      steps.push({ kernel: pack, shares: pack.batch * Math.ceil(pack.lines / packShare(pack.unit)), contract: null, tiles: null })
+    }
+    for (const buffer of writes) packing.versions.set(buffer, (packing.versions.get(buffer) ?? 0) + 1)
+    enter(wave, reads, writes, again.has(given))
     if (kernel.kind === "loop") {
-      const inner = wavesOf(kernel.body, target, place, again, (buffer) => live(buffer, wave, false))
+      const inner = wavesOf(kernel.body, target, { ...packing, known: new Map() }, place, again, (buffer) => live(buffer, wave, false))
       waves[wave] = { is: "loop", trips: kernel.trips, note: kernel.note, waves: inner.waves }
       floor = wave + 1
     } else {
       const steps = waves[wave]
-      if (Array.isArray(steps)) steps.push(stepOf(kernel, target))
+      if (Array.isArray(steps)) steps.push(found === null ? stepOf(kernel, target) : tiledStep(found))
     }
   }
   return { waves: waves.map((wave): Wave => (Array.isArray(wave) ? { is: "steps", steps: wave } : wave as Wave)), count: waves.length }
 }
 
+function tiledStep({ kernel, plan }: Tiled): Step {
+  return { kernel, shares: kernel.batch * Math.ceil(kernel.m / plan.rows), contract: null, tiles: plan }
+}
+
 function stepOf(given: Exclude<Kernel, LoopKernel>, target: CpuTarget): Step {
   const kernel = given.kind === "rows" ? flattened(given) : given
   switch (kernel.kind) {
-    case "rows": return { kernel, shares: rowShares(kernel), contract: null }
+    case "rows": return { kernel, shares: rowShares(kernel), contract: null, tiles: null }
     case "contract": {
       const contract = planContract(kernel, target)
-      return { kernel, shares: kernel.batch * Math.ceil(kernel.m / contract.rows) * Math.ceil(kernel.n / contract.cols), contract }
+      return { kernel, shares: kernel.batch * Math.ceil(kernel.m / contract.rows) * Math.ceil(kernel.n / contract.cols), contract, tiles: null }
     }
-    case "attend": return { kernel, shares: kernel.sizes.batch * kernel.sizes.heads, contract: null }
-    case "attend_grad": return { kernel, shares: kernel.dbias !== null && kernel.dbias.strides[0] === 0 ? 1 : kernel.sizes.batch * kernel.sizes.groups, contract: null }
-    case "scatter": return { kernel, shares: kernel.lead > 1 ? kernel.lead : Math.ceil(kernel.width / 64), contract: null }
-    case "put": return { kernel, shares: kernel.batch * kernel.middle * kernel.count * kernel.inner < 8192 ? 1 : kernel.batch * kernel.middle, contract: null }
-    case "axis": return { kernel, shares: kernel.outer, contract: null }
+    case "attend": return { kernel, shares: kernel.sizes.batch * kernel.sizes.heads, contract: null, tiles: null }
+    case "attend_grad": return { kernel, shares: kernel.dbias !== null && kernel.dbias.strides[0] === 0 ? 1 : kernel.sizes.batch * kernel.sizes.groups, contract: null, tiles: null }
+    case "scatter": return { kernel, shares: kernel.lead > 1 ? kernel.lead : Math.ceil(kernel.width / 64), contract: null, tiles: null }
+    case "put": return { kernel, shares: kernel.batch * kernel.middle * kernel.count * kernel.inner < 8192 ? 1 : kernel.batch * kernel.middle, contract: null, tiles: null }
+    case "axis": return { kernel, shares: kernel.outer, contract: null, tiles: null }
   }
 }
 
@@ -221,12 +252,10 @@ function sliceOf(k: number, most: number): number {
   return Math.ceil(k / Math.ceil(k / most))
 }
 
-/** So many rows of a product at most are taken one by one; each has the same sums however many there are. */
-export const fewRows = 8
-
 export function planContract(kernel: ContractKernel, target: CpuTarget): ContractPlan {
   const { m, n, k } = kernel
-  if (m <= fewRows) {
+  // Few rows are taken one by one: each has the same sums however many there are.
+  if (isFew(m)) {
     const side = Math.min(8, target.lanes, 2 ** Math.floor(Math.log2(Math.max(1, target.registers / 2 / m))))
     return { way: "vector", tile: { rows: side, vectors: 1 }, slice: k, rows: m, cols: padded(Math.max(16, Math.min(256, Math.ceil(n / 16))), 16), scratch: m * k }
   }

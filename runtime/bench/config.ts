@@ -3,7 +3,7 @@ import { check } from "../../compiler/check/check.ts"
 import { constant } from "../../compiler/check/poly.ts"
 import { lowerTraining } from "../../compiler/graph/lower/train.ts"
 import type { LoweredTraining } from "../../compiler/graph/lower/programs.ts"
-import type { Program } from "../../compiler/graph/node.ts"
+import type { Factors, Program } from "../../compiler/graph/node.ts"
 import { size } from "../../compiler/graph/node.ts"
 import { fillNormal, hash32 } from "../../compiler/graph/random.ts"
 import type { HostTensor } from "../device.ts"
@@ -22,7 +22,7 @@ export const configs: readonly Config[] = [
 ]
 
 /** The same mathematics as `torch_peer.py`: no dropout, no clipping, a constant rate. */
-export function recipeOf(c: Config): string {
+export function recipeOf(c: Config, precision: Factors = "f32"): string {
   return `use std.models { GPT }
 use std.optim { adamw }
 play = text("play.txt") |> split(valid: 10%, order: position)
@@ -34,6 +34,7 @@ author = train Peer {
   objective: next_token
   batch: ${c.rows} sequences
   steps: 1000
+  precision: ${precision}
   optim: adamw(lr: 1e-3, beta1: 0.9, beta2: 0.99, weight_decay: 0.1)
 }
 expect evaluate(author, data: tokens.valid, objective: next_token).loss < 9

@@ -4,7 +4,7 @@ import { existsSync, mkdirSync, mkdtempSync, readFileSync, renameSync, rmSync, w
 import { availableParallelism, homedir, tmpdir } from "node:os"
 import { join } from "node:path"
 import { commonFlags, familyFlags } from "../../compiler/render/c-flags.ts"
-import { cpuTargets } from "../../compiler/schedule/cpu.ts"
+import { cpuTargets, withTiles } from "../../compiler/schedule/cpu.ts"
 import type { CpuTarget } from "../../compiler/schedule/cpu.ts"
 import { reasonOf } from "../system-error.ts"
 import { runProgram } from "../programs.ts"
@@ -27,10 +27,19 @@ const installHelp = "install gcc or clang (Debian, Ubuntu: `apt-get install gcc 
 export function detectFamily(cpuinfo: string | null, arch: string): CpuTarget["family"] {
   if (arch === "arm64") return "neon"
   if (arch !== "x64" || cpuinfo === null) return "portable"
-  const flags = new Set(/^flags\s*:(.*)$/m.exec(cpuinfo)?.[1]?.trim().split(/\s+/))
-  const all = (...names: readonly string[]): boolean => names.every((name) => flags.has(name))
+  const all = (...names: readonly string[]): boolean => hasAll(cpuinfo, names)
   if (all("avx512f", "avx512dq", "avx512bw", "avx512vl", "fma")) return "avx512"
   return all("avx2", "fma") ? "avx2" : "portable"
+}
+
+function hasAll(cpuinfo: string, names: readonly string[]): boolean {
+  const flags = new Set(/^flags\s*:(.*)$/m.exec(cpuinfo)?.[1]?.trim().split(/\s+/))
+  return names.every((name) => flags.has(name))
+}
+
+/** Whether the processor multiplies tiles of bf16; the system may still refuse. */
+export function detectTiles(cpuinfo: string | null, arch: string): boolean {
+  return arch === "x64" && cpuinfo !== null && hasAll(cpuinfo, ["amx_tile", "amx_bf16", "avx512_bf16"])
 }
 
 /** The family of the processor at hand. */
@@ -70,8 +79,8 @@ function quotient([quota, period]: readonly string[]): number {
   return limit > 0 ? limit : Infinity
 }
 
-/** The first compiler that answers; `family` overrides what the processor has. */
-export async function findToolchain(env: NodeJS.ProcessEnv, family?: CpuTarget["family"], patience = 20): Promise<Toolchain | Broken> {
+/** The first compiler that answers; `family` and `tiles` override what the processor has. */
+export async function findToolchain(env: NodeJS.ProcessEnv, family?: CpuTarget["family"], patience = 20, tiles?: boolean): Promise<Toolchain | Broken> {
   const named = env["CC"]
   const candidates = named !== undefined && named !== "" ? [named] : ["cc", "gcc", "clang"]
   let problem = ""
@@ -82,7 +91,8 @@ export async function findToolchain(env: NodeJS.ProcessEnv, family?: CpuTarget["
       continue
     }
     const chosen = family ?? localFamily()
-    return { command, version: asked.out.split("\n")[0] ?? "", target: cpuTargets[chosen], flags: [...commonFlags, "-fPIC", "-shared", "-w", ...familyFlags[chosen]], cache: cacheFolder(env) }
+    const hasTiles = chosen === "avx512" && (tiles ?? detectTiles(readText("/proc/cpuinfo"), process.arch))
+    return { command, version: asked.out.split("\n")[0] ?? "", target: hasTiles ? withTiles(cpuTargets[chosen]) : cpuTargets[chosen], flags: [...commonFlags, "-fPIC", "-shared", "-w", ...familyFlags[chosen]], cache: cacheFolder(env) }
   }
   return { reason: named !== undefined && named !== "" ? `the C compiler that CC names, ${JSON.stringify(named)}, does not run: ${excerpt(problem)}` : `there is no C compiler (tried ${candidates.join(", ")})`, help: installHelp }
 }

@@ -31,7 +31,7 @@ function generatorStamp(): string {
 /** The file that holds the layout of a program. */
 export function layoutPath(toolchain: Toolchain, program: Program, most = Infinity): string {
   const body = bodyKey({ inputs: program.inputs as readonly Node[], outputs: program.outputs.map((output) => output.node) })
-  const text = JSON.stringify([generatorStamp(), toolchain.version, toolchain.flags, process.arch, processorName(), program.name, program.outputs.map((output) => output.name), body, String(most)])
+  const text = JSON.stringify([generatorStamp(), toolchain.version, toolchain.flags, toolchain.target.tiles, process.arch, processorName(), program.name, program.outputs.map((output) => output.name), body, String(most)])
   return join(toolchain.cache, `${createHash("sha256").update(text).digest("hex").slice(0, 40)}.json`)
 }
 

@@ -1,6 +1,7 @@
 /** A shared object in this process: its arena as host memory, and one foreign call per step that leaves Node's loop free. */
 import { createRequire } from "node:module"
-import type { Broken } from "./cpu-build.ts"
+import type { Broken, Toolchain } from "./cpu-build.ts"
+import { build } from "./cpu-build.ts"
 
 /** What is used of koffi. */
 interface Koffi {
@@ -19,6 +20,26 @@ export function loadKoffi(): Koffi | Broken {
   } catch (error) {
     return { reason: `the package koffi cannot be loaded: ${error instanceof Error ? error.message.split("\n")[0] : String(error)}`, help: "run `npm install koffi` for this platform" }
   }
+}
+
+/** Whether the compiler and the system let a program use tiles. */
+const asksForTiles = `
+#if defined(__linux__) && defined(__AMX_TILE__) && defined(__AMX_BF16__) && defined(__AVX512BF16__)
+#include <sys/syscall.h>
+#include <unistd.h>
+int slm_tiles(void) { return syscall(SYS_arch_prctl, 0x1023, 18) == 0; }
+#else
+int slm_tiles(void) { return 0; }
+#endif
+`
+
+export async function allowsTiles(koffi: Koffi, toolchain: Toolchain): Promise<boolean> {
+  const built = await build(toolchain, asksForTiles)
+  if ("reason" in built) return false
+  const library = koffi.load(built.path)
+  const allowed = library.func("slm_tiles", "int", [])() === 1
+  library.unload()
+  return allowed
 }
 
 export interface Opened {

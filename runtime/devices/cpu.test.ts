@@ -199,7 +199,7 @@ test("the instruction family follows the processor's feature bits", () => {
 test("the device says what it is", async () => {
   const device = await cpu({ threads: 2 })
   if (device === null) return
-  assert.match(device.info.detail, /^generated C, \w+, 2 threads, .*\d/)
+  assert.match(device.info.detail, /^generated C, \w+( and AMX)?, 2 threads, .*\d/)
   assert.match(device.info.numericsClass, /^cpu\/\w+\/f32\/\d+$/)
 })
 

@@ -7,7 +7,7 @@ import { size } from "../../compiler/graph/node.ts"
 import type { StorageType } from "../../compiler/graph/stored.ts"
 import { bytesOfNumbers } from "../../compiler/graph/stored.ts"
 import { renderC } from "../../compiler/render/c.ts"
-import { scheduleWithin, threadBytes } from "../../compiler/schedule/cpu.ts"
+import { cpuTargets, scheduleWithin, threadBytes } from "../../compiler/schedule/cpu.ts"
 import type { CpuProgram, CpuTarget } from "../../compiler/schedule/cpu.ts"
 import type { Device, HostTensor, Runner, Unusable } from "../device.ts"
 import { DeviceFailure } from "../device.ts"
@@ -15,20 +15,22 @@ import type { Broken, Toolchain } from "./cpu-build.ts"
 import { build, coresAvailable, findToolchain, probe } from "./cpu-build.ts"
 import type { Layout } from "./cpu-cache.ts"
 import { layoutOf, layoutPath, recall, remember } from "./cpu-cache.ts"
-import { loadKoffi, openProgram } from "./cpu-run.ts"
+import { allowsTiles, loadKoffi, openProgram } from "./cpu-run.ts"
 
 export interface CpuOptions {
   /** As many as there are cores for this process if not given. They change no bits. */
   readonly threads?: number
   /** Of instructions; the best the processor has if not given. */
   readonly family?: CpuTarget["family"]
+  /** false: no tiles, even where the processor has them. */
+  readonly tiles?: boolean
   readonly env?: NodeJS.ProcessEnv
   /** Seconds that a compiler gets to say what it is, and to compile a few lines. */
   readonly patience?: number
 }
 
 /** Changes whenever generated code may give other bits. */
-const generatorRevision = 2
+const generatorRevision = 3
 
 const unusable = ({ reason, help }: Broken): Unusable => ({ name: "cpu", reason, help })
 
@@ -36,16 +38,18 @@ const unusable = ({ reason, help }: Broken): Unusable => ({ name: "cpu", reason,
 export async function openCpu(options: CpuOptions = {}): Promise<Device | Unusable> {
   const koffi = loadKoffi()
   if ("reason" in koffi) return unusable(koffi)
-  const toolchain = await findToolchain(options.env ?? process.env, options.family, options.patience)
-  if ("reason" in toolchain) return unusable(toolchain)
-  const broken = await probe(toolchain, options.patience)
+  const found = await findToolchain(options.env ?? process.env, options.family, options.patience, options.tiles)
+  if ("reason" in found) return unusable(found)
+  const broken = await probe(found, options.patience)
   if (broken !== null) return unusable(broken)
+  const hasTiles = found.target.tiles !== null && await allowsTiles(koffi, found)
+  const toolchain: Toolchain = hasTiles ? found : { ...found, target: cpuTargets[found.target.family] }
   const threads = options.threads ?? coresAvailable()
   const { family } = toolchain.target
   return {
     info: {
-      name: "cpu", detail: `generated C, ${family}, ${threads} thread${threads === 1 ? "" : "s"}, ${toolchain.version}`,
-      numericsClass: `cpu/${family}/f32/${generatorRevision}`,
+      name: "cpu", detail: `generated C, ${family}${hasTiles ? " and AMX" : ""}, ${threads} thread${threads === 1 ? "" : "s"}, ${toolchain.version}`,
+      numericsClass: `cpu/${family}/f32/${generatorRevision}`, bf16Class: `cpu/${family}${hasTiles ? "-amx" : ""}/bf16/${generatorRevision}`,
     },
     computesFromStorage: true,
     load: (program, most) => createRunner(koffi, toolchain, threads, program, most ?? Infinity),
@@ -58,7 +62,7 @@ export async function openCpu(options: CpuOptions = {}): Promise<Device | Unusab
 
 /** From a program to what is rendered. */
 export function compileCpu(program: Program, target: CpuTarget, most = Infinity): CpuProgram {
-  return scheduleWithin(orderKernels(fuse(program)), target, most)
+  return scheduleWithin(orderKernels(fuse(program, target.tiles?.format ?? null)), target, most)
 }
 
 /** Milliseconds. */

@@ -1,0 +1,175 @@
+/** Products of tiles as C with AMX (Intel's tile unit): packing of factors, a block of two by two tiles, and the loops around it. */
+import { cIndex } from "./c-index.ts"
+import type { Parameters } from "./c-rows.ts"
+import type { ContractKernel, Operand } from "../kernel/ir.ts"
+import type { PackKernel, TilePlan } from "../schedule/tiles.ts"
+import { packShare, padded } from "../schedule/tiles.ts"
+
+/** Bytes of a tile: 16 rows of 64. */
+const tileBytes = 1024
+const places = { variables: {}, value: (): string => { throw new Error("render: the place of a matrix depends on a value") } }
+
+/** The first number of matrix `b`, as the address of its bytes or numbers. */
+function matrix(operand: Operand, p: Parameters): string {
+  const wide = operand.buffer.stored === null ? "" : " * 2"
+  return `${p.name(operand.buffer, false)} + (${cIndex(operand.offset, places)})${wide}`
+}
+
+// ---------------------------------------------------------------- packing
+
+/** How a source is read: whether k or the lines are neighbours in memory, or neither. */
+type Order = "depth" | "line" | "any"
+export interface PackUse { readonly source: "f32" | "bf16"; readonly order: Order; readonly side: PackKernel["side"] }
+
+export function packUse({ from, lineStride, depthStride, side }: PackKernel): PackUse {
+  return { source: from.buffer.stored === null ? "f32" : "bf16", order: depthStride === 1 ? "depth" : lineStride === 1 ? "line" : "any", side }
+}
+
+export const packName = ({ source, order, side }: PackUse): string => `pack_${side}_${source}_${order}`
+
+/** Statements between shares `first` and `last`. */
+export function renderPack(kernel: PackKernel, p: Parameters): string[] {
+  const share = packShare(kernel.unit)
+  const shares = Math.ceil(kernel.lines / share)
+  const panel = padded(kernel.depth, kernel.unit.depth) * kernel.unit.rows
+  const step = kernel.from.buffer.stored === null ? 1 : 2
+  return [
+    "  for (long share = first; share < last; share++) {",
+    `    const long b = share / ${shares}, line = share % ${shares} * ${share};`,
+    `    ${packName(packUse(kernel))}((uint16_t *)${p.name(kernel.to, true)} + (b * ${padded(kernel.lines, share) / kernel.unit.rows} + line / ${kernel.unit.rows}) * ${panel}L,`,
+    `      ${matrix(kernel.from, p)} + line * ${kernel.lineStride * step}L, ${kernel.lineStride}, ${kernel.depthStride}, MIN(${share}, ${kernel.lines} - line), ${kernel.depth});`,
+    "  }",
+  ]
+}
+
+/** Two panels of 16 lines each: out[panel][slice][tile]. */
+export function renderPacking(use: PackUse): string {
+  const { source, order, side } = use
+  const type = source === "f32" ? "float" : "uint8_t"
+  const at = (place: string): string => (source === "f32" ? `from + ${place}` : `from + 2 * (${place})`)
+  // Numbers of a line come as a left tile has them, pairs of k as a right one has them; the other is its transpose in pairs.
+  const rows = order === "line"
+    ? `      for (long i = 0; i < 16; i++) {
+        const long n = MAX(0, MIN(16, lines - panel * 16)), row = k + 2 * i;
+        m[i] = row < depth && n > 0 ? pair_${source}(${at("row * depth_stride + panel * 16")}, ${at("MIN(row + 1, depth - 1) * depth_stride + panel * 16")}, n, row + 1 < depth) : (f32v){0};
+      }`
+    : order === "depth"
+      ? `      for (long i = 0; i < 16; i++) {
+        const long line = panel * 16 + i;
+        m[i] = line < lines ? halves_${source}(${at("line * line_stride + k")}, depth - k) : (f32v){0};
+      }`
+      : `      for (long i = 0; i < 16; i++) {
+        const long line = panel * 16 + i;
+        float numbers[32] = {0};
+        if (line < lines) for (long j = 0; j < MIN(32, depth - k); j++) numbers[j] = ${source === "f32" ? "from[line * line_stride + (k + j) * depth_stride]" : "read_bf16_f32(from, line * line_stride + (k + j) * depth_stride)"};
+        m[i] = halves_f32(numbers, 32);
+      }`
+  const turned = (order === "line") === (side === "left")
+  return `/* ${side} tiles of a matrix of ${source}${order === "any" ? "" : ` whose ${order === "depth" ? "k" : "lines"} are neighbours`}: out[2][depth / 32][512] */
+static __attribute__((noinline, unused)) void ${packName(use)}(uint16_t *out, const ${type} *from, long line_stride, long depth_stride, long lines, long depth) {
+  for (long panel = 0; panel < 2; panel++) {
+    for (long k = 0; k < depth; k += 32, out += 512) {
+      f32v m[16];
+${rows}
+${turned ? "      transpose(m);\n" : ""}      for (long i = 0; i < 16; i++) store_f32((float *)(out + 32 * i), m[i]);
+    }
+  }
+}
+`
+}
+
+// ---------------------------------------------------------------- products
+
+/** Statements of a product between shares `first` and `last`; `then(from, to)` is the call of what follows on rows. */
+export function renderTiled(kernel: ContractKernel, { unit, rows, slice, inPlace }: TilePlan, p: Parameters, then: ((from: string, to: string) => string) | null): string[] {
+  const { m, n, k } = kernel
+  const blocks = Math.ceil(m / rows)
+  const slices = Math.ceil(k / unit.depth)
+  const panel = slices * tileBytes
+  const pitch = inPlace ? kernel.a.rowStride * 2 : 64
+  const [next, below] = inPlace ? [64, 16 * pitch] : [tileBytes, panel]
+  const left = inPlace ? matrix(kernel.a, p) : `${p.name(kernel.a.buffer, false)} + b * ${(padded(m, packShare(unit)) / unit.rows) * panel}L`
+  return [
+    "  for (long share = first; share < last; share++) {",
+    `    const long b = share / ${blocks}, from = share % ${blocks} * ${rows}, to = MIN(${m}, from + ${rows});`,
+    `    const uint8_t *left = ${left}, *right = ${p.name(kernel.b.buffer, false)} + b * ${(padded(n, packShare(unit)) / unit.cols) * panel}L;`,
+    `    float *out = ${p.name(kernel.out, true)} + b * ${m * n}L;`,
+    `    for (long slice = 0; slice < ${slices}; slice += ${slice})`,
+    `      for (long column = 0; column < ${n}; column += 32)`,
+    "        for (long row = from; row < to; row += 32)",
+    `          multiply_tiles(MIN(${slice}, ${slices} - slice), left + row / 16 * ${below}L + slice * ${next}, ${pitch}, ${next}, ${below}, right + column / 16 * ${panel}L + slice * ${tileBytes}, ${panel},`,
+    `            out + row * ${n}L + column, ${n}, MIN(32, to - row), MIN(32, ${n} - column), slice > 0);`,
+    ...(then === null ? [] : [`    ${then("from", "to")}`]),
+    "  }",
+  ]
+}
+
+/** Sums of tiles 0 to 3, left factors in 4 and 5, right ones in 6 and 7. */
+function block(two: boolean, wide: boolean): string {
+  const sums = [0, ...(wide ? [1] : []), ...(two ? [2] : []), ...(two && wide ? [3] : [])]
+  const c = (tile: number): string => `c + ${tile >= 2 ? "16 * ldc" : "0"} + ${tile % 2 === 1 ? "16" : "0"}, 4 * ldc`
+  return `    if (add) { ${sums.map((tile) => `_tile_loadd(${tile}, ${c(tile)});`).join(" ")} }
+    else { ${sums.map((tile) => `_tile_zero(${tile});`).join(" ")} }
+    for (; count > 0; count--, a += next, b += ${tileBytes}) {
+      _tile_loadd(6, b, 64); _tile_loadd(4, a, pitch); _tile_dpbf16ps(0, 4, 6);
+      ${wide ? "_tile_loadd(7, b + beside, 64); _tile_dpbf16ps(1, 4, 7);" : ""}
+      ${two ? `_tile_loadd(5, a + below, pitch); _tile_dpbf16ps(2, 5, 6);${wide ? " _tile_dpbf16ps(3, 5, 7);" : ""}` : ""}
+    }
+    ${sums.map((tile) => `_tile_stored(${tile}, ${c(tile)});`).join(" ")}`
+}
+
+export const tileHelpers = `/* ---- tiles: 16 rows of 64 bytes, 16 sums of f32 or 32 numbers of bf16 */
+#include <sys/syscall.h>
+/* Linux gives a process the tiles' registers when it asks: ARCH_REQ_XCOMP_PERM for XFEATURE_XTILEDATA. */
+static int allow_tiles(void) { return syscall(SYS_arch_prctl, 0x1023, 18) == 0; }
+static void open_tiles(void) {
+  struct { uint8_t palette, start, reserved[14]; uint16_t bytes[16]; uint8_t rows[16]; } shape __attribute__((aligned(64))) = {.palette = 1};
+  for (int i = 0; i < 8; i++) { shape.bytes[i] = 64; shape.rows[i] = 16; }
+  _tile_loadconfig(&shape);
+}
+static void close_tiles(void) { _tile_release(); }
+
+/* 32 numbers rounded to bf16, of which n exist */
+INLINE f32v halves_f32(const float *p, long n) {
+  const f32v low = n >= 16 ? load_f32(p) : load_part_f32(p, n), high = n >= 32 ? load_f32(p + 16) : n > 16 ? load_part_f32(p + 16, n - 16) : set_f32(0);
+  return (f32v)_mm512_cvtne2ps_pbh((__m512)high, (__m512)low);
+}
+INLINE f32v halves_bf16(const uint8_t *p, long n) { return (f32v)(n >= 32 ? _mm512_loadu_si512(p) : _mm512_maskz_loadu_epi16((__mmask32)((1ull << n) - 1), p)); }
+INLINE f32v alternate(__m512i x) {
+  return (f32v)_mm512_permutexvar_epi16(_mm512_set_epi16(31, 15, 30, 14, 29, 13, 28, 12, 27, 11, 26, 10, 25, 9, 24, 8, 23, 7, 22, 6, 21, 5, 20, 4, 19, 3, 18, 2, 17, 1, 16, 0), x);
+}
+/* 16 pairs (p[i], q[i]), of which n exist; zeros for q where there is none */
+INLINE f32v pair_f32(const float *p, const float *q, long n, int both) {
+  const f32v x = n >= 16 ? load_f32(p) : load_part_f32(p, n), y = !both ? set_f32(0) : n >= 16 ? load_f32(q) : load_part_f32(q, n);
+  return alternate((__m512i)_mm512_cvtne2ps_pbh((__m512)y, (__m512)x));
+}
+INLINE f32v pair_bf16(const uint8_t *p, const uint8_t *q, long n, int both) {
+  const __mmask16 some = (__mmask16)((1u << n) - 1);
+  const __m256i x = _mm256_maskz_loadu_epi16(some, p), y = _mm256_maskz_loadu_epi16(both ? some : 0, q);
+  return alternate(_mm512_inserti64x4(_mm512_castsi256_si512(x), y, 1));
+}
+`
+
+export const tileProduct = `/* c[rows][cols] (+)= the sum over count tiles of a times b; two by two tiles, of which rows and cols exist.
+   a: \`pitch\` bytes between rows, \`next\` to the following k, \`below\` to the lower tile; b: packed, \`beside\` to the tile on the right. */
+static __attribute__((noinline, unused)) void multiply_tiles(long count, const uint8_t *a, long pitch, long next, long below, const uint8_t *b, long beside, float *c, long ldc, long rows, long cols, int add) {
+  float part[32 * 32] __attribute__((aligned(64)));
+  float *const whole = c;
+  const long whole_ldc = ldc, whole_cols = cols;
+  const int in_part = (rows & 15) != 0 || (cols & 15) != 0;
+  if (in_part) {
+    if (add) for (long i = 0; i < rows; i++) for (long j = 0; j < cols; j += 16) store_f32(part + 32 * i + j, load_some(whole + i * ldc, j, cols));
+    c = part; ldc = 32;
+  }
+  if (rows > 16 && cols > 16) {
+${block(true, true)}
+  } else if (rows > 16) {
+${block(true, false)}
+  } else if (cols > 16) {
+${block(false, true)}
+  } else {
+${block(false, false)}
+  }
+  if (in_part) for (long i = 0; i < rows; i++) for (long j = 0; j < cols; j += 16) store_some(whole + i * whole_ldc, j, load_f32(part + 32 * i + j), whole_cols);
+}
+`
