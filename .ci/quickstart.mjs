@@ -14,8 +14,12 @@ function devices() {
 
 const found = devices()
 const cpu = found.find(({ name }) => name === "cpu")
-const short = !found.some(({ name, usable }) => usable && (name === "cpu" || name === "webgpu"))
-if (short) console.log(`The device cpu cannot be used here: ${cpu?.about ?? "it is not there"}.\nSo this is a quarter of the training, for WebAssembly. For all of it in about a minute: ${cpu?.to_use_it ?? "install a C compiler"}.`)
+const given = process.argv.slice(2)
+const asked = given.join(" ").match(/--device[ =](\S+)/)?.[1]
+const fast = (name) => name === "cpu" || name === "webgpu"
+const short = asked === undefined ? !found.some(({ name, usable }) => usable && fast(name)) : !fast(asked)
+if (short && asked !== undefined) console.log(`This is a quarter of the training, for ${asked}.`)
+else if (short) console.log(`The device cpu cannot be used here: ${cpu?.about ?? "it is not there"}.\nSo this is a quarter of the training, for WebAssembly. For all of it in about a minute: ${cpu?.to_use_it ?? "install a C compiler"}.`)
 const args = ["run", "examples/01-quickstart.slm", ...(short ? ["--set", "steps=250"] : [])]
 console.log(`$ slm ${args.join(" ")}`)
-process.exit(spawnSync(process.execPath, [slm, ...args, ...process.argv.slice(2)], { stdio: "inherit" }).status ?? 1)
+process.exit(spawnSync(process.execPath, [slm, ...args, ...given], { stdio: "inherit" }).status ?? 1)
