@@ -1,15 +1,19 @@
 /** Losses of trainings as a run's log has them, and two of them drawn with letters. */
-import { readFileSync } from "node:fs"
+import { existsSync, readdirSync, readFileSync } from "node:fs"
 import { join } from "node:path"
 
 export interface Point { readonly step: number; readonly loss: number; readonly valid: number | null }
 /** By step, each once. */
 export type Curve = readonly Point[]
 
-/** The curves of the run that a folder holds, by the key of the training's stage. */
+/**
+ * The curves that a run's folder has told of, by the key of the training's stage: also of the runs before, since a run that was
+ * refused has none, and trainings with one key have one curve.
+ */
 export function readCurves(folder: string): ReadonlyMap<string, Curve> {
   const found = new Map<string, Map<number, Point>>()
-  for (const line of linesOf(join(folder, "events.jsonl"))) {
+  const before = existsSync(join(folder, "earlier")) ? readdirSync(join(folder, "earlier")).sort((a, b) => Number(a) - Number(b)).map((name) => join(folder, "earlier", name)) : []
+  for (const line of [...before, folder].flatMap((place) => linesOf(join(place, "events.jsonl")))) {
     const told = progressOf(line)
     if (told !== null) found.set(told.key, (found.get(told.key) ?? new Map<number, Point>()).set(told.point.step, told.point))
   }

@@ -46,7 +46,7 @@ function names(input: string, wanted: string, folder: string): boolean {
   return given === place || place.startsWith(given + path.sep) || (/[*?]/.test(wanted) && matchesPath(place, given))
 }
 
-const recordFiles = ["recipe.json", "run.yaml", "report.html", "artifacts"]
+const recordFiles = ["recipe.json", "run.yaml", "report.html", "artifacts", "earlier"]
 
 /** Of a run's folder, which may be any folder, only what the run wrote. */
 function writtenBy(folder: string, lock: Lock): readonly string[] {

@@ -26,6 +26,8 @@ export interface Call {
   readonly uid?: number
   /** An open file for standard output. */
   readonly stdout?: number
+  /** Milliseconds after which the process is killed. */
+  readonly killAfter?: number
   /** Sees standard output as it grows. */
   readonly watch?: (out: string, child: ChildProcess) => void
 }
@@ -51,6 +53,10 @@ export function node(args: readonly string[], call: Call): Promise<Ended> {
   })
   child.stdin?.on("error", () => {}) // a command that reads nothing may have ended already
   child.stdin?.end(call.input ?? "")
+  if (call.killAfter !== undefined) {
+    const timer = setTimeout(() => child.kill("SIGKILL"), call.killAfter)
+    child.on("close", () => clearTimeout(timer))
+  }
   return collect(child, call)
 }
 

@@ -94,7 +94,7 @@ const share = 60
 /** What a disk writes in a second at least, for the first time. */
 const bytesPerSecond = 100e6
 
-/** Saves every `seconds`, less often where that would take more than 2% of the time. A disk that refuses stops nothing. */
+/** Saves every `seconds`, less often where that would take more than 2% of the time; 0: after every step, whatever it takes. A disk that refuses stops nothing. */
 export function createSaver(stage: Stage, lowered: LoweredTraining, env: StageEnv, said: () => readonly Event[]): Saver | null {
   const { checkpoints, checkpointSeconds, clock } = env
   if (checkpoints === null) return null
@@ -114,7 +114,7 @@ export function createSaver(stage: Stage, lowered: LoweredTraining, env: StageEn
         told = true
       }
       savedAt = clock()
-      wait = Math.max(checkpointSeconds, share * (savedAt - start))
+      wait = checkpointSeconds === 0 ? 0 : Math.max(checkpointSeconds, share * (savedAt - start))
     },
   }
 }
