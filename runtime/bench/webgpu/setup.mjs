@@ -1,0 +1,6 @@
+// Installs TensorFlow.js with its WebGPU backend into this folder, once.
+import { dirname } from "node:path"
+import { fileURLToPath } from "node:url"
+import { install } from "../../../spec/install.mjs"
+
+export const setup = () => install(dirname(fileURLToPath(import.meta.url)), "the WebGPU backend of TensorFlow.js")
