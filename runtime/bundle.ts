@@ -5,6 +5,7 @@ import type { Lock } from "./lock.ts"
 import { writeLock } from "./lock.ts"
 import { libraryHash } from "./lock-of-run.ts"
 import type { RecipeFile } from "./recipe.ts"
+import { pathOf, saysPrivate } from "./stages/sources.ts"
 
 /** What a text by itself amounts to: nothing else is read. */
 function alone(recipe: RecipeFile, text: string, { session }: Checked): Checked {
@@ -22,7 +23,9 @@ export function bundleRecipe(recipe: RecipeFile, checked: Checked, lock: Lock | 
   return lock === null ? text : bundle(checked, recipe.source, writeLock({ ...lock, library: libraryHash(found.sources) }))
 }
 
-/** Whether a lock belongs to the recipe as it is now: its stages have the same keys. */
+/** Whether a lock belongs to the recipe as it is now: its stages have the same keys, and it does not name what is private by now. */
 export function isOf(lock: Lock, { recipe }: Checked): boolean {
-  return lock.stages.map(({ key }) => key).join() === (recipe?.stages ?? []).map(({ key }) => key).join()
+  const stages = recipe?.stages ?? []
+  const hidden = stages.filter(saysPrivate).every((stage) => lock.inputs[pathOf(stage) ?? ""]?.files !== undefined)
+  return hidden && lock.stages.map(({ key }) => key).join() === stages.map(({ key }) => key).join()
 }

@@ -3,6 +3,9 @@ import * as fs from "node:fs"
 import * as path from "node:path"
 import { test } from "uvu"
 import * as assert from "uvu/assert"
+import { check } from "../compiler/check/check.ts"
+import { isOf } from "./bundle.ts"
+import { moduleReader } from "./library.ts"
 import { matchesPath } from "./data/glob.ts"
 import { createReference } from "./devices/reference.ts"
 import { derivedFrom, forgetDerived } from "./forget.ts"
@@ -59,6 +62,17 @@ test("what a private input holds, and what was learned from it, is nowhere in lo
   // Marking an input changes no meaning: nothing runs again but exports.
   const open = await runs(place, recipe("cases/*.txt", ""))
   assert.equal(open.events.flatMap((e) => (e.event === "stage-finished" ? [e.stage.kind] : [])), ["export", "export"])
+}))
+
+test("a lock from before an input was private is not carried in a bundle", () => withFolder(async (place) => {
+  prepare(place)
+  const checkedIn = (text: string) => check({ id: "small.slm", text }, { modules: moduleReader(place.folder), params: new Map(), facts: new Map() })
+  const bare = (hidden: string): string => recipeOf(`book = text("cases/*.txt"${hidden}) |> documents(by: paragraph)\nwords = char(book)\nexpect words.size > 3\n`)
+  const before = (await runs(place, bare(""))).ran.lock
+  const after = (await runs(place, bare(", private: true"))).ran.lock
+  if (before === null || after === null) throw new Error("there is no lock")
+  assert.equal([before, after].map((lock) => isOf(lock, checkedIn(bare("")))), [true, true])
+  assert.equal([before, after].map((lock) => isOf(lock, checkedIn(bare(", private: true")))), [false, true])
 }))
 
 test("of equal readings one that is private makes both so", () => withFolder(async (place) => {
