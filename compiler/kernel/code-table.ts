@@ -1,5 +1,6 @@
 /** Values that depend on one code of 4 bits and on nothing else: a table of 16 numbers says all there is to know of them. */
 import { binaryOf, castTo, unaryOf } from "../graph/interpret-elementwise.ts"
+import { constant, div, plus, times } from "./index.ts"
 import type { Index } from "./index.ts"
 import type { Expr } from "./ir.ts"
 
@@ -45,4 +46,9 @@ function valueFor(x: Expr, code: number): number {
 /** Whether a place is even wherever columns are multiples of `lanes`, an even number. */
 export function isEven(index: Index, lanes: number): boolean {
   return lanes % 2 === 0 && index.base % 2 === 0 && index.terms.every(({ times, atom }) => times % 2 === 0 || (atom.is === "var" && atom.name === "j"))
+}
+
+/** Half of an even place. */
+export function halfOf({ base, terms }: Index): Index {
+  return terms.reduce((sum, { times: n, atom }) => plus(sum, n % 2 === 0 ? { base: 0, terms: [{ times: n / 2, atom }] } : times(div({ base: 0, terms: [{ times: 1, atom }] }, 2), n)), constant(base / 2))
 }

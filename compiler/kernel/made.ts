@@ -54,6 +54,7 @@ export function makingKernel(dot: NodeOf<"dot">, operand: Node, storage: Storage
   const valueAt = createValues({ e, source: (node, c, guards) => (storage.has(node) ? e.load(bufferOf(node), linear(c, storage.get(node) ?? stridesOf(node.shape)), guards) : null) })
   const domain = { rows, cols }
   const lead = operand.shape.slice(0, -2).map(() => ({ base: 0, terms: [] }))
-  const value = valueAt(operand, [...lead, rowIndex(domain), colIndex(domain)], [])
+  const whole = valueAt(operand, [...lead, rowIndex(domain), colIndex(domain)], [])
+  const value = dot.args.factors === "f32" ? whole : e.unary(`narrow_${dot.args.factors}`, whole)
   return { kind: "rows", name: `made ${out.name}`, note: dot.note, ...domain, chunk: chunkOf(rows), columns: [], stores: [{ buffer: out, index: pointIndex(domain), value }] }
 }

@@ -6,6 +6,8 @@ import type { Expr } from "../kernel/ir.ts"
 /** How variables and numbers read at run time are written where the index stands. */
 export interface IndexNames {
   readonly variables: Readonly<Record<string, string>>
+  /** The row is so many after r: a constant behind places, which addresses take for nothing. */
+  readonly rowsAfter?: number
   value(expr: Expr): string
 }
 
@@ -17,7 +19,8 @@ export function cIndex(index: Index, names: IndexNames): string {
     const whole = atom.is === "div" || atom.is === "mod" ? `(${inner})` : inner
     return times === 1 ? whole : `${times}L * ${whole}`
   })
-  if (index.base !== 0 || terms.length === 0) terms.push(String(index.base))
+  const after = index.terms.reduce((sum, { times, atom }) => sum + (atom.is === "var" && atom.name === "r" ? times * (names.rowsAfter ?? 0) : 0), index.base)
+  if (after !== 0 || terms.length === 0) terms.push(String(after))
   return terms.join(" + ").replaceAll("+ -", "- ")
 }
 

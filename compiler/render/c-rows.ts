@@ -1,7 +1,7 @@
 /** Rows kernels as C: one loop over the columns for each level of reduction, in vectors. */
 import { isFlat } from "../schedule/cpu.ts"
 import type { CpuTarget } from "../schedule/cpu.ts"
-import { isEven, tableOf, theCode } from "../kernel/code-table.ts"
+import { halfOf, isEven, tableOf, theCode } from "../kernel/code-table.ts"
 import { exprsIn, exprsOfPass } from "../kernel/expr.ts"
 import type { Guard, Index } from "../kernel/index.ts"
 import type { Buffer, Combine, Expr, RowsKernel } from "../kernel/ir.ts"
@@ -46,8 +46,8 @@ interface Emitter {
   readonly kept: Map<Expr, string>
   readonly written: Set<Expr>
   next: number
-  /** How the row is written; null: as the variable r. */
-  readonly row: string | null
+  /** The row is so many after r. */
+  readonly rowsAfter: number
   /** How many lanes count: all, or a number (C text). */
   part: string | null
 }
@@ -83,7 +83,7 @@ function lookedUp(m: Emitter, x: Expr, scope: Scope): string | null {
   const code = theCode(x)
   if (code === null || !isEven(code.index, 16) || laneFactor(code.index, 16) !== 1) return null
   const table = tableOf(x, code).map((value, i) => (i === 0 && Object.is(value, -0) ? "0.0f" : cFloat(value)))
-  return `look_up(nibbles(${m.p.name(code.buffer, false)}, ${cIndex(code.index, names(m, scope, null))}), (f32v){${table.join(", ")}})`
+  return `look_up(nibbles(${m.p.name(code.buffer, false)} + ${cIndex(halfOf(code.index), names(m, scope, null))}), (f32v){${table.join(", ")}})`
 }
 
 function bind(m: Emitter, x: Expr, scope: Scope, value: string): string {
@@ -101,7 +101,8 @@ function isLanes(m: Emitter, index: Index, guards: readonly Guard[]): boolean {
 
 function names(m: Emitter, scope: Scope, lane: string | null): IndexNames {
   return {
-    variables: { ...(m.row === null ? {} : { r: m.row }), ...(lane === null ? {} : { j: `(j + ${lane})` }) },
+    variables: lane === null ? {} : { j: `(j + ${lane})` },
+    rowsAfter: m.rowsAfter,
     value: (x) => `(long)${emit(m, x, scope)}[${lane !== null && x.depends.has("j") ? lane : "0"}]`,
   }
 }
@@ -346,7 +347,7 @@ function passLines(m: Emitter, pass: Pass, row: Scope): void {
 }
 
 function emitter(kernel: RowsKernel, p: Parameters, target: CpuTarget, kept: Map<Expr, string>): Emitter {
-  return { p, target, kernel, kept, written: new Set(), next: 0, row: null, part: null }
+  return { p, target, kernel, kept, written: new Set(), next: 0, rowsAfter: 0, part: null }
 }
 
 /** The statements of a kernel between `first` and `last`: rows (whole chunks), or columns of a flat kernel. */
@@ -413,11 +414,11 @@ export interface RowValue {
   readonly name: string
 }
 
-/** What a kernel stores, as values in vectors: of row `row` (C text) at column j, `part` columns (null: a whole vector). Names begin at `next`. */
-export function rowValue(kernel: RowsKernel, p: Parameters, target: CpuTarget, row: string, part: string | null, next: number, indent: string): RowValue {
+/** What a kernel stores, as values in vectors: of the row that is `rowsAfter` after r at column j, `part` columns (null: a whole vector). Names begin at `next`. */
+export function rowValue(kernel: RowsKernel, p: Parameters, target: CpuTarget, rowsAfter: number, part: string | null, next: number, indent: string): RowValue {
   const [store] = kernel.stores
   if (store === undefined || store.value.level > 0) throw new Error(`render: ${kernel.name} does not make one value for each point`)
-  const m: Emitter = { ...emitter(kernel, p, target, new Map()), next, row, part }
+  const m: Emitter = { ...emitter(kernel, p, target, new Map()), next, rowsAfter, part }
   const outer: Scope = { lines: [], names: new Map(), indent, outer: null, own: "row" }
   const scope: Scope = { lines: [], names: new Map(), indent: `${indent}  `, outer, own: "columns" }
   const name = emit(m, store.value, scope)

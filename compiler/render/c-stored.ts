@@ -14,15 +14,15 @@ INLINE u32v nibbles_any(const uint8_t *p, long i) {
   for (int l = 0; l < LANES; l++) r[l] = (uint32_t)(${word});
   return r >> (u32v){${shifts}};
 }
-/* At an even place; bits above the lowest four are anything. */
+/* From a whole byte on; bits above the lowest four are anything. */
 #if defined(__AVX512VBMI__) && LANES == 16
-INLINE u32v nibbles(const uint8_t *p, long i) {
+INLINE u32v nibbles(const uint8_t *p) {
   int64_t word;
-  memcpy(&word, p + (i >> 1), 8);
+  memcpy(&word, p, 8);
   return (u32v)_mm512_multishift_epi64_epi8((__m512i)(u64v){${Array.from({ length: 8 }, (_, q) => `0x${((BigInt(8 * q + 4) << 32n) | BigInt(8 * q)).toString(16)}ull`).join(", ")}}, _mm512_set1_epi64(word));
 }
 #else
-INLINE u32v nibbles(const uint8_t *p, long i) { return nibbles_any(p, i & ~1L); }
+INLINE u32v nibbles(const uint8_t *p) { return nibbles_any(p, 0); }
 #endif
 /* The number of a table that each code names. */
 #if defined(__AVX512F__) && LANES == 16
@@ -41,8 +41,20 @@ typedef uint8_t u8u __attribute__((vector_size(LANES), aligned(1), may_alias));
 typedef uint64_t u64v __attribute__((vector_size(4 * LANES)));
 typedef uint16_t u16v __attribute__((vector_size(2 * LANES)));
 typedef uint16_t u16u __attribute__((vector_size(2 * LANES), aligned(1), may_alias));
+/* Compilers take conversions of narrow vectors apart. */
+#if defined(__AVX512F__) && LANES == 16
+INLINE i32v load_i8_i32(const uint8_t *p, long i) { return (i32v)_mm512_cvtepi8_epi32(_mm_loadu_si128((const __m128i *)(p + i))); }
+INLINE i32v load_u8_i32(const uint8_t *p, long i) { return (i32v)_mm512_cvtepu8_epi32(_mm_loadu_si128((const __m128i *)(p + i))); }
+INLINE u32v load_u16(const uint8_t *p, long i) { return (u32v)_mm512_cvtepu16_epi32(_mm256_loadu_si256((const __m256i *)(p + 2 * i))); }
+#elif defined(__AVX2__) && LANES == 8
+INLINE i32v load_i8_i32(const uint8_t *p, long i) { return (i32v)_mm256_cvtepi8_epi32(_mm_loadl_epi64((const __m128i *)(p + i))); }
+INLINE i32v load_u8_i32(const uint8_t *p, long i) { return (i32v)_mm256_cvtepu8_epi32(_mm_loadl_epi64((const __m128i *)(p + i))); }
+INLINE u32v load_u16(const uint8_t *p, long i) { return (u32v)_mm256_cvtepu16_epi32(_mm_loadu_si128((const __m128i *)(p + 2 * i))); }
+#else
 INLINE i32v load_i8_i32(const uint8_t *p, long i) { return __builtin_convertvector(*(const i8u *)(p + i), i32v); }
 INLINE i32v load_u8_i32(const uint8_t *p, long i) { return __builtin_convertvector(*(const u8u *)(p + i), i32v); }
+INLINE u32v load_u16(const uint8_t *p, long i) { return __builtin_convertvector(*(const u16u *)(p + 2 * i), u32v); }
+#endif
 ${nibbles(target)}
 /* f16: 15 bits moved up and multiplied by 2^112 are the number, but for what is not finite. */
 INLINE f32v from_f16(u32v h) {
@@ -51,7 +63,7 @@ INLINE f32v from_f16(u32v h) {
   const u32v bits = (u32v)pick_f32((i32v)((h & 0x7c00u) == 0x7c00u), (f32v)(((h & 0x7fffu) << 13) + 0x70000000u), x);
   return (f32v)(bits | ((h & 0x8000u) << 16));
 }
-INLINE f32v load_bf16_f32(const uint8_t *p, long i) { return (f32v)(__builtin_convertvector(*(const u16u *)(p + 2 * i), u32v) << 16); }
+INLINE f32v load_bf16_f32(const uint8_t *p, long i) { return (f32v)(load_u16(p, i) << 16); }
 /* Numbers that are of bf16 already lose nothing. */
 INLINE void store_bf16_f32(uint8_t *p, long i, f32v x) { *(u16u *)(p + 2 * i) = __builtin_convertvector((u32v)x >> 16, u16v); }
 INLINE void store_part_bf16_f32(uint8_t *p, long i, f32v x, long n) { const u32v bits = (u32v)x; for (long l = 0; l < n; l++) { const uint16_t h = (uint16_t)(bits[l] >> 16); memcpy(p + 2 * (i + l), &h, 2); } }
@@ -60,7 +72,7 @@ INLINE f32v load_f16_f32(const uint8_t *p, long i) { return (f32v)_mm256_cvtph_p
 #elif defined(__AVX512F__) && LANES == 16
 INLINE f32v load_f16_f32(const uint8_t *p, long i) { return (f32v)_mm512_cvtph_ps(_mm256_loadu_si256((const __m256i *)(p + 2 * i))); }
 #else
-INLINE f32v load_f16_f32(const uint8_t *p, long i) { return from_f16(__builtin_convertvector(*(const u16u *)(p + 2 * i), u32v)); }
+INLINE f32v load_f16_f32(const uint8_t *p, long i) { return from_f16(load_u16(p, i)); }
 #endif
 INLINE int32_t read_i8_i32(const uint8_t *p, long i) { return (int8_t)p[i]; }
 INLINE int32_t read_u8_i32(const uint8_t *p, long i) { return p[i]; }

@@ -60,11 +60,11 @@ function blockLines(kernel: ContractKernel, target: CpuTarget, p: Parameters, ro
 function values(kernel: ContractKernel, target: CpuTarget, p: Parameters, rows: number, part: string | null): { readonly row: readonly string[]; readonly columns: readonly string[]; readonly names: readonly string[] } {
   const { prologue, b } = kernel
   if (prologue === null) {
-    const load = (q: number): string => (part === null ? `load_f32(right + (r + ${q}) * ${b.colStride}L + j)` : `load_part_f32(right + (r + ${q}) * ${b.colStride}L + j, ${part})`)
+    const load = (q: number): string => (part === null ? `load_f32(right + r * ${b.colStride}L + ${q * b.colStride} + j)` : `load_part_f32(right + r * ${b.colStride}L + ${q * b.colStride} + j, ${part})`)
     const read = (q: number): string => (kernel.factors === "f32" ? load(q) : `narrow_${kernel.factors}_f32(${load(q)})`)
     return { row: [], columns: range(rows).map((q) => `const f32v w${q} = ${read(q)};`), names: range(rows).map((q) => `w${q}`) }
   }
-  const made = range(rows).map((q) => rowValue(prologue, p, target, `(r + ${q})`, part, 1000 * q, ""))
+  const made = range(rows).map((q) => rowValue(prologue, p, target, q, part, 1000 * q, ""))
   const ends = part === null ? [] : made.map(({ name }, q) => `const f32v w${q} = first_f32(${name}, set_f32(0), ${part});`)
   return { row: made.flatMap((x) => x.row), columns: [...made.flatMap((x) => x.columns), ...ends], names: made.map(({ name }, q) => (part === null ? name : `w${q}`)) }
 }

@@ -1,6 +1,6 @@
 /**
- * `npm run bench [-- A|B] [--seconds N] [--rounds N] [--json FILE]`: training steps of two settings on the devices of this machine and on
- * PyTorch, in turns, so that all of them meet the same moods of the machine. Medians and ratios.
+ * `npm run bench [-- A|B|products|generation] [--seconds N] [--rounds N] [--json FILE]`: training steps of two settings on the devices of this machine and on
+ * PyTorch, in turns, so that all of them meet the same moods of the machine; products alone; and generation. Medians and ratios.
  */
 import { writeFileSync } from "node:fs"
 import { cpus } from "node:os"
@@ -14,6 +14,7 @@ import type { Config, Prepared } from "./config.ts"
 import { batchOf, configs, firstStates, prepareConfig } from "./config.ts"
 import type { PeerSetting } from "./peer.ts"
 import { peerSettings, runPeer, threadCounts } from "./peer.ts"
+import { measureGeneration } from "./generation.ts"
 import { measureProducts } from "./products.ts"
 
 /** One way to run a setting; a turn yields milliseconds of steps. */
@@ -133,5 +134,7 @@ for (const config of chosen) {
   show(measured)
   rows.push(...measured)
 }
-const products = await measureProducts()
-if (values.json !== undefined) writeFileSync(values.json, `${JSON.stringify({ machine: cpus()[0]?.model ?? "", cores: coresAvailable(), rows, products }, null, 2)}\n`)
+const wants = (part: string): boolean => positionals.length === 0 || positionals.includes(part)
+const products = wants("products") ? await measureProducts() : []
+const generation = wants("generation") ? await measureGeneration() : []
+if (values.json !== undefined) writeFileSync(values.json, `${JSON.stringify({ machine: cpus()[0]?.model ?? "", cores: coresAvailable(), rows, products, generation }, null, 2)}\n`)
