@@ -43,10 +43,16 @@ interface Row {
 /** Prompts that are written together. */
 export const rowsPerBatch = 8
 
+/**
+ * Shorter prompts are taken as if they were so long: products of many rows add up in another order than those of few, and a text must not
+ * depend on what is written beside it.
+ */
+const leastPrefill = 16
+
 /** Places of the caches, and tokens of the prompts that one call takes, for prompts of at most `longest` tokens. */
 export function decodingShape(longest: number, tokens: number, context: number | null): { readonly capacity: number; readonly prefill: number } {
-  const capacity = Math.min(longest + tokens, Math.max(context ?? Infinity, longest))
-  let n = 1
+  const capacity = Math.max(leastPrefill, Math.min(longest + tokens, Math.max(context ?? Infinity, longest)))
+  let n = leastPrefill
   while (n < longest) n *= 2
   return { capacity, prefill: Math.min(n, capacity) }
 }

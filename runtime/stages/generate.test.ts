@@ -1,4 +1,5 @@
 /** Generation with caches against the whole forward pass, through recipes. */
+import { createHash } from "node:crypto"
 import { test } from "uvu"
 import * as assert from "uvu/assert"
 import { instantiate } from "../../compiler/check/instance.ts"
@@ -7,7 +8,9 @@ import type { Checked } from "../../compiler/check/check.ts"
 import type { SpecValue } from "../../compiler/check/value.ts"
 import { initialValues } from "../../compiler/graph/lower/initial.ts"
 import { lowerForward, lowerGeneration, weightsOfSpec } from "../../compiler/graph/lower/forward.ts"
-import type { HostTensor } from "../device.ts"
+import type { Device, HostTensor } from "../device.ts"
+import { openCpu } from "../devices/cpu.ts"
+import { isUsable } from "../devices/open.ts"
 import { createReference } from "../devices/reference.ts"
 import { decode } from "./decode.ts"
 import { ids, taken, writeStates } from "./feeds.ts"
@@ -36,6 +39,7 @@ function modelOf(text: string): Model {
   return model
 }
 
+const hash = (data: ArrayBufferView): string => createHash("sha256").update(new Uint8Array(data.buffer, data.byteOffset, data.byteLength)).digest("hex")
 const span = { source: "recipe.slm", start: 0, end: 0 }
 const llama = 'model M = Llama(vocab: words.size, dim: 16, depth: 2, heads: 4, kv_heads: 2, context: 32)'
 const window = 'model M = Llama(vocab: words.size, dim: 16, depth: 2, heads: 2, context: 32, window: 4)'
@@ -58,11 +62,11 @@ async function slowly(text: string, prompt: readonly number[], n: number): Promi
   return tokens.slice(prompt.length)
 }
 
-async function quickly(text: string, prompts: readonly (readonly number[])[], n: number, temperature = 0, more: Partial<Parameters<typeof decode>[3]> = {}) {
+async function quickly(text: string, prompts: readonly (readonly number[])[], n: number, temperature = 0, more: Partial<Parameters<typeof decode>[3]> = {}, on: Device = device) {
   const { checked, spec, weights } = modelOf(text)
   const program = lowerGeneration(checked.session, spec, vocab, span)
   if (typeof program !== "function") throw new Error(program.message)
-  return decode(device, { program, weights, context: 32 }, prompts, {
+  return decode(on, { program, weights, context: 32 }, prompts, {
     temperature, topK: null, topP: null, seed: 1, tokens: n, stopIds: new Set(), stopsAt: () => false, signal: null, ...more,
   })
 }
@@ -82,6 +86,32 @@ test("prompts of unequal length are continued as if each stood alone", async () 
   const prompts = [prompt, [7], [1, 2, 3, 4, 5, 6, 7, 8, 9]]
   const together = await quickly(llama, prompts, 6)
   for (const [i, one] of prompts.entries()) assert.equal(together[i]?.ids, (await quickly(llama, [one], 6))[0]?.ids)
+})
+
+test("on the cpu, too, a text does not depend on what is written beside it: not by a bit of its logits", async () => {
+  const on = await openCpu({ threads: 2 })
+  if (!isUsable(on)) return console.log(`  skipped: ${on.reason}`)
+  const prompts = [prompt, [7], Array.from({ length: 19 }, (_, i) => 3 * i + 1)]
+  const seen: string[] = []
+  const watched: Device = {
+    ...on,
+    async load(program) {
+      const runner = await on.load(program)
+      return { ...runner, async step(batch) {
+        const result = await runner.step(batch)
+        const logits = result["logits"]
+        if (logits !== undefined) seen.push(...Array.from({ length: logits.shape[0] ?? 1 }, (_, i) => hash(logits.data.subarray(i * vocab, (i + 1) * vocab))))
+        return result
+      } }
+    },
+  }
+  const together = await quickly(llama, prompts, 6, 1, {}, watched)
+  const all = seen.splice(0)
+  for (const [i, one] of prompts.entries()) {
+    const alone = await quickly(llama, [one], 6, 1, { firstPrompt: i }, watched)
+    assert.equal(alone[0], together[i])
+    assert.equal(seen.splice(0), all.filter((_, at) => at % prompts.length === i))
+  }
 })
 
 test("more prompts than fit into one batch keep their numbers", async () => {
