@@ -138,9 +138,9 @@ test("a transposed operand becomes a flag, a doubly transposed one none", () => 
   const one = simplified((b, x) => g.dot(b, g.transpose(b, x), x))
   assert.equal(one.op === "dot" && one.args, { ta: true, tb: false, factors: "f32" })
   const two = simplified((b, x) => g.dot(b, x, g.transpose(b, x), false, false))
-  assert.equal(two.op === "dot" && two.args, { ta: false, tb: true })
+  assert.equal(two.op === "dot" && two.args, { ta: false, tb: true, factors: "f32" })
   const none = simplified((b, x) => g.dot(b, g.transpose(b, x), x, true, true))
-  assert.equal(none.op === "dot" && none.args, { ta: false, tb: true })
+  assert.equal(none.op === "dot" && none.args, { ta: false, tb: true, factors: "f32" })
 })
 
 test("x + y and y + x are one node", () => {
