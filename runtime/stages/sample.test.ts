@@ -59,4 +59,12 @@ test("impossible tokens are never chosen", () => {
   for (let i = 0; i < 200; i++) assert.is(nextToken(logits, base, 0, i), 1)
 })
 
+test("a large vocabulary is ranked as a sort by logit and id ranks it", () => {
+  const logits = Float32Array.from({ length: 5000 }, (_, i) => Math.fround(Math.sin(i * 12.9898) * (i % 7 === 0 ? 0 : 10 ** (i % 5 - 2))))
+  logits[17] = -Infinity
+  logits[18] = -0
+  const slow = Array.from(logits, (logit, id) => ({ id, logit })).sort((a, b) => b.logit - a.logit || a.id - b.id).map(({ id }) => id)
+  assert.equal(candidates(logits, base).map(({ id }) => id), slow)
+})
+
 test.run()

@@ -34,9 +34,10 @@ function largest(logits: Float32Array): number {
 /** What may be chosen, most likely first, with weights that need not add up to 1. */
 export function candidates(logits: Float32Array, { temperature, topK, topP }: Pick<Sampling, "temperature" | "topK" | "topP">): readonly Candidate[] {
   const top = logits[largest(logits)] ?? 0
-  const order = Array.from(logits, (logit, id) => ({ id, logit })).sort((a, b) => b.logit - a.logit || a.id - b.id)
-  const kept = topK === null ? order : order.slice(0, Math.max(1, topK))
-  const weighted = kept.map(({ id, logit }) => ({ id, weight: weightOf((logit - top) / temperature) }))
+  const order = ranked(logits)
+  const kept = topK === null ? order : order.subarray(0, Math.max(1, topK))
+  const weighted: Candidate[] = []
+  for (const id of kept) weighted.push({ id, weight: weightOf(((logits[id] ?? 0) - top) / temperature) })
   if (topP === null) return weighted
   const goal = topP * total(weighted)
   let [sum, n] = [0, 0]
@@ -46,6 +47,28 @@ export function candidates(logits: Float32Array, { temperature, topK, topP }: Pi
     if (sum >= goal) break
   }
   return weighted.slice(0, Math.max(1, n))
+}
+
+const idBits = 2 ** 21
+
+/** Ids by falling logit, the smaller id first where they are equal. One number says both, and numbers are sorted ten times as fast as objects. */
+function ranked(logits: Float32Array): Int32Array {
+  const n = logits.length
+  if (n > idBits) throw new Error(`sample: ${n} logits`)
+  const bits = new Int32Array(logits.slice().buffer)
+  const keys = new Float64Array(n)
+  // Patterns of negative numbers grow downwards.
+  for (let id = 0; id < n; id++) {
+    const b = bits[id] ?? 0
+    keys[id] = (b >= 0 ? -b : b & 0x7fffffff) * idBits + id
+  }
+  keys.sort()
+  const order = new Int32Array(n)
+  for (let i = 0; i < n; i++) {
+    const key = keys[i] ?? 0
+    order[i] = key - Math.floor(key / idBits) * idBits
+  }
+  return order
 }
 
 /** e^x for x <= 0; nothing below what f64 can hold, and nothing for a logit that is not a number. */
