@@ -1,17 +1,18 @@
 /**
- * `npm run bench [-- A|B|products|generation] [--seconds N] [--rounds N] [--json FILE]`: training steps of two settings on the devices of this machine and on
+ * `npm run bench [-- A|B|products|generation] [--precision f32|bf16] [--seconds N] [--rounds N] [--json FILE]`: training steps of two settings on the devices of this machine and on
  * PyTorch, in turns, so that all of them meet the same moods of the machine; products alone; and generation. Medians and ratios.
  */
 import { writeFileSync } from "node:fs"
 import { cpus } from "node:os"
 import { parseArgs } from "node:util"
+import type { Factors } from "../../compiler/graph/node.ts"
 import type { Device } from "../device.ts"
 import { coresAvailable, localFamily } from "../devices/cpu-build.ts"
 import { openCpu } from "../devices/cpu.ts"
 import { isUsable } from "../devices/open.ts"
 import { openTfjs } from "../devices/tfjs.ts"
 import type { Config, Prepared } from "./config.ts"
-import { batchOf, configs, firstStates, prepareConfig } from "./config.ts"
+import { batchOf, configs, firstStates, prepareConfig, recipeOf } from "./config.ts"
 import type { PeerSetting } from "./peer.ts"
 import { peerSettings, runPeer, threadCounts } from "./peer.ts"
 import { measureGeneration } from "./generation.ts"
@@ -29,6 +30,7 @@ interface Contender {
 
 interface Row {
   readonly config: string
+  readonly precision: Factors
   readonly contender: string
   readonly detail: string
   readonly steps: number
@@ -40,7 +42,7 @@ interface Row {
 
 const { values, positionals } = parseArgs({
   allowPositionals: true,
-  options: { seconds: { type: "string", default: "4" }, rounds: { type: "string", default: "3" }, json: { type: "string" }, "skip-tfjs": { type: "boolean", default: false } },
+  options: { seconds: { type: "string", default: "4" }, rounds: { type: "string", default: "3" }, json: { type: "string" }, precision: { type: "string" }, "skip-tfjs": { type: "boolean", default: false } },
 })
 const [seconds, rounds] = [Number(values.seconds), Number(values.rounds)]
 
@@ -69,7 +71,7 @@ async function onDevice(device: Device, name: string, prepared: Prepared): Promi
 function peerContender(config: Config, setting: PeerSetting): Contender {
   return {
     name: `torch, ${setting.threads} thread${setting.threads === 1 ? "" : "s"}${setting.coreType === null ? "" : `, ${setting.coreType}`}`,
-    detail: setting.coreType === null ? "" : `OPENBLAS_CORETYPE=${setting.coreType}`, load: null, close: () => {},
+    detail: `${setting.precision === "bf16" ? "autocast to bf16" : "OMP_WAIT_POLICY=PASSIVE"}${setting.coreType === null ? "" : `, OPENBLAS_CORETYPE=${setting.coreType}`}`, load: null, close: () => {},
     async turn(limit) {
       const result = await runPeer(config, setting, limit)
       if (typeof result === "string") {
@@ -81,7 +83,7 @@ function peerContender(config: Config, setting: PeerSetting): Contender {
   }
 }
 
-async function contendersFor(prepared: Prepared): Promise<readonly Contender[]> {
+async function contendersFor(prepared: Prepared, precision: Factors): Promise<readonly Contender[]> {
   const cores = coresAvailable()
   const found: Contender[] = []
   for (const threads of threadCounts(cores)) {
@@ -89,18 +91,17 @@ async function contendersFor(prepared: Prepared): Promise<readonly Contender[]> 
     if (isUsable(device)) found.push(await onDevice(device, `cpu, ${threads} thread${threads === 1 ? "" : "s"}`, prepared))
     else console.log(`  skipped: ${device.reason}`)
   }
-  const tfjs = values["skip-tfjs"] ? null : await openTfjs()
+  const tfjs = values["skip-tfjs"] || precision === "bf16" ? null : await openTfjs()
   if (tfjs !== null && isUsable(tfjs)) found.push(await onDevice(tfjs, "tfjs", prepared))
-  return [...found, ...peerSettings(cores, localFamily() === "avx512").map((setting) => peerContender(prepared.config, setting))]
+  return [...found, ...peerSettings(cores, localFamily() === "avx512", precision).map((setting) => peerContender(prepared.config, setting))]
 }
 
 const middle = (times: readonly number[]): number => [...times].sort((x, y) => x - y)[times.length >> 1] ?? NaN
 
-async function measure(config: Config): Promise<readonly Row[]> {
-  const prepared = prepareConfig(config)
-  console.log(`\nconfig ${config.name}: ${(prepared.parameters / 1e6).toFixed(2)}M weights, ${config.rows} x ${config.length} tokens a step`)
-  console.log("  skipped: bf16 columns, whose kernels need AMX and are not built yet")
-  const contenders = await contendersFor(prepared)
+async function measure(config: Config, precision: Factors): Promise<readonly Row[]> {
+  const prepared = prepareConfig(config, recipeOf(config, precision))
+  console.log(`\nconfig ${config.name}, ${precision}: ${(prepared.parameters / 1e6).toFixed(2)}M weights, ${config.rows} x ${config.length} tokens a step`)
+  const contenders = await contendersFor(prepared, precision)
   const times = new Map<Contender, number[]>(contenders.map((contender) => [contender, []]))
   for (let round = 0; round < rounds; round++) for (const contender of contenders) times.get(contender)?.push(...(await contender.turn(seconds)))
   for (const contender of contenders) contender.close()
@@ -108,7 +109,7 @@ async function measure(config: Config): Promise<readonly Row[]> {
     const own = times.get(contender) ?? []
     if (own.length === 0) return []
     return [{
-      config: config.name, contender: contender.name, detail: contender.detail, steps: own.length, median: middle(own), best: Math.min(...own),
+      config: config.name, precision, contender: contender.name, detail: contender.detail, steps: own.length, median: middle(own), best: Math.min(...own),
       tokensPerSecond: (1000 * config.rows * config.length) / middle(own), load: contender.load,
     }]
   })
@@ -129,8 +130,9 @@ function show(rows: readonly Row[]): void {
 
 const chosen = configs.filter((config) => positionals.length === 0 || positionals.includes(config.name))
 const rows: Row[] = []
-for (const config of chosen) {
-  const measured = await measure(config)
+const precisions = (["f32", "bf16"] as const).filter((precision) => values.precision === undefined || values.precision === precision)
+for (const config of chosen) for (const precision of precisions) {
+  const measured = await measure(config, precision)
   show(measured)
   rows.push(...measured)
 }

@@ -1,9 +1,10 @@
 """The same training step in PyTorch: nanoGPT's model, AdamW, random tokens. Prints one line of JSON.
 
-torch_peer.py DEPTH HEADS DIM LENGTH ROWS VOCAB THREADS SECONDS
+torch_peer.py DEPTH HEADS DIM LENGTH ROWS VOCAB THREADS SECONDS f32|bf16
 """
 import json
 import math
+import resource
 import sys
 import time
 
@@ -12,7 +13,7 @@ import torch.nn as nn
 import torch.nn.functional as F
 
 depth, heads, dim, length, rows, vocab, threads = (int(x) for x in sys.argv[1:8])
-seconds = float(sys.argv[8])
+seconds, precision = float(sys.argv[8]), sys.argv[9]
 torch.set_num_threads(threads)
 torch.set_flush_denormal(True)
 torch.manual_seed(0)
@@ -75,7 +76,8 @@ tokens, labels = torch.randint(0, vocab, (rows, length)), torch.randint(0, vocab
 
 
 def step():
-    loss = model(tokens, labels)
+    with torch.autocast("cpu", dtype=torch.bfloat16, enabled=precision == "bf16"):
+        loss = model(tokens, labels)
     optimizer.zero_grad(set_to_none=True)
     loss.backward()
     optimizer.step()
@@ -88,4 +90,4 @@ while time.perf_counter() < end or len(times) < 2:
     start = time.perf_counter()
     loss = step()
     times.append(1e3 * (time.perf_counter() - start))
-print(json.dumps({"version": torch.__version__, "times": times, "loss": loss}))
+print(json.dumps({"version": torch.__version__, "times": times, "loss": loss, "peak": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024}))
