@@ -21,5 +21,5 @@ const short = asked === undefined ? !found.some(({ name, usable }) => usable && 
 if (short && asked !== undefined) console.log(`This is a quarter of the training, for ${asked}.`)
 else if (short) console.log(`The device cpu cannot be used here: ${cpu?.about ?? "it is not there"}.\nSo this is a quarter of the training, for WebAssembly. For all of it in about a minute: ${cpu?.to_use_it ?? "install a C compiler"}.`)
 const args = ["run", "examples/01-quickstart.slm", ...(short ? ["--set", "steps=250"] : [])]
-console.log(`$ slm ${args.join(" ")}`)
+console.log(`$ slm ${[...args, ...given].join(" ")}`)
 process.exit(spawnSync(process.execPath, [slm, ...args, ...given], { stdio: "inherit" }).status ?? 1)
