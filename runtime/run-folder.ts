@@ -1,4 +1,4 @@
-import { readFileSync } from "node:fs"
+import { readdirSync, readFileSync } from "node:fs"
 import { join } from "node:path"
 import { check } from "../compiler/check/check.ts"
 import { diagnostic, type Diagnostic } from "../grammar/diagnostic.ts"
@@ -67,7 +67,17 @@ export function lastLock(recipe: RecipeFile): Lock | null {
 
 /** Why the store beside a recipe may not be written to; null: it may. */
 export function foreignStore({ folder }: RecipeFile): Failure | null {
-  return foreignPlace(folder, join(folder, ".slm", "store"))
+  const store = join(folder, ".slm", "store")
+  const linked = linksIn(store).map((name) => foreignPlace(folder, join(store, name)))
+  return [foreignPlace(folder, store), ...linked].find((found) => found !== null) ?? null
+}
+
+function linksIn(folder: string): readonly string[] {
+  try {
+    return readdirSync(folder, { withFileTypes: true }).filter((entry) => entry.isSymbolicLink()).map(({ name }) => name)
+  } catch {
+    return [] // it is not there, or no folder: whoever writes there is told
+  }
 }
 
 /** Runs a recipe and keeps its record in the run's folder. */
