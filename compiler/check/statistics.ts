@@ -59,12 +59,18 @@ function statistic(artifact: ArtifactValue, path: string, shape: readonly Dim[],
 /** What was gathered for a weight, or for the part that it belongs to: a record of tensors, or none. */
 export function seenBy(artifact: ArtifactValue, weight: string, m: Machine): Value {
   if (artifact.type.is !== "statistics") return none
-  const part = weight.replace(/\.?[^.[\]]+$/, "")
-  const fields = [part, weight].flatMap((of) => [...artifact.type.is === "statistics" ? artifact.type.tensors : []].flatMap(([path, shape]): [string, Value][] => {
-    const name = path.slice(of.length + 1)
-    return path.startsWith(`${of}.`) && !/[.[]/.test(name) ? [[name, statistic(artifact, path, shape, m)]] : []
-  }))
-  return fields.length === 0 ? none : record(new Map(fields))
+  const fields = new Map<string, Value>()
+  for (const [path, shape] of artifact.type.tensors) {
+    const [of, name] = cut(path)
+    if (of === weight || of === cut(weight)[0]) fields.set(name, statistic(artifact, path, shape, m))
+  }
+  return fields.size === 0 ? none : record(fields)
+}
+
+/** A path without its last name, and that name. */
+function cut(path: string): readonly [string, string] {
+  const at = path.lastIndexOf(".")
+  return [path.slice(0, Math.max(0, at)), path.slice(at + 1)]
 }
 
 // ---- gathering
