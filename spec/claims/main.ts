@@ -24,6 +24,13 @@ const data = path.resolve(root, values.data ?? "../shared/data")
 const readResults = (): Results => (fs.existsSync(resultsFile) ? (JSON.parse(fs.readFileSync(resultsFile, "utf8")) as Results) : {})
 const names = fs.readdirSync(folder).filter((name) => name.endsWith(".slm")).sort()
 
+const head = `# Claims
+
+What the literature says of small models, as conditions that are measured here at our scale. \`npm run claims\` writes this page: it runs the recipes of [\`claims/\`](claims) with three seeds each and takes both sides of every \`expect\`, as mean ± standard
+deviation over the seeds. A claim *holds* if it does for every seed, and by more on average than the seeds differ in it; seeds share data and base model with what they are compared with. Everything else stays *open*: nothing here is tuned until it holds.
+Perplexities are those of the validation part (482 rows of 64 tokens) unless another measure is named.
+`
+
 for (const name of names.filter((n) => positionals.length === 0 || positionals.some((word) => n.includes(word)))) {
   for (const seed of seeds) await measure(name, seed)
 }
@@ -58,10 +65,3 @@ function page(): string {
   })
   return `${head}\n${sections.join("\n")}`
 }
-
-const head = `# Claims
-
-What the literature says of small models, as conditions that are measured here at our scale. \`npm run claims\` writes this page: it runs the recipes of [\`claims/\`](claims) with three seeds each and takes both sides of every \`expect\`, as mean ± standard
-deviation over the seeds. A claim *holds* if it does for every seed, and by more on average than the seeds differ in it; seeds share data and base model with what they are compared with. Everything else stays *open*: nothing here is tuned until it holds.
-Perplexities are those of the validation part (482 rows of 64 tokens) unless another measure is named.
-`
