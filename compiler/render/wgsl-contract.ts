@@ -1,4 +1,5 @@
 /** Products as WGSL: tiles in shared memory and blocks in registers, or lanes along what lies together where there are few rows. */
+import type { Factors } from "../graph/node.ts"
 import type { Index } from "../kernel/index.ts"
 import type { ContractKernel, Operand, RowsKernel } from "../kernel/ir.ts"
 import type { ContractPlan } from "../schedule/gpu-plans.ts"
@@ -23,8 +24,8 @@ function offsetText(memory: Memory, offset: Index): string {
 }
 
 /** Element (x, y) of an operand of the given size; 0 beyond its edges, where tiles may lie across them. */
-function elementFunction(name: string, x: Operand, memory: Memory, bounds: readonly string[]): string[] {
-  const value = memory.load(x.buffer, `base + ${times("x", x.rowStride)} + ${times("y", x.colStride)}`)
+function elementFunction(name: string, x: Operand, memory: Memory, bounds: readonly string[], factors: Factors = "f32"): string[] {
+  const value = rounded(factors, memory.load(x.buffer, `base + ${times("x", x.rowStride)} + ${times("y", x.colStride)}`))
   return [`fn ${name}(base: i32, x: i32, y: i32) -> f32 {`, ...(bounds.length === 0 ? [] : [`  if (${bounds.map((bound) => `!(${bound})`).join(" || ")}) { return 0.0; }`]), `  return ${value};`, "}"]
 }
 
@@ -32,12 +33,15 @@ function elementFunction(name: string, x: Operand, memory: Memory, bounds: reado
 function secondFunction(kernel: ContractKernel, memory: Memory, bounds: readonly string[]): string[] {
   const { prologue } = kernel
   const [store] = prologue?.stores ?? []
-  if (store === undefined) return elementFunction("b_at", kernel.b, memory, bounds)
+  if (store === undefined) return elementFunction("b_at", kernel.b, memory, bounds, kernel.factors)
   const e: Emitter = { memory, variables: { trip: turnText }, next: 0 }
   const scope = innerScope(null, "r", "  ")
   const value = emit(e, store.value, scope)
-  return ["fn b_at(base: i32, j: i32, r: i32) -> f32 {", ...(bounds.length === 0 ? [] : [`  let x = j;`, `  let y = r;`, `  if (${bounds.map((bound) => `!(${bound})`).join(" || ")}) { return 0.0; }`]), ...scope.lines, `  return ${value};`, "}"]
+  return ["fn b_at(base: i32, j: i32, r: i32) -> f32 {", ...(bounds.length === 0 ? [] : [`  let x = j;`, `  let y = r;`, `  if (${bounds.map((bound) => `!(${bound})`).join(" || ")}) { return 0.0; }`]), ...scope.lines, `  return ${rounded(kernel.factors, value)};`, "}"]
 }
+
+/** Of the second operand what is read is rounded, if the factors are; the first holds rounded numbers. */
+const rounded = (factors: Factors, value: string): string => (factors === "f32" ? value : `narrow_${factors}(${value})`)
 
 const four = (of: (i: number) => string): string => `vec4<f32>(${[0, 1, 2, 3].map(of).join(", ")})`
 
