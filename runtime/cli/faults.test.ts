@@ -39,10 +39,10 @@ function run(cwd: string, fault: Fault | null = null, killAfter: number | null =
   return slm(args, { cwd, ...(fault === null ? {} : { node: ["--import", preload], env: { SLM_FAULT: JSON.stringify(fault) } }), ...(killAfter === null ? {} : { killAfter }) })
 }
 
-/** Everything a run yields, by name; what has a clock in it is left out. */
+/** Everything a run yields, by name; what has a clock in it, and the records of earlier runs, are left out. */
 function yielded(cwd: string): Readonly<Record<string, string>> {
   const root = join(cwd, "runs", "tiny")
-  const files = readdirSync(root, { recursive: true, encoding: "utf8" }).filter((name) => statSync(join(root, name)).isFile() && !/^(events.*\.jsonl|run\.yaml|report\.html)$/.test(name) && !name.endsWith(".tmp"))
+  const files = readdirSync(root, { recursive: true, encoding: "utf8" }).filter((name) => statSync(join(root, name)).isFile() && !/^(earlier[\\/].*|events.*\.jsonl|run\.yaml|report\.html)$/.test(name) && !name.endsWith(".tmp"))
   return Object.fromEntries([...files.map((name) => [name, sha256(readFileSync(join(root, name)))]), ["lock", sha256(readFileSync(join(cwd, "tiny.lock")))]].sort())
 }
 
