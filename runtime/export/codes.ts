@@ -84,10 +84,6 @@ export const exportCodes = {
     title: "model outside of a format",
     page: "The other program computes something else than this model does, and a file for it would quietly be another model: llama.cpp's `llama` attends to everything before a token (no `window`), and its `gpt2` knows the tanh form of gelu alone (no `exact: true`). Train the model without the option, or export to a format that has it.",
   },
-  SLM3222: {
-    title: "model whose parts were replaced",
-    page: "Parts of this model were replaced (`with { at … }`), and it computes something else than its arguments alone say: the other program would quietly run another model. `merge` adds a `LoRA` into its map, `detach` takes off what is only there for training; fewer heads or other layers have no place in a foreign format.",
-  },
 } as const satisfies Readonly<Record<string, { readonly title: string; readonly page: string }>>
 
 export type ExportCode = keyof typeof exportCodes

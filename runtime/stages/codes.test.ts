@@ -24,6 +24,12 @@ const voices = 'voices = generate result { prompts: ["the"], tokens: 2 }\n'
 
 /** Recipe and the message it ends with. */
 const cases: Readonly<Record<keyof typeof stageCodes, { readonly recipe: string; readonly shown: string }>> = {
+  SLM3222: {
+    recipe: `${tiny}${train("steps: 1")}wrapped = result with { at blocks[*].attn.q: q => LoRA(q, rank: 2) }
+export wrapped { safetensors: "out" }
+`,
+    shown: "error[SLM3222]: `wrapped` has parts that `Llama` does not have with these arguments",
+  },
   SLM3301: {
     recipe: `${tiny}${train("steps: 9").replace("sgd(lr: 0.1)", "sgd(lr: 1e30)")}`,
     shown: "error[SLM3301]: the loss of `result` is NaN at step 2",

@@ -1,5 +1,9 @@
 /** Mistakes that only a run can find: title and page of each code, in the manner of `grammar/codes.ts`. */
 export const stageCodes = {
+  SLM3222: {
+    title: "model whose parts were replaced",
+    page: "Parts of this model were replaced (`with { at … }`), and it computes something else than its arguments alone say: the other program would quietly run another model. `merge` adds a `LoRA` into its map, `detach` takes off what is only there for training; fewer heads or other layers have no place in a foreign format.",
+  },
   SLM3301: {
     title: "training diverged",
     page: "The loss or a gradient became infinite or not a number, and every weight would have followed. Lower the learning rate, clip gradients (`|> clip_norm(1.0)`), give the schedule a longer warm-up, or look at the rows of the batch that is named: a loss that divides or takes a logarithm of your own may meet a zero there.",
