@@ -2,8 +2,9 @@ import * as fs from "node:fs"
 import * as path from "node:path"
 import { test } from "uvu"
 import * as assert from "uvu/assert"
-import type { Device, Runner } from "./device.ts"
+import type { Device } from "./device.ts"
 import { createReference } from "./devices/reference.ts"
+import { faulty } from "./faulty.fixture.ts"
 import { bookTokens, recipeOf, sentences, withFolder } from "./stages/testing.ts"
 import type { Event } from "./stages/events.ts"
 import type { Moment } from "./trace.ts"
@@ -14,24 +15,6 @@ model Tiny = Llama(vocab: words.size, dim: 8, depth: 1, heads: 2, context: 8)
 result = train Tiny { data: tokens.train, objective: next_token, batch: 2 sequences, steps: 44, optim: sgd(lr: 0.1) }
 `)
 
-/** The reference device, which after one step of the training spoils a weight. */
-function faulty(step: number, weight: string): Device {
-  const device = createReference()
-  let steps = 0
-  const around = (runner: Runner): Runner => ({
-    ...runner,
-    async step(batch) {
-      const result = await runner.step(batch)
-      if (++steps === step) {
-        const value = await runner.read(weight)
-        await runner.write(weight, { ...value, data: Float32Array.from(value.data, (x) => x * 1.5) })
-      }
-      return result
-    },
-  })
-  return { ...device, load: async (program) => (program.name === "result step" ? around(await device.load(program)) : device.load(program)) }
-}
-
 const moments = (ran: { readonly events: readonly Event[] }): readonly Moment[] => ran.events.flatMap((e) => (e.event === "trace" ? [e] : []))
 
 test("two runs that agree have no divergence; of two that do not, the step and the weights are named", () => withFolder(async (place) => {
@@ -41,11 +24,11 @@ test("two runs that agree have no divergence; of two that do not, the step and t
   assert.is(divergence(a, b), null)
   assert.is(commonSteps(a, b), 44)
   assert.equal(a.map(({ step }) => step), [1, 2, 3, 4, 6, 8, 9, 12, 15, 16, 18, 21, 24, 27, 30, 32, 33, 36, 39, 42, 44])
-  const found = divergence(a, await run(faulty(17, "model.head.weight")))
+  const found = divergence(a, await run(faulty("result", 17, "model.head.weight", 1.5)))
   assert.equal([found?.step, found?.equalAt, found?.seenAt], [18, 16, 18])
   assert.ok(found?.states.includes("model.head.weight"))
   // A fault of the last step changes no loss any more.
-  const last = divergence(a, await run(faulty(44, "model.head.weight")))
+  const last = divergence(a, await run(faulty("result", 44, "model.head.weight", 1.5)))
   assert.equal([last?.step, last?.seenAt, last?.states], [null, 44, ["model.head.weight"]])
 }))
 

@@ -3,10 +3,11 @@ import * as fs from "node:fs"
 import * as path from "node:path"
 import { test } from "uvu"
 import * as assert from "uvu/assert"
-import type { Device, Runner } from "./device.ts"
+import type { Device } from "./device.ts"
 import { createReference } from "./devices/reference.ts"
 import { diff, expectsOf, type Side } from "./diff.ts"
 import { drawTwo, readCurves } from "./curves.ts"
+import { faulty } from "./faulty.fixture.ts"
 import { openPastRun, type PastRun } from "./past-run.ts"
 import { readRecipe } from "./recipe.ts"
 import { runInFolder } from "./run-folder.ts"
@@ -47,24 +48,6 @@ function verified(folder: string, options: Partial<Omit<VerifyOptions, "stage">>
 }
 
 const wrong = ({ verdicts, diagnostics }: Verified): readonly string[] => [...verdicts.flatMap(({ message }) => message ?? []), ...diagnostics.filter(({ code }) => code !== "SLM3406").map(({ code, message }) => `${code} ${message}`)]
-
-/** The reference device, which after one step of one training spoils a weight; or which calls itself another class. */
-function faulty(training: string, step: number, weight: string, by: number, numericsClass = createReference().info.numericsClass): Device {
-  const device = createReference()
-  let steps = 0
-  const around = (runner: Runner): Runner => ({
-    ...runner,
-    async step(batch) {
-      const result = await runner.step(batch)
-      if (++steps === step) {
-        const value = await runner.read(weight)
-        await runner.write(weight, { ...value, data: Float32Array.from(value.data, (x) => x * by) })
-      }
-      return result
-    },
-  })
-  return { ...device, info: { ...device.info, numericsClass }, load: async (program) => (program.name === `${training} step` ? around(await device.load(program)) : device.load(program)) }
-}
 
 async function withRun(use: (folder: string, place: Workplace) => Promise<void>): Promise<void> {
   await withFolder(async (place) => {
