@@ -134,7 +134,7 @@ function compareStages(old: readonly LockedStage[], now: readonly LockedStage[])
 
 /** Losses of another numerics class may differ by this share, shares and accuracies by this much. */
 const tolerance = 0.02
-const measured: ReadonlySet<string> = new Set(["loss", "valid", "last_valid", "perplexity", "bits_per_byte"])
+const measured: ReadonlySet<string> = new Set(["loss", "valid", "last_valid", "perplexity", "bits_per_byte", "score"])
 /** What a small difference of a loss may decide otherwise. */
 const chosen: ReadonlySet<string> = new Set(["best_step"])
 /** What the memory of a machine decides (`recompute: auto`): results do not depend on it. */

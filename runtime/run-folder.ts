@@ -15,6 +15,7 @@ import { rememberRun } from "./past-runs.ts"
 import type { RecipeFile } from "./recipe.ts"
 import { openRecord, type RunRecord } from "./record.ts"
 import { modelsOf, writersOf } from "./report-models.ts"
+import { searchesOf } from "./report-searches.ts"
 import { readSnapshot } from "./snapshot.ts"
 import { run, type RunOptions, type RunResult } from "./run.ts"
 import type { Emit } from "./stages/events.ts"
@@ -118,7 +119,7 @@ function reportOf(recipe: RecipeFile, { params }: RunFolderOptions, { facts, sta
   const byKey = new Map(stages.map((result) => [result.stage.key, result.facts]))
   // Of a run that ended early only what it made: sizes of the rest may not be known.
   const known = (checked.recipe?.stages ?? []).filter(({ key }) => byKey.has(key))
-  return { recipe: recipe.name, models: modelsOf(known, byKey, checked.session), writers: writersOf(known) }
+  return { recipe: recipe.name, models: modelsOf(known, byKey, checked.session), writers: writersOf(known), searches: searchesOf(known, byKey, checked.session) }
 }
 
 function openPlanFile(file: string): Lock | Failure {

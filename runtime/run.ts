@@ -5,7 +5,7 @@
 import * as fs from "node:fs"
 import * as path from "node:path"
 import type { Checked, CheckedExpect } from "../compiler/check/check.ts"
-import { check } from "../compiler/check/check.ts"
+import { check, recheck as checkAgain } from "../compiler/check/check.ts"
 import { LoweringMistake } from "../compiler/graph/lower/context.ts"
 import type { Stage } from "../compiler/plan/stage.ts"
 import { diagnostic } from "../grammar/diagnostic.ts"
@@ -398,7 +398,7 @@ function copyFiles(stage: Stage, out: string, name: string, files: Files): Outco
 function learn(state: RunState, stage: Stage, facts: Facts): boolean {
   for (const [field, value] of Object.entries(facts)) state.facts.set(`${stage.key}.${field}`, value)
   if (!state.checked.session.read.has(stage.key) && stage.type.is !== "tokenizer") return true
-  state.checked = recheck(state.options, state.facts)
+  state.checked = checkAgain(state.options.recipe, { modules: state.options.modules, params: state.options.params, facts: state.facts })
   if (!accept(state)) return false
   for (const expectation of state.checked.recipe?.expects ?? []) decide(state, expectation)
   return true

@@ -209,4 +209,4 @@ export function libraryModule(id: string, m: Machine): LoadedModule | null {
 }
 
 /** The modules of the library that recipes import from, for hints. */
-export const libraryModules: readonly string[] = ["std.models", "std.layers", "std.optim", "std.losses", "std.objectives", "std.metrics", "std.curricula", "std.formats", "std.encodings", "std.distill", "std.adapters", "std.growth", "std.quantization", "std.pruning", "std.continual"]
+export const libraryModules: readonly string[] = ["std.models", "std.layers", "std.optim", "std.losses", "std.objectives", "std.metrics", "std.curricula", "std.formats", "std.encodings", "std.distill", "std.adapters", "std.growth", "std.quantization", "std.pruning", "std.continual", "std.search"]

@@ -11,6 +11,7 @@ import { generateStage } from "./generate.ts"
 import { initialStage } from "./initial.ts"
 import { observeStage } from "./observe.ts"
 import { quantizeStage } from "./quantize.ts"
+import { rankingStage } from "./ranking.ts"
 import { rewriteStage } from "./rewrite.ts"
 import { trainStage } from "./train.ts"
 
@@ -33,7 +34,7 @@ export const kinds: { readonly [K in StageKind]: Kind } = {
   rarity: remade(rarityStage), lengths: remade(lengthsStage), loss_of: kept(lossOfStage, true),
   curriculum: remade(curriculumStage),
   train: kept(trainStage, true), load: remade(loadStage), initial: kept(initialStage), rewrite: kept(rewriteStage), observe: kept(observeStage, true), quantize: kept(quantizeStage),
-  evaluate: kept(evaluateStage, true), generate: kept(generateStage, true),
+  evaluate: kept(evaluateStage, true), generate: kept(generateStage, true), ranking: kept(rankingStage, true),
   expect: { execute: async (stage) => { throw new Error(`stages: ${stage.name} is a condition, not work`) }, result: "always", numeric: false },
   export: { execute: exportStage, result: "always", numeric: false },
 }

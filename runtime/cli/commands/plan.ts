@@ -78,6 +78,10 @@ function showEnd(summary: PlanSummary, terminal: Terminal): void {
   for (const { name, taken, resolvedBy } of summary.unknowns) {
     terminal.line(`${name} is known once \`${resolvedBy}\` has run; ${taken.is === "at most" ? "at most " : "about "}${count(taken.value)} ${taken.value === 1 ? "was" : "were"} taken`)
   }
+  for (const { name, taken, refused } of summary.choices) {
+    for (const each of refused) terminal.line(`${name}: its budget refuses ${each}`)
+    if (taken !== null) terminal.line(`${name} decides what follows once its trials have run; ${taken} was taken`)
+  }
   const kept = summary.stages.filter(({ kind, args }) => kind === "train" && args["keep"] === "best").map(({ name }) => name)
   if (kept.length > 0) terminal.line(`${kept.join(", ")}: the weights of the best of about 20 validations are kept`)
   const [fresh, changed, done] = (["new", "changed", "cached"] as const).map((state) => summary.stages.filter((stage) => stage.state === state).length) as [number, number, number]
