@@ -96,3 +96,6 @@ export class DeviceFailure extends Error {
     this.help = help
   }
 }
+
+/** A device, about: the floating-point operations it reaches in a second, and the seconds it takes to make a program that it has not made before. */
+export interface Rate { readonly device: string; readonly flops: number; readonly prepare: Readonly<Record<"training" | "other", number>> }

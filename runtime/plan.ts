@@ -8,6 +8,7 @@ import { sizeTaken, taken } from "../compiler/check/taken.ts"
 import type { Environment } from "../compiler/check/session.ts"
 import type { Facts, Stage, StageKind } from "../compiler/plan/stage.ts"
 import type { Diagnostic, Source } from "../grammar/diagnostic.ts"
+import type { Rate } from "./device.ts"
 import { changesOf, type Before, type StageState } from "./plan-changes.ts"
 import { createSizes, type Count, type Finished, type Place } from "./plan-sizes.ts"
 import { measureStage, nothingMeasured, type Measures } from "./plan-stages.ts"
@@ -178,23 +179,21 @@ export interface PlanSummary {
   readonly seconds: number
 }
 
-/** A device and how many floating-point operations a second it reaches, about. */
-export interface Rate { readonly device: string; readonly flops: number }
-
 /** One token at a time is bound by calls and memory, not by arithmetic: no time is told for it. */
 function secondsOf(stage: Stage, flops: number | null, rate: Rate): number | null {
-  return flops === null || stage.kind === "generate" ? null : flops / rate.flops
+  return flops === null || stage.kind === "generate" ? null : flops / rate.flops + rate.prepare[stage.kind === "train" ? "training" : "other"]
 }
 
 export function summarise(plan: Plan, rate: Rate): PlanSummary {
   const { flops, memory, disk } = plan
+  const stages = plan.stages.map(({ stage, args, ...rest }) => ({
+    name: stage.name, kind: stage.kind, key: stage.key, ...rest, seconds: secondsOf(stage, rest.flops, rate), args: Object.fromEntries(args),
+  }))
   return {
-    stages: plan.stages.map(({ stage, args, ...rest }) => ({
-      name: stage.name, kind: stage.kind, key: stage.key, ...rest, seconds: secondsOf(stage, rest.flops, rate), args: Object.fromEntries(args),
-    })),
+    stages,
     unknowns: plan.unknowns.map(({ stage, field, taken }) => ({ name: `${stage.name}.${field}`, taken, resolvedBy: stage.name })),
     choices: plan.choices.map(({ stage, ...rest }) => ({ name: stage.name, ...rest })),
     params: Object.fromEntries(plan.recipe.params.map((p) => [p.name, p.text])),
-    device: rate.device, flops, memory, disk, seconds: flops / rate.flops,
+    device: rate.device, flops, memory, disk, seconds: stages.reduce((sum, { state, seconds }) => sum + (state === "cached" ? 0 : (seconds ?? 0)), 0),
   }
 }

@@ -24,7 +24,7 @@ const deviceOption = { type: "value", placeholder: "NAME", help: "webgpu, webgpu
 export const commands: readonly Entry[] = [
   {
     spec: {
-      name: "new", summary: "Makes a working recipe with sample rows.", positionals: ["TEMPLATE", "[FOLDER]"], options: {},
+      name: "new", summary: "Makes a working recipe with sample rows.", positionals: ["[TEMPLATE]", "[FOLDER]"], options: {},
       details: "Templates: npc, chat, classifier, shrink. Existing files are never overwritten.",
       examples: ["slm new npc my-npc"],
     },

@@ -1,4 +1,4 @@
-import type { Device, DeviceInfo, Unusable } from "../device.ts"
+import type { Device, DeviceInfo, Rate, Unusable } from "../device.ts"
 
 /** The devices of this build, best first. Each is imported only when it is tried. `choice`: what follows `NAME:`. */
 const openers: readonly { readonly name: DeviceInfo["name"]; readonly open: (choice: string | null) => Promise<Device | Unusable> }[] = [
@@ -46,10 +46,14 @@ export async function probeDevices(): Promise<readonly (DeviceInfo | Unusable)[]
   return found
 }
 
-/** Floating-point operations per second that training reached on each device, on two cores of a server CPU (LOG.md). */
-const measuredRates: Readonly<Record<string, number>> = { cpu: 150e9, tfjs: 8e9, reference: 0.4e9 }
+/** Floating-point operations per second that training reached on each device, and seconds until its first step, on two cores of a server CPU (LOG.md). */
+const measured: Readonly<Record<string, Omit<Rate, "device">>> = {
+  cpu: { flops: 150e9, prepare: { training: 4, other: 1.5 } },
+  tfjs: { flops: 20e9, prepare: { training: 0.5, other: 0.2 } },
+  reference: { flops: 0.4e9, prepare: { training: 0, other: 0 } },
+}
 
 /** For estimates before a run: about how fast a device is that can be used here. */
-export function deviceRate(device: string): { readonly device: string; readonly flops: number } {
-  return { device, flops: measuredRates[device] ?? 1e9 }
+export function deviceRate(device: string): Rate {
+  return { device, ...(measured[device] ?? { flops: 1e9, prepare: { training: 10, other: 5 } }) }
 }
