@@ -10,7 +10,7 @@ export const lockCodes = {
   },
   SLM3403: {
     title: "slm, its library or a setting is another one",
-    page: "The lock was written with another version of slm, another text of its library, or other values of `--set`. Results may differ where nothing in the recipe does. Use the same ones, or run without `--locked` to take the new ones down.",
+    page: "The lock was written with another version of slm, or another build of its compiler, another text of its library, or other values of `--set`. Results may differ where nothing in the recipe does. Use the same ones, or run without `--locked` to take the new ones down.",
   },
   SLM3404: {
     title: "an input is another one",

@@ -1,12 +1,14 @@
 /** `NAME.lock`: what a run depended on and what came out, as text; and what differs between two of them. Reads no files. */
-import { parse, stringify } from "yaml"
 import { fieldText, sameField } from "../compiler/plan/fields.ts"
 import type { LockCode } from "./lock-codes.ts"
+import { readYaml, writeYaml } from "./yaml.ts"
 
 export interface Lock {
-  readonly version: 1
+  readonly version: 2
   /** The version of slm. */
   readonly slm: string
+  /** A hash over the sources of its compiler: two builds of one version may compute otherwise. */
+  readonly compiler: string
   /** A hash over the texts of the library's modules that the recipe reads. */
   readonly library: string
   readonly set: Readonly<Record<string, string>>
@@ -51,26 +53,18 @@ const head = "# What the last run of this recipe depended on, and what came out.
 const planHead = "# What a run of this recipe will depend on. `slm run --plan` with this file refuses where any of it differs.\n"
 
 export function writeLock(lock: Lock): string {
-  return head + written(lock)
+  return head + writeYaml(lock)
 }
 
 /** A plan that was saved has the form of a lock without results. */
 export function writePlan(lock: Lock): string {
-  return planHead + written(lock)
-}
-
-function written(lock: Lock): string {
-  return stringify(lock, { lineWidth: 0, aliasDuplicateObjects: false })
+  return planHead + writeYaml(lock)
 }
 
 /** null: it is not a lock of this form. */
 export function readLock(text: string): Lock | null {
-  try {
-    const value: unknown = parse(text, { maxAliasCount: 0 })
-    return isLock(value) ? value : null
-  } catch {
-    return null
-  }
+  const value = readYaml(text)
+  return isLock(value) ? value : null
 }
 
 // ---------------------------------------------------------------- what differs
@@ -78,12 +72,18 @@ export function readLock(text: string): Lock | null {
 /** What a run depends on: differences that would make it another run. In the order in which they matter. */
 export function compareLock(old: Lock, now: Lock): readonly Difference[] {
   return [
-    ...(old.slm === now.slm ? [] : [difference("SLM3403", `slm was ${old.slm} and is ${now.slm}`)]),
+    ...compareCompilers(old, now),
     ...(old.library === now.library ? [] : [difference("SLM3403", "the text of the library's modules is another one")]),
     ...changes(old.set, now.set).map(([name, was, is]) => difference("SLM3403", `\`--set ${name}\` was ${was ?? "not given"} and is ${is ?? "not given"}`)),
     ...compareInputs(old.inputs, now.inputs),
     ...compareStages(old.stages, now.stages),
   ]
+}
+
+function compareCompilers(old: Lock, now: Lock): readonly Difference[] {
+  if (old.slm !== now.slm) return [difference("SLM3403", `slm was ${old.slm} and is ${now.slm}`)]
+  if (old.compiler === now.compiler) return []
+  return [difference("SLM3403", `this slm ${now.slm} is another build of the compiler (${now.compiler.slice(0, 12)}…, was ${old.compiler.slice(0, 12)}…)`)]
 }
 
 /** A plan is made for one device. */
@@ -188,8 +188,8 @@ function changes(old: Readonly<Record<string, string>>, now: Readonly<Record<str
 // ---------------------------------------------------------------- the form
 
 export function isLock(x: unknown): x is Lock {
-  if (!isRecord(x) || x["version"] !== 1) return false
-  return ["slm", "library", "numerics_class"].every((name) => typeof x[name] === "string") && isTexts(x["set"]) && isRecord(x["inputs"]) &&
+  if (!isRecord(x) || x["version"] !== 2) return false
+  return ["slm", "compiler", "library", "numerics_class"].every((name) => typeof x[name] === "string") && isTexts(x["set"]) && isRecord(x["inputs"]) &&
     Object.values(x["inputs"]).every(isInput) && Array.isArray(x["stages"]) && x["stages"].every(isStage)
 }
 

@@ -1,8 +1,9 @@
 /** The runs whose folders lie beside a recipe: for listing them, and for knowing which results they need. */
 import * as fs from "node:fs"
 import * as path from "node:path"
-import { parse } from "yaml"
+import { mostRecordBytes, readSmallText } from "./open-file.ts"
 import { readSnapshot, snapshotFile } from "./snapshot.ts"
+import { readYaml } from "./yaml.ts"
 
 export interface RunSummary {
   readonly folder: string
@@ -49,8 +50,7 @@ export function rememberRun(folder: string, out: string): void {
 }
 
 function elsewhere(folder: string): readonly string[] {
-  const text = read(register(folder), (content) => content)
-  return typeof text === "string" ? text.split("\n").filter((line) => line !== "").map((line) => path.resolve(folder, line)) : []
+  return (readSmallText(register(folder), mostRecordBytes) ?? "").split("\n").filter((line) => line !== "").map((line) => path.resolve(folder, line))
 }
 
 /** `--out runs/slow/third` is a run too. */
@@ -61,7 +61,7 @@ function foldersBelow(folder: string, depth: number): readonly string[] {
 
 function summaryOf(folder: string): RunSummary | null {
   const [file, begun] = [path.join(folder, "run.yaml"), path.join(folder, snapshotFile)]
-  const run = read(file, parse)
+  const run = readYaml(readSmallText(file, mostRecordBytes) ?? "")
   const ends = fs.statSync(file, { throwIfNoEntry: false })?.mtime ?? null
   const begins = fs.statSync(begun).mtime
   if (ends === null || begins > ends) {
@@ -77,16 +77,8 @@ function summaryOf(folder: string): RunSummary | null {
 function bytesOf(place: string): number {
   return fs.readdirSync(place, { withFileTypes: true }).reduce((sum, entry) => {
     const file = path.join(place, entry.name)
-    return sum + (entry.isDirectory() ? bytesOf(file) : fs.statSync(file).size)
+    return sum + (entry.isDirectory() ? bytesOf(file) : fs.lstatSync(file, { throwIfNoEntry: false })?.size ?? 0)
   }, 0)
-}
-
-function read(file: string, parser: (text: string) => unknown): unknown {
-  try {
-    return parser(fs.readFileSync(file, "utf8"))
-  } catch {
-    return null
-  }
 }
 
 function isRecord(x: unknown): x is Readonly<Record<string, unknown>> {

@@ -2,6 +2,7 @@
 import * as fs from "node:fs"
 import * as path from "node:path"
 import { failure, type Failure } from "./data/result.ts"
+import { UnfitFile } from "./open-file.ts"
 
 const reasons: Readonly<Record<string, string>> = {
   EACCES: "access is denied", EPERM: "it is not permitted", EROFS: "the disk is read-only", ENOSPC: "no space is left on the disk",
@@ -62,8 +63,9 @@ const reading: ReadonlySet<string> = new Set(["open", "read", "stat", "lstat", "
 /** Files appear under a temporary name first; people know them by their own. */
 const temporary = /\.([^/\\]+)\.[0-9a-f]{12}\.tmp/
 
-/** The mistake that an error of the operating system amounts to; null for any other error, which is a bug of ours. */
+/** The mistake that an error of the operating system, or a file that is not read, amounts to; null for any other error, which is a bug of ours. */
 export function systemFailure(error: unknown): Failure | null {
+  if (error instanceof UnfitFile) return failure("SLM3104", `${shownPath(error.file)} cannot be read: ${error.message}`)
   if (!isSystemError(error)) return null
   const given = error.path ?? null
   const code = codeOf(error)

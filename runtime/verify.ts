@@ -8,12 +8,14 @@ import * as path from "node:path"
 import type { Stage } from "../compiler/plan/stage.ts"
 import { diagnostic, type Diagnostic } from "../grammar/diagnostic.ts"
 import type { Device } from "./device.ts"
+import { sha256File } from "./files.ts"
 import { firstDifference } from "./first-difference.ts"
 import type { Lock, LockedStage } from "./lock.ts"
 import { compareLock, compareResults } from "./lock.ts"
 import { hashOfFiles, lockOf } from "./lock-of-run.ts"
-import type { PastRun } from "./past-run.ts"
-import { run, type RunResult } from "./run.ts"
+import { filesIn, type PastRun } from "./past-run.ts"
+import { run } from "./run.ts"
+import type { RunResult } from "./run-state.ts"
 import type { Emit, Event } from "./stages/events.ts"
 import { kinds } from "./stages/execute.ts"
 import { createArtifactKeys } from "./stages/keys.ts"
@@ -88,8 +90,8 @@ function refusals(past: PastRun, device: Device): readonly Diagnostic[] {
   const { snapshot, checked } = past
   const keys = createArtifactKeys({ folder: past.home, allowRead: snapshot.allow_read }, device.info)
   const now = lockOf({ checked, params: new Map(Object.entries(snapshot.params)), numericsClass: device.info.numericsClass, keys, yields: new Map() })
-  // Another version of slm may be asked whether it computes the same: its results answer.
-  const differences = compareLock({ ...snapshot.lock, slm: now.slm }, now)
+  // Another slm may be asked whether it computes the same: its results answer.
+  const differences = compareLock({ ...snapshot.lock, slm: now.slm, compiler: now.compiler }, now)
   const spans = new Map(checked.recipe?.stages.map((stage) => [stage.key, stage.span]))
   const nowhere = { source: checked.session.entry, start: 0, end: 0 }
   const changed = differences.map(({ code, message, stage }) => diagnostic(code, spans.get(stage ?? "") ?? nowhere, message, { help: `the run was made from something else: put it back below ${shownPath(past.home)}, or run anew` }))
@@ -100,14 +102,11 @@ function refusals(past: PastRun, device: Device): readonly Diagnostic[] {
 function damaged(past: PastRun): readonly Diagnostic[] {
   return past.snapshot.lock.stages.flatMap((stage): Diagnostic[] => {
     const folder = past.folders.get(stage.key)
-    const files = folder === undefined ? null : filesOf(folder)
-    if (stage.result === undefined || files === null || hashOfFiles(files) === stage.result) return []
-    return [diagnostic("SLM3407", spanOf(past, stage.name), `the files in ${shownPath(folder ?? "")} are not those that the run made`, { help: "run the recipe again: they are taken from the store, or made again" })]
+    if (stage.result === undefined || folder === undefined) return []
+    const files = filesIn(folder)
+    if (files !== null && hashOfFiles(files) === stage.result) return []
+    return [diagnostic("SLM3407", spanOf(past, stage.name), `the files in ${shownPath(folder)} are not those that the run made`, { help: "run the recipe again: they are taken from the store, or made again" })]
   })
-}
-
-function filesOf(folder: string): Files {
-  return new Map(fs.readdirSync(folder).filter((name) => !name.endsWith(".tmp")).sort().map((name) => [name, new Uint8Array(fs.readFileSync(path.join(folder, name)))]))
 }
 
 // ---------------------------------------------------------------- execution
@@ -173,7 +172,8 @@ function copies(past: PastRun, device: Device, only: Stage | null): Store {
     has: (key) => held.has(key),
     get(key): Entry | null {
       const found = held.get(key)
-      return found === undefined ? null : { about: { kind: found.stage.kind, name: found.stage.name, facts: past.locked.get(found.stage.key)?.facts ?? {} }, files: filesOf(found.folder) }
+      const files = found === undefined ? null : filesIn(found.folder)
+      return found === undefined || files === null ? null : { about: { kind: found.stage.kind, name: found.stage.name, facts: past.locked.get(found.stage.key)?.facts ?? {} }, files }
     },
     put: () => {},
     folder: (key) => key,
@@ -187,7 +187,7 @@ function copies(past: PastRun, device: Device, only: Stage | null): Store {
 function verdictOf(past: PastRun, stage: Stage, again: Again, exact: boolean): Verdict {
   const was = past.locked.get(stage.key)
   const folder = past.folders.get(stage.key)
-  const old = folder === undefined ? new Map<string, Uint8Array>() : filesOf(folder)
+  const old: Files = (folder === undefined ? null : filesIn(folder)) ?? new Map()
   const [before, now] = [readTrace(old.get(traceFile)), again.moments.get(stage.key) ?? []]
   const steps = before === null ? null : commonSteps(before, now)
   const verdict = (message: string | null): Verdict => ({ stage: stage.name, kind: stage.kind, equal: message === null, steps, message })
@@ -196,7 +196,7 @@ function verdictOf(past: PastRun, stage: Stage, again: Again, exact: boolean): V
   const made = again.result.stages.find((result) => result.stage.key === stage.key)
   if (made === undefined) return verdict(again.result.status === "interrupted" && steps !== null && steps > 0 ? null : `\`${stage.name}\` could not be made again`)
   const changed = was === undefined ? null : factsChanged(past.snapshot.lock, was, made, exact)
-  const bits = made.folder === null || was?.result === undefined || !exact || made.content === was.result ? null : firstDifference(old, filesOf(path.join(again.out, made.folder)))
+  const bits = made.folder === null || was?.result === undefined || !exact || made.content === was.result ? null : firstDifference(old, filesIn(path.join(again.out, made.folder)) ?? new Map())
   const differences = [changed, bits].filter((text) => text !== null)
   return verdict(differences.length === 0 ? null : `\`${stage.name}\`: ${differences.join("; ")}`)
 }
@@ -221,7 +221,8 @@ function compareExports(past: PastRun, out: string): readonly Verdict[] {
   const files = (fs.readdirSync(out, { recursive: true, withFileTypes: true })).filter((entry) => entry.isFile()).map((entry) => path.relative(out, path.join(entry.parentPath, entry.name)))
   return files.filter((file) => file !== "recipe.json" && !file.startsWith(`artifacts${path.sep}`)).sort().map((file): Verdict => {
     const [old, now] = [path.join(past.folder, file), path.join(out, file)]
-    const equal = fs.existsSync(old) && fs.readFileSync(old).equals(fs.readFileSync(now))
-    return { stage: file, kind: "export", equal, steps: null, message: equal ? null : `${file} ${fs.existsSync(old) ? "has other bytes" : "is not in the run's folder"}` }
+    const stat = fs.statSync(old, { throwIfNoEntry: false })
+    const equal = stat?.isFile() === true && stat.size === fs.statSync(now).size && sha256File(old) === sha256File(now)
+    return { stage: file, kind: "export", equal, steps: null, message: equal ? null : `${file} ${stat === undefined ? "is not in the run's folder" : "has other bytes"}` }
   })
 }

@@ -6,7 +6,7 @@ import type { Expect, ExportItem } from "../../grammar/ast.ts"
 import { diagnostic } from "../../grammar/diagnostic.ts"
 import { parse } from "../../grammar/parse.ts"
 import type { Diagnostic, Source, Span } from "../../grammar/diagnostic.ts"
-import { createKeys } from "../plan/key.ts"
+import { createKeys, type Keys } from "../plan/key.ts"
 import type { Facts, Stage } from "../plan/stage.ts"
 import { checkDefinitions } from "./definitions.ts"
 import { display, kindOf, showType, textOf } from "./describe.ts"
@@ -171,13 +171,18 @@ export function createSession(entry: string, environment: Environment): Session 
   const session: Session = {
     environment, entry, stages, modules: new Map(), sources: new Map(), carried: new Map(), pinned: new Map(), diagnostics: [], reported: new Set(), specs: new WeakMap(), sizes: new WeakMap(), trained: new WeakMap(), rules: new WeakMap(), bindings: new WeakMap(), again: new WeakMap(),
     verified: new Set(), partsRead: new Set(), named: new Set(), read: new Set(), stepsLeft: limits.steps, outOfBounds: new Set(), depth: 0, binding: null, called: null, undecided: false, rankings: new Set(),
-    keys: createKeys({
-      lookup: (name, scope) => lookup(name, scope, createMachine(session)),
-      argsOf: (spec) => resolveSpec(spec, createMachine(session))?.args ?? spec.args,
-      stageOf: (key) => stages.get(key) ?? null,
-    }),
+    keys: keysOf(() => session),
   }
   return session
+}
+
+/** Keys of values, none of them known yet. */
+export function keysOf(session: () => Session): Keys {
+  return createKeys({
+    lookup: (name, scope) => lookup(name, scope, createMachine(session())),
+    argsOf: (spec) => resolveSpec(spec, createMachine(session()))?.args ?? spec.args,
+    stageOf: (key) => session().stages.get(key) ?? null,
+  })
 }
 
 // ---- parts of a recipe
