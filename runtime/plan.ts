@@ -9,6 +9,7 @@ import type { Environment } from "../compiler/check/session.ts"
 import type { Facts, Stage, StageKind } from "../compiler/plan/stage.ts"
 import type { Diagnostic, Source } from "../grammar/diagnostic.ts"
 import type { Rate } from "./device.ts"
+import { machineLimits, noLimits, oversizedModels, type Limits } from "./limits.ts"
 import { changesOf, type Before, type StageState } from "./plan-changes.ts"
 import { createSizes, type Count, type Finished, type Place } from "./plan-sizes.ts"
 import { measureStage, nothingMeasured, type Measures } from "./plan-stages.ts"
@@ -48,6 +49,8 @@ export interface Plan {
   readonly choices: readonly Choice[]
   /** What would stop the run: inputs that are not there, sizes that do not fit the data of an earlier run. */
   readonly problems: readonly Diagnostic[]
+  /** What a run may take. */
+  readonly limits: Limits
   /** Of the stages that are to be run. */
   readonly flops: number
   readonly memory: number
@@ -60,20 +63,23 @@ export function planRecipe(entry: Source, environment: Environment, checked: Che
   const vocabularies = checked.recipe.stages.flatMap((stage) => vocabulary(stage, checked, finished))
   const facts: Facts = new Map(vocabularies.map(({ stage, field, taken: { value } }) => [`${stage.key}.${field}`, value]))
   const known = decided(entry, { ...environment, facts }, finished)
-  if (known.recipe === null) return { recipe: checked.recipe, checked, stages: [], unknowns: [], choices: [], problems: known.diagnostics.filter(({ severity }) => severity === "error"), flops: 0, memory: 0, disk: 0 }
+  if (known.recipe === null) return { recipe: checked.recipe, checked, stages: [], unknowns: [], choices: [], problems: known.diagnostics.filter(({ severity }) => severity === "error"), limits: finished.limits ?? machineLimits(), flops: 0, memory: 0, disk: 0 }
   const sizes = createSizes(known.session, finished, place)
-  const problems = known.recipe.stages.flatMap((stage) => missingInput(stage, place))
+  const limits = finished.limits ?? machineLimits()
+  const changes = changesOf(known, finished, before)
+  const problems = [...known.recipe.stages.flatMap((stage) => missingInput(stage, place)), ...oversizedModels(checked.recipe.stages, checked.session, limits)]
   const measured = (stage: Stage): Measures => {
-    const found = measureStage(stage, known, sizes, finished.device)
+    // What is taken from the store needs nothing any more, and nothing is refused for a number that was guessed.
+    const free = changes.get(stage.key)?.state === "cached" || vocabularies.some(({ taken }) => taken.is === "about")
+    const found = measureStage(stage, known, sizes, finished.device, free ? noLimits : limits)
     if (!("code" in found)) return found
     problems.push(found)
     return nothingMeasured
   }
-  const changes = changesOf(known, finished, before)
   const stages = known.recipe.stages.map((stage): StagePlan => ({ stage, state: "new", why: [], ...changes.get(stage.key), ...measured(stage), args: argumentsOf(stage, known) }))
   const fresh = stages.filter(({ state }) => state !== "cached")
   return {
-    recipe: known.recipe, checked: known, stages, problems, unknowns: [...vocabularies, ...lengths(stages)].filter(({ taken: { is } }) => is !== "exact"),
+    recipe: known.recipe, checked: known, stages, problems, limits, unknowns: [...vocabularies, ...lengths(stages)].filter(({ taken: { is } }) => is !== "exact"),
     choices: choicesOf(known),
     flops: total(fresh, ({ flops }) => flops), memory: Math.max(0, ...fresh.map(({ memory }) => memory ?? 0)), disk: total(fresh, ({ disk }) => disk),
   }
@@ -177,6 +183,8 @@ export interface PlanSummary {
   readonly memory: number
   readonly disk: number
   readonly seconds: number
+  /** Bytes that a stage may need at once, and weights that a model may have. */
+  readonly limits: Limits
 }
 
 /** One token at a time is bound by calls and memory, not by arithmetic: no time is told for it. */
@@ -185,7 +193,7 @@ function secondsOf(stage: Stage, flops: number | null, rate: Rate): number | nul
 }
 
 export function summarise(plan: Plan, rate: Rate): PlanSummary {
-  const { flops, memory, disk } = plan
+  const { flops, memory, disk, limits } = plan
   const stages = plan.stages.map(({ stage, args, ...rest }) => ({
     name: stage.name, kind: stage.kind, key: stage.key, ...rest, seconds: secondsOf(stage, rest.flops, rate), args: Object.fromEntries(args),
   }))
@@ -194,6 +202,6 @@ export function summarise(plan: Plan, rate: Rate): PlanSummary {
     unknowns: plan.unknowns.map(({ stage, field, taken }) => ({ name: `${stage.name}.${field}`, taken, resolvedBy: stage.name })),
     choices: plan.choices.map(({ stage, ...rest }) => ({ name: stage.name, ...rest })),
     params: Object.fromEntries(plan.recipe.params.map((p) => [p.name, p.text])),
-    device: rate.device, flops, memory, disk, seconds: stages.reduce((sum, { state, seconds }) => sum + (state === "cached" ? 0 : (seconds ?? 0)), 0),
+    device: rate.device, flops, memory, disk, seconds: stages.reduce((sum, { state, seconds }) => sum + (state === "cached" ? 0 : (seconds ?? 0)), 0), limits,
   }
 }

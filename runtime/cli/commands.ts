@@ -62,7 +62,7 @@ export const commands: readonly Entry[] = [
   {
     spec: {
       name: "plan", summary: "Shows what a run would do, with parameters, FLOPs, memory and time. Starts nothing.", positionals: ["RECIPE"],
-      options: { set: setOption, "allow-read": readOption, "allow-net": netOption, device: deviceOption, args: { type: "flag", help: "show every argument, defaults included" },
+      options: { set: setOption, "allow-read": readOption, "allow-net": netOption, ...limitOptions, device: deviceOption, args: { type: "flag", help: "show every argument, defaults included" },
         out: { type: "value", placeholder: "FILE", help: "write the plan down, for `slm run --plan FILE`" } },
       details: "= is done before, + is new, ~ is to run again: below it stands what changed since the last run.",
       examples: ["slm plan npc.slm", "slm plan npc.slm --set lr=1e-3 --out npc.plan"],

@@ -19,8 +19,8 @@ import { sha256 } from "../files.ts"
 import { expectData } from "./artifact.ts"
 import type { Unfinished } from "./checkpoint.ts"
 import { createSaver, unfinished } from "./checkpoint.ts"
-import { demandProgram } from "../limits.ts"
-import { memoryGoal } from "./memory.ts"
+import { demandPrograms } from "../limits.ts"
+import { heldBy, memoryGoal } from "./memory.ts"
 import { ids, scalar, taken, writeStates } from "./feeds.ts"
 import { packedInput } from "./data.ts"
 import type { Executor, Outcome, StageEnv } from "./environment.ts"
@@ -52,7 +52,7 @@ export const trainStage: Executor = async (stage, env) => {
   const memory = memoryGoal(stage, lowered, env.device, machineFor(env), env.limits.memory)
   if ("code" in memory) return failed(memory)
   if (memory.warning !== null) env.emit({ event: "warning", stage: refOf(stage), ...memory.warning })
-  for (const program of [lowered.step, lowered.accumulation?.gradient, lowered.measure]) if (program !== null && program !== undefined) demandProgram(program, env.device.info.name, env.limits, program === lowered.measure ? Infinity : memory.most)
+  demandPrograms(heldBy(stage, lowered, memory.most), `\`${stage.name}\``, env.device.info.name, env.limits)
   const before = unfinished(env.checkpoints, lowered)
   const said = [...(before?.events ?? [])]
   const say = (event: Event): void => {

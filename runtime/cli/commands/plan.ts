@@ -98,6 +98,7 @@ function showEnd(summary: PlanSummary, terminal: Terminal): void {
   if (summary.flops === 0) return say("nothing is left to compute", terminal)
   say(`${flop(summary.flops)}, up to ${bytes(summary.memory)} on the device and ${bytes(summary.disk)} on disk`, terminal)
   for (const line of memoryLines(summary)) say(line, terminal)
+  say(`allowed are ${bytes(summary.limits.memory)} for a stage (--max-memory) and ${count(summary.limits.params)} parameters for a model (--max-params)`, terminal)
   say(`about ${duration(summary.seconds)} on ${summary.device}, on two cores like those its rate was measured on`, terminal)
 }
 
