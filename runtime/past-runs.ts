@@ -62,8 +62,8 @@ function foldersBelow(folder: string, depth: number): readonly string[] {
 function summaryOf(folder: string): RunSummary | null {
   const [file, begun] = [path.join(folder, "run.yaml"), path.join(folder, snapshotFile)]
   const run = readYaml(readSmallText(file, mostRecordBytes) ?? "")
-  const ends = fs.statSync(file, { throwIfNoEntry: false })?.mtime ?? null
-  const begins = fs.statSync(begun).mtime
+  const [ends, begins] = [timeOf(file), timeOf(begun)]
+  if (begins === null) return null
   if (ends === null || begins > ends) {
     const snapshot = readSnapshot(folder)
     return snapshot === null ? null : { folder, recipe: path.basename(snapshot.entry), status: "unfinished", seconds: 0, ended: begins, loss: null, bytes: bytesOf(folder) }
@@ -72,6 +72,12 @@ function summaryOf(folder: string): RunSummary | null {
   const stages = Array.isArray(run["stages"]) ? run["stages"] : []
   const losses = stages.flatMap((stage) => (isRecord(stage) && isRecord(stage["facts"]) && typeof stage["facts"]["loss"] === "number" ? [stage["facts"]["loss"]] : []))
   return { folder, recipe: run["recipe"], status: run["status"], seconds: run["seconds"], ended: ends, loss: losses.at(-1) ?? null, bytes: bytesOf(folder) }
+}
+
+/** When a file was written; null: there is none. */
+function timeOf(file: string): Date | null {
+  const stat = fs.lstatSync(file, { throwIfNoEntry: false })
+  return stat?.isFile() === true ? stat.mtime : null
 }
 
 function bytesOf(place: string): number {
