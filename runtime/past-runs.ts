@@ -49,6 +49,11 @@ export function rememberRun(folder: string, out: string): void {
   } catch { /* the run itself says what is wrong with the disk */ }
 }
 
+/** Whether the folder of a recipe knows this run as one of its own: the record of a run could name any folder as its recipe's. */
+export function isRunOf(folder: string, out: string): boolean {
+  return runFolders(folder).some((place) => path.resolve(place) === path.resolve(out))
+}
+
 function elsewhere(folder: string): readonly string[] {
   return (readSmallText(register(folder), mostRecordBytes) ?? "").split("\n").filter((line) => line !== "").map((line) => path.resolve(folder, line))
 }

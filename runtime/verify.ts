@@ -29,6 +29,8 @@ export interface VerifyOptions {
   readonly stage: Stage | null
   /** Only the first steps of each training. */
   readonly steps: number | null
+  /** What inputs may be read besides those below the recipe's folder: the record of a run grants nothing. */
+  readonly allowRead: readonly string[]
   readonly signal: AbortSignal | null
   readonly emit: Emit
 }
@@ -52,11 +54,11 @@ export interface Verified {
 }
 
 export async function verify(past: PastRun, options: VerifyOptions): Promise<Verified> {
-  const keys = createArtifactKeys({ folder: past.home, allowRead: past.snapshot.allow_read }, options.device.info)
+  const keys = createArtifactKeys({ folder: past.home, allowRead: options.allowRead }, options.device.info)
   // Equal keys of artifacts mean equal bits: the same meaning and inputs, and an arithmetic that agrees.
   const exactly = (stage: Stage): boolean => past.snapshot.artifacts[stage.key]?.key === keys.of(stage)
   const exact = past.snapshot.lock.numerics_class === options.device.info.numericsClass
-  const refused = refusals(past, options.device)
+  const refused = refusals(past, options)
   if (refused.length > 0) return { status: "refused", exact, verdicts: [], diagnostics: refused }
   const out = fs.mkdtempSync(path.join(os.tmpdir(), "slm-verify-"))
   try {
@@ -86,9 +88,9 @@ function spanOf({ checked }: PastRun, name: string) {
 
 // ---------------------------------------------------------------- what has to be as it was
 
-function refusals(past: PastRun, device: Device): readonly Diagnostic[] {
+function refusals(past: PastRun, { device, allowRead }: VerifyOptions): readonly Diagnostic[] {
   const { snapshot, checked } = past
-  const keys = createArtifactKeys({ folder: past.home, allowRead: snapshot.allow_read }, device.info)
+  const keys = createArtifactKeys({ folder: past.home, allowRead }, device.info)
   const now = lockOf({ checked, params: new Map(Object.entries(snapshot.params)), numericsClass: device.info.numericsClass, keys, yields: new Map() })
   // Another slm may be asked whether it computes the same: its results answer.
   const differences = compareLock({ ...snapshot.lock, slm: now.slm, compiler: now.compiler }, now)
@@ -142,8 +144,8 @@ async function execute(past: PastRun, options: VerifyOptions, out: string, only:
   fs.mkdirSync(out, { recursive: true })
   const needed = only === null ? null : neededFor(past, only)
   const result = await run({
-    recipe: past.entry, folder: past.home, modules: past.modules, params: new Map(Object.entries(snapshot.params)), device: options.device, out, allowRead: snapshot.allow_read,
-    store: copies(past, options.device, only), signal: options.signal, emit, stopAfter: options.steps,
+    recipe: past.entry, folder: past.home, modules: past.modules, params: new Map(Object.entries(snapshot.params)), device: options.device, out, allowRead: options.allowRead,
+    store: copies(past, options, only), signal: options.signal, emit, stopAfter: options.steps,
     ...(needed === null ? {} : { only: (stage: Stage) => needed.has(stage.key), facts: past.facts }),
   })
   return { out, result, moments, stages }
@@ -162,8 +164,8 @@ function neededFor(past: PastRun, target: Stage): ReadonlySet<string> {
 }
 
 /** A store that holds the run's own results, but for what is to be made again, and keeps nothing. */
-function copies(past: PastRun, device: Device, only: Stage | null): Store {
-  const keys = createArtifactKeys({ folder: past.home, allowRead: past.snapshot.allow_read }, device.info)
+function copies(past: PastRun, { device, allowRead }: VerifyOptions, only: Stage | null): Store {
+  const keys = createArtifactKeys({ folder: past.home, allowRead }, device.info)
   const held = new Map((past.checked.recipe?.stages ?? []).flatMap((stage) => {
     const [key, folder] = [keys.of(stage), past.folders.get(stage.key)]
     return only === null || stage.key === only.key || key === null || folder === undefined ? [] : [[key, { stage, folder }] as const]

@@ -108,6 +108,7 @@ export const commands: readonly Entry[] = [
       options: {
         stage: { type: "value", placeholder: "NAME", help: "only this stage, from the results that the run has of what it needs" },
         steps: { type: "value", placeholder: "N", help: "only the first N steps of each training" },
+        "allow-read": readOption,
         device: deviceOption,
       },
       details: "Bit by bit in the run's numerics class, within tolerance in another. What differs is named with its first step and tensor. Nothing is changed.",

@@ -1,5 +1,5 @@
 /** The commands about runs that were made, as a user meets them: plan, verify, diff, runs, gc, forget. */
-import { existsSync, readFileSync, rmSync, writeFileSync } from "node:fs"
+import { cpSync, existsSync, mkdirSync, readFileSync, renameSync, rmSync, writeFileSync } from "node:fs"
 import { join } from "node:path"
 import { suite } from "uvu"
 import * as assert from "uvu/assert"
@@ -82,6 +82,21 @@ history("a run is planned, held to its plan, verified, compared, listed, tidied 
   assert.is(forgotten.code, 0, forgotten.err)
   assert.match(forgotten.out, /train small [^]*run runs\/tiny: recipe\.json, [^]*lock tiny\.lock[^]*are deleted/)
   assert.equal([existsSync(join(cwd, "runs", "tiny")), existsSync(join(cwd, "tiny.lock")), existsSync(join(cwd, "lines.txt"))], [false, false, true])
+}))
+
+history("the record of a run grants nothing when it is verified", () => inFolder(async (cwd) => {
+  mkdirSync(join(cwd, "recipe"))
+  mkdirSync(join(cwd, "data"))
+  writeTiny(join(cwd, "recipe"), "tiny.slm", tiny.replace('text("lines.txt")', 'text("../data/lines.txt")'))
+  renameSync(join(cwd, "recipe", "lines.txt"), join(cwd, "data", "lines.txt"))
+  assert.is((await slm(["run", "recipe/tiny.slm", "--allow-read", "data", ...reference], { cwd })).code, 0)
+  const closed = await slm(["verify", "recipe/runs/tiny", ...reference], { cwd })
+  assert.equal([closed.code, closed.out], [2, ""])
+  assert.match(closed.err, "recipe/runs/tiny says that its run read data, and nobody allows that now\nhelp: if you know it to be so, add --allow-read data")
+  assert.is((await slm(["verify", "recipe/runs/tiny", "--allow-read", "data", "--stage", "letters", ...reference], { cwd })).code, 0)
+  // A copy elsewhere names a folder that does not know it.
+  cpSync(join(cwd, "recipe", "runs", "tiny"), join(cwd, "copy", "of", "it"), { recursive: true })
+  assert.match((await slm(["verify", "copy/of/it", "--allow-read", "data", ...reference], { cwd })).err, "copy/of/it says that its run read ")
 }))
 
 history("what differs is shown at its place, and the exit code says so", () => inFolder(async (cwd) => {
