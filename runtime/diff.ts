@@ -79,7 +79,7 @@ function aroundOf(a: Side, b: Side): readonly string[] {
     ...(was.library === is.library ? [] : ["another text of the library"]),
     ...(arithmetic ? [`arithmetic ${was.numerics_class} -> ${is.numerics_class}`] : []),
     ...set.map((name) => `--set ${name}: ${was.set[name] ?? "not given"} -> ${is.set[name] ?? "not given"}`),
-    ...inputChanges(was.inputs, is.inputs, true),
+    ...inputChanges(was.inputs, is.inputs, true).map(({ message }) => message),
   ]
 }
 

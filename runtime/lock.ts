@@ -75,7 +75,7 @@ export function compareLock(old: Lock, now: Lock): readonly Difference[] {
     ...compareCompilers(old, now),
     ...(old.library === now.library ? [] : [difference("SLM3403", "the text of the library's modules is another one")]),
     ...changes(old.set, now.set).map(([name, was, is]) => difference("SLM3403", `\`--set ${name}\` was ${was ?? "not given"} and is ${is ?? "not given"}`)),
-    ...compareInputs(old.inputs, now.inputs),
+    ...compareInputs(old, now),
     ...compareStages(old.stages, now.stages),
   ]
 }
@@ -91,23 +91,25 @@ export function compareArithmetic(old: Lock, now: Lock): readonly Difference[] {
   return old.numerics_class === now.numerics_class ? [] : [difference("SLM3403", `the plan is for a device that computes as ${old.numerics_class}, and this one computes as ${now.numerics_class}`)]
 }
 
-function compareInputs(old: Lock["inputs"], now: Lock["inputs"]): readonly Difference[] {
-  return inputChanges(old, now, true).map((message) => difference("SLM3404", message))
+/** Each at the stage that reads it, where it is named there as it is in the lock. */
+function compareInputs(old: Lock, now: Lock): readonly Difference[] {
+  const readers = new Map(now.stages.map((stage) => [stage.with["path"], stage.key]))
+  return inputChanges(old.inputs, now.inputs, true).map(({ name, message }) => difference("SLM3404", message, readers.get(name) ?? null))
 }
 
 /** What is another input, in words. `whole`: what only the old ones have is gone. */
-export function inputChanges(old: Lock["inputs"], now: Lock["inputs"], whole: boolean): readonly string[] {
+export function inputChanges(old: Lock["inputs"], now: Lock["inputs"], whole: boolean): readonly { readonly name: string; readonly message: string }[] {
   const names = [...new Set([...(whole ? Object.keys(old) : []), ...Object.keys(now)])].sort()
   return names.flatMap((name) => {
     const [was, is] = [old[name], now[name]]
-    if (was === undefined) return [`\`${name}\` is new`]
-    if (is === undefined) return [`\`${name}\` is not read any more`]
+    if (was === undefined) return [{ name, message: `\`${name}\` is new` }]
+    if (is === undefined) return [{ name, message: `\`${name}\` is not read any more` }]
     const parts = [
       ...(was.package === is.package ? [] : [`comes from ${is.package ?? "no package"} and came from ${was.package ?? "none"}`]),
       ...(was.files === is.files ? [] : [`is ${is.files ?? 1} files and was ${was.files ?? 1}`]),
       ...(was.sha256 === is.sha256 ? [] : [was.bytes === is.bytes ? `has other content (sha256 ${is.sha256.slice(0, 12)}…, was ${was.sha256.slice(0, 12)}…)` : `has ${is.bytes} bytes and had ${was.bytes}`]),
     ]
-    return parts.length === 0 ? [] : [`\`${name}\` ${parts.join("; it ")}`]
+    return parts.length === 0 ? [] : [{ name, message: `\`${name}\` ${parts.join("; it ")}` }]
   })
 }
 

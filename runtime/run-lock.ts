@@ -27,7 +27,7 @@ export function lockOfRun({ options, keys, checked, finished, told }: RunState):
 export function refuse(state: RunState, differences: readonly Difference[]): boolean {
   const nowhere = { source: state.options.recipe.id, start: 0, end: 0 }
   const stages = new Map(state.checked.recipe?.stages.map((stage) => [stage.key, stage.span]))
-  report(state, differences.map(({ code, message, stage }) => diagnostic(code, stages.get(stage ?? "") ?? nowhere, message, { help: state.options.planned ? "undo the change, or plan anew: `slm plan --out`" : "undo the change, or run without `--locked` to take it down" })))
+  report(state, differences.map(({ code, message, stage }) => diagnostic(code, stages.get(stage ?? "") ?? nowhere, message, { help: state.options.planned ? "undo the change, or plan anew: `slm plan --out`" : "undo the change, or accept it: a run without `--locked` writes the lock anew" })))
   return differences.length === 0
 }
 
