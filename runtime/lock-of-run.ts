@@ -5,7 +5,7 @@ import { fieldsOf } from "../compiler/plan/fields.ts"
 import type { Stage } from "../compiler/plan/stage.ts"
 import type { Source } from "../grammar/diagnostic.ts"
 import { classOf } from "./device.ts"
-import type { DeviceInfo } from "./device.ts"
+import type { NumericsClasses } from "./device.ts"
 import { sha256 } from "./files.ts"
 import type { Lock, LockedInput, LockedStage } from "./lock.ts"
 import { kinds } from "./stages/execute.ts"
@@ -47,7 +47,7 @@ export function lockOf({ checked, params, numericsClass, keys, yields, told = ne
 }
 
 /** The numerics classes of all stages that compute on a device. */
-export function classesOf(checked: Checked, info: Pick<DeviceInfo, "numericsClass" | "bf16Class">): string {
+export function classesOf(checked: Checked, info: NumericsClasses): string {
   const computed = (checked.recipe?.stages ?? []).filter((stage) => kinds[stage.kind].numeric)
   return [...new Set([info.numericsClass, ...computed.map((stage) => classOf(info, factorsOf(stage.args)))])].join(", ")
 }

@@ -23,6 +23,7 @@ import { demandPrograms, type Limits } from "./limits.ts"
 import { OverLimit } from "./over-limit.ts"
 import { fromFailure } from "./stages/environment.ts"
 import { memoryGoal } from "./stages/memory.ts"
+import { unsuitedPrecision } from "./stages/precision.ts"
 
 /** `null`: not known, or nothing worth counting. */
 export interface Measures {
@@ -55,6 +56,8 @@ export function measureStage(stage: Stage, known: Checked, sizes: Sizes, device:
 interface Counting { readonly device: NonNullable<Finished["device"]> | null; readonly limits: Limits }
 
 function measured(stage: Stage, known: Checked, sizes: Sizes, device: Counting): Measures | Diagnostic {
+  const unsuited = device === null ? null : unsuitedPrecision(stage, device.info)
+  if (unsuited !== null) return unsuited
   switch (stage.kind) {
     case "train": return measureTraining(stage, known, sizes, device)
     case "evaluate": case "loss_of": return measureEvaluation(stage, known, sizes, device)
