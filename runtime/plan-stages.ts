@@ -56,7 +56,7 @@ export function measureStage(stage: Stage, known: Checked, sizes: Sizes, device:
 interface Counting { readonly device: NonNullable<Finished["device"]> | null; readonly limits: Limits }
 
 function measured(stage: Stage, known: Checked, sizes: Sizes, device: Counting): Measures | Diagnostic {
-  const unsuited = device === null ? null : unsuitedPrecision(stage, device.info)
+  const unsuited = device.device === null ? null : unsuitedPrecision(stage, device.device.info)
   if (unsuited !== null) return unsuited
   switch (stage.kind) {
     case "train": return measureTraining(stage, known, sizes, device)
