@@ -87,6 +87,11 @@ function bytesOf(bytes: Uint8Array): fc.Arbitrary<Uint8Array> {
 const jsonIn = (file: string): Json => JSON.parse(fs.readFileSync(file, "utf8")) as Json
 const runs = { numRuns: Number(process.env["SLM_RUNS"] ?? 60) } as const
 
+test("a recipe without end is not read to its end", () => {
+  const read = readRecipe("/dev/zero")
+  assert.match("message" in read ? `${read.code} ${read.message}` : "it was read", /^SLM3104 .*more than \d+ bytes$/)
+})
+
 // ---------------------------------------------------------------- a run that was made
 
 interface Made { readonly folder: string; readonly out: string; readonly store: string; readonly lock: Lock }
