@@ -3,7 +3,7 @@ import * as path from "node:path"
 import { diagnostic } from "../grammar/diagnostic.ts"
 import { compareArithmetic, compareLock, type Difference, type Lock } from "./lock.ts"
 import { classesOf, lockOf } from "./lock-of-run.ts"
-import { recheck, report, type RunState } from "./run-state.ts"
+import { checkWith, report, type RunState } from "./run-state.ts"
 import { writeSnapshot } from "./snapshot.ts"
 
 /** Compares what this run depends on with the lock it is held to. The facts of the lock decide what only a run can tell. */
@@ -12,7 +12,7 @@ export function agreesWithLock(state: RunState): boolean {
   const lock = options.locked ?? options.planned ?? null
   if (lock === null || state.checked.recipe === null) return true
   const facts = new Map(lock.stages.flatMap(({ key, facts: of }) => Object.entries(of).map(([field, value]) => [`${key}.${field}`, value] as const)))
-  const then = recheck(options, facts)
+  const then = checkWith(options, facts)
   const checked = then.recipe === null ? state.checked : then
   const now = lockOf({ checked, params: options.params, numericsClass: classesOf(checked, options.device.info), keys, yields: new Map() })
   return refuse(state, [...compareLock(lock, now), ...(options.planned ? compareArithmetic(options.planned, now) : [])])

@@ -103,7 +103,7 @@ export interface RunState {
   checked: Checked
 }
 
-export function recheck(options: RunOptions, facts: ReadonlyMap<string, number>): Checked {
+export function checkWith(options: RunOptions, facts: ReadonlyMap<string, number>): Checked {
   return check(options.recipe, { modules: options.modules, params: options.params, facts })
 }
 

@@ -3,7 +3,7 @@
  * again, and conditions are decided as soon as their numbers are there (spec 10).
  */
 import type { CheckedExpect } from "../compiler/check/check.ts"
-import { recheck as checkAgain } from "../compiler/check/check.ts"
+import { recheck } from "../compiler/check/check.ts"
 import type { Stage } from "../compiler/plan/stage.ts"
 import { diagnostic } from "../grammar/diagnostic.ts"
 import { decided, doesNotHold, undecided } from "./expects.ts"
@@ -11,7 +11,7 @@ import { limited, machineLimits, oversizedModels } from "./limits.ts"
 import { compareResults } from "./lock.ts"
 import { agreesWithLock, lockOfRun, record, refuse } from "./run-lock.ts"
 import { runStage } from "./run-stage.ts"
-import { recheck, report, type RunOptions, type RunResult, type RunState } from "./run-state.ts"
+import { checkWith, report, type RunOptions, type RunResult, type RunState } from "./run-state.ts"
 import type { Facts } from "./stages/environment.ts"
 import { refOf } from "./stages/environment.ts"
 import type { RunStatus } from "./stages/events.ts"
@@ -25,7 +25,7 @@ export async function run(options: RunOptions): Promise<RunResult> {
   const limits = options.limits ?? machineLimits()
   const state: RunState = {
     options, clock, limits, device: limited(yielding(options.device), limits), keys: createArtifactKeys(place, options.device.info, options.hashes), told: new WeakMap(),
-    facts: new Map(options.facts), made: new Map(), finished: new Map(), decided: new Map(), diagnostics: [], checked: recheck(options, options.facts ?? new Map()),
+    facts: new Map(options.facts), made: new Map(), finished: new Map(), decided: new Map(), diagnostics: [], checked: checkWith(options, options.facts ?? new Map()),
   }
   const stages = state.checked.recipe?.stages ?? []
   options.emit({ event: "run-started", recipe: options.recipe.id, device: options.device.info.detail, numericsClass: options.device.info.numericsClass, stages: stages.map(refOf) })
@@ -86,7 +86,7 @@ function accept(state: RunState): boolean {
 function learn(state: RunState, stage: Stage, facts: Facts): boolean {
   for (const [field, value] of Object.entries(facts)) state.facts.set(`${stage.key}.${field}`, value)
   if (!state.checked.session.read.has(stage.key) && stage.type.is !== "tokenizer") return true
-  state.checked = checkAgain(state.options.recipe, { modules: state.options.modules, params: state.options.params, facts: state.facts })
+  state.checked = recheck(state.options.recipe, { modules: state.options.modules, params: state.options.params, facts: state.facts })
   if (!accept(state)) return false
   for (const expectation of state.checked.recipe?.expects ?? []) decide(state, expectation)
   return true
