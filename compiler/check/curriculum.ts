@@ -36,8 +36,30 @@ export function curriculumOf(code: Curriculum, scope: Scope, bound: Bound, site:
   if (difficulty.kind === "none" && mixes.some((mix) => mix.items.some((i) => i.easiest !== null))) {
     return m.report(diagnostic("SLM2015", code.name.span, `\`easiest\` needs to know what is easy`, { help: "give the curriculum a `difficulty`: `difficulty: rarity(prose)`" }))
   }
-  if (!ranksWhatIsChosen(difficulty, mixes, m)) return error
+  if (!hasEffect(difficulty, mixes, m) || !ranksWhatIsChosen(difficulty, mixes, m)) return error
   return staged(difficulty, stages, mixes, site.span, m)
+}
+
+/** A difficulty that chooses nothing, and a choice of everything. */
+function hasEffect(difficulty: Value, mixes: readonly MixValue[], m: Machine): boolean {
+  const chosen = mixes.flatMap((mix) => mix.items).flatMap((i) => (i.easiest === null ? [] : [i.easiest]))
+  if (difficulty.kind === "artifact" && chosen.length === 0) {
+    m.report(diagnostic("SLM2202", difficulty.origin ?? difficulty.stage.span, "the difficulty has no effect: no stage chooses by it", { help: "`mix: easiest(prose, 30%)` takes the easiest rows" }))
+    return false
+  }
+  const all = mixes.map((mix) => mix.items.flatMap((i) => (i.easiest === null ? [] : [i.easiest]))).every((items) => items.every((share) => (constantOf(share, m) ?? 0) >= 1))
+  const [first] = chosen
+  if (first === undefined || !all) return true
+  m.report(diagnostic("SLM2202", first.origin ?? difficulty.origin ?? { source: m.session.entry, start: 0, end: 0 }, "the easiest 100% are all rows: the difficulty has no effect", { help: "take less of them, or a share that grows: `linear(30%, 100%)`" }))
+  return false
+}
+
+/** A share that is the same at every step. */
+function constantOf(share: Value, m: Machine): number | null {
+  if (share.kind === "float") return share.value
+  if (share.kind === "int") return m.known(share.poly)
+  const inner = share.kind === "closure" && share.code.kind === "lambda" && share.code.body.kind === "name" && share.scope.names.size === 1 ? share.scope.names.get(share.code.body.name) : undefined
+  return inner === undefined ? null : constantOf(inner, m)
 }
 
 /** Difficulties belong to the rows they were measured on. */
@@ -118,6 +140,11 @@ function staged(difficulty: Value, stages: readonly Value[], mixes: readonly Mix
 }
 
 function sharesAreWhole(mix: MixValue, at: Span, m: Machine): boolean {
+  const nothing = mix.items.find((i) => i.share.kind === "float" ? i.share.value === 0 : i.share.kind === "int" && m.known(i.share.poly) === 0)
+  if (nothing !== undefined) {
+    m.report(diagnostic("SLM2202", nothing.share.origin ?? nothing.data.origin ?? at, `0% of \`${display(nothing.data, m) ?? "it"}\` has no effect`, { help: "leave it out of the mixture" }))
+    return false
+  }
   const shares = mix.items.map((i) => (i.share.kind === "float" ? i.share.value : i.share.kind === "int" ? m.known(i.share.poly) : null))
   const total = shares.reduce((sum: number | null, s) => (sum === null || s === null ? null : sum + s), 0)
   if (total === null || Math.abs(total - 1) < 1e-6) return true

@@ -3,8 +3,9 @@ import type { ArtifactType, Value } from "../check/value.ts"
 
 /** The kinds of work a run consists of. Library functions reduce to these. */
 export type StageKind =
-  | "text" | "jsonl" | "csv" // inputs
+  | "text" | "jsonl" | "csv" | "parquet" // inputs
   | "documents" | "clean" | "split" | "take" | "chat" // rows -> rows
+  | "each_row" | "instruct" | "append" | "filter" | "distinct" | "redact" | "in_language"
   | "byte" | "char" | "bpe" // tokenizers
   | "encode" | "pack" // rows -> tokens
   | "rarity" | "loss_of" | "lengths" // a difficulty per row
@@ -12,7 +13,7 @@ export type StageKind =
   | "train" | "load" | "initial" | "rewrite" | "quantize" // weights
   | "observe" // statistics
   | "evaluate" | "generate" // reports and samples
-  | "ranking" // which of several reports are best
+  | "write" // rows that a model has written
   | "expect" | "export"
 
 /**

@@ -52,6 +52,10 @@ export const dataCodes = {
     title: "type of a field is unknown",
     page: "Types of fields are `string`, `int`, `float`, `class` and `chat`, written as text: `{ text: \"string\" }`.",
   },
+  SLM3118: {
+    title: "Parquet file cannot be read",
+    page: "The file is not Parquet, damaged, says of itself what cannot be true, or uses a compression that is not supported. Supported are none, Snappy, GZIP and Brotli; a file with ZSTD or LZ4 must be written again.",
+  },
   SLM3121: {
     title: "rows without text",
     page: "Cleaning, splitting and encoding work on the column `text`, on the only column of type `string`, or on the only column of type `chat`. Name the column `text` where there are several.",
@@ -71,6 +75,14 @@ export const dataCodes = {
   SLM3125: {
     title: "share out of range",
     page: "Shares of a split lie between 0 and 1 and leave something for training.",
+  },
+  SLM3126: {
+    title: "rows that do not fit together",
+    page: "`append` joins rows with the same columns of the same types. `each_row` makes a column; texts that `chat` or `instruct` has rendered are joined before that.",
+  },
+  SLM3127: {
+    title: "language not known",
+    page: "`in_language` takes the codes of ISO 639-1 (`en`, `de`, `zh`) of the languages that it tells apart; the message lists them.",
   },
   SLM3131: {
     title: "tokenizer cannot be trained",

@@ -63,7 +63,8 @@ export function encode(rows: Rows, tokenizer: Tokenizer, options: EncodeOptions 
       if (!piece.counts) masks.push([from, ids.length])
     }
     if (ids.length === start) continue
-    if (rows.dialogue !== null) masks.push([ids.length, ids.length + 1]) // what follows the conversation is not an answer
+    // What follows a conversation is not an answer; without a template it is what ends one.
+    if (rows.dialogue !== null && rows.dialogue.template !== null) masks.push([ids.length, ids.length + 1])
     ids.push(tokenizer.endOfText)
     offsets.push(ids.length)
     kept.push(row)
@@ -77,7 +78,7 @@ export function encode(rows: Rows, tokenizer: Tokenizer, options: EncodeOptions 
     labels: label.value === null ? null : pickLabels(label.value.values, kept),
     classes: label.value?.classes ?? null,
     endOfText: tokenizer.endOfText,
-    chat: rows.dialogue === null ? null : { template: rows.dialogue.template, system: rows.dialogue.system },
+    chat: rows.dialogue === null || rows.dialogue.template === null ? null : { template: rows.dialogue.template, system: rows.dialogue.system },
     stats: {
       documents: kept.length, tokens: tokens.length - kept.length, bytes, empty: rows.count - kept.length, unknown: countUnknown(tokens, tokenizer.unknown),
       missingSpecial: (rows.dialogue?.special ?? []).filter((text) => !tokenizer.special.some((t) => t.text === text)),

@@ -170,7 +170,7 @@ function csvFailure(error: CsvError, text: string, file: InputFile): Failure {
   return failure("SLM3113", message, help, { file: file.name, line, column: Math.max(1, column), row: excerpt(raw) })
 }
 
-function finished(builder: RowBuilder, files: readonly InputFile[], failures: readonly Failure[]): Result<Rows> {
+export function finished(builder: RowBuilder, files: readonly InputFile[], failures: readonly Failure[]): Result<Rows> {
   if (failures.length > 0) return { ok: false, failures }
   const rows = builder.finish(files.map((f) => f.name))
   return rows.count === 0 ? bad(noRows(files)) : good(rows)

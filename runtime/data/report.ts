@@ -141,6 +141,7 @@ function stepLines(step: StepReport, paint: Paint, options: RenderOptions): stri
     lines.push(`    dropped ${count(drop.count)}: ${drop.reason}`)
     for (const sample of drop.samples) lines.push(paint.faint(clip(`      ${sample.place}  ${sample.text.trim() === "" ? "(empty)" : printable(sample.text)}`, options.width ?? 100)))
   }
+  for (const { what, count: n } of step.counts ?? []) if (n > 0) lines.push(`    ${count(n)} ${what}`)
   for (const note of step.notes) lines.push(paint.faint(`    ${printable(note)}`))
   return lines
 }

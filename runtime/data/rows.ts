@@ -23,13 +23,14 @@ export interface Rows {
   readonly count: number
   readonly columns: ReadonlyMap<string, Column>
   readonly places: Places
-  /** Set by `chat`: how the column `text` is made of markup and contents. */
+  /** Set by `chat` and `instruct`: how the column `text` is made of markup and contents. */
   readonly dialogue: Dialogue | null
 }
 
-/** Rendered conversations. */
+/** Rendered conversations, or prompts and their answers. */
 export interface Dialogue {
-  readonly template: string
+  /** The chat template; null: prompt and answer behind each other, and end of text ends the answer. */
+  readonly template: string | null
   /** The default system message that was rendered where a row has none. */
   readonly system: string | null
   /** Control tokens that the tokenizer must know. */

@@ -7,6 +7,8 @@ export interface StepReport {
   readonly before: number
   readonly after: number
   readonly drops: readonly Drop[]
+  /** What was changed, how often: shown even of private data. */
+  readonly counts?: readonly { readonly what: string; readonly count: number }[]
   /** Whatever else a user should know: `normalised 12 rows`. */
   readonly notes: readonly string[]
 }

@@ -2,6 +2,7 @@
 import { int } from "../../compiler/check/make.ts"
 import type { Value } from "../../compiler/check/value.ts"
 import type { Stage } from "../../compiler/plan/stage.ts"
+import { diagnostic } from "../../grammar/diagnostic.ts"
 import { chat } from "../data/chat.ts"
 import { clean, cleanParts } from "../data/clean.ts"
 import { lengths, rarity } from "../data/difficulty.ts"
@@ -30,17 +31,17 @@ import type { ArtifactData, Members } from "./artifact.ts"
 import { allMembers, expectData, mapMembers, memberOf, whole } from "./artifact.ts"
 import { joinRows } from "./join-rows.ts"
 import type { Executor, Facts, Outcome, StageEnv } from "./environment.ts"
-import { artifactArg, done, fromResult, given, machineFor, numberArg, refOf, required, textArg, textsArg, wordArg } from "./environment.ts"
+import { artifactArg, done, failed, fromResult, given, machineFor, numberArg, refOf, required, textArg, textsArg, wordArg } from "./environment.ts"
 
 // ---------------------------------------------------------------- reading
 
 /** The files a stage reads, none for other kinds. */
 export function inputFiles(stage: Stage, env: Pick<StageEnv, "folder" | "allowRead">): Result<readonly InputFile[]> {
-  if (stage.kind !== "text" && stage.kind !== "jsonl" && stage.kind !== "csv") return good([])
+  if (stage.kind !== "text" && stage.kind !== "jsonl" && stage.kind !== "csv" && stage.kind !== "parquet") return good([])
   return resolveInput(textArg(stage, "path") ?? "", env.folder, { allowRead: env.allowRead })
 }
 
-function fieldsOf(stage: Stage): ReadonlyMap<string, string> {
+export function fieldsOf(stage: Stage): ReadonlyMap<string, string> {
   const fields = given(stage, "fields")
   if (fields?.kind !== "record") return new Map()
   return new Map([...fields.fields].flatMap(([name, type]) => (type.kind === "string" && type.value !== null ? [[name, type.value] as const] : [])))
@@ -68,7 +69,7 @@ export const csv = reading((files, stage) => {
 
 // ---------------------------------------------------------------- rows to rows
 
-function rowsOutcome(members: Members<Rows>, reports: Extract<ArtifactData, { is: "rows" }>["reports"] = new Map()): Outcome {
+export function rowsOutcome(members: Members<Rows>, reports: Extract<ArtifactData, { is: "rows" }>["reports"] = new Map()): Outcome {
   return done({ is: "rows", members, reports }, countFacts(members, (rows) => ({ rows: rows.count })))
 }
 
@@ -84,13 +85,13 @@ function countFacts<T>(members: Members<T>, count: (value: T) => Facts): Facts {
   return facts
 }
 
-async function rowsInput(stage: Stage, env: StageEnv): Promise<Members<Rows>> {
-  const value = required(artifactArg(stage, "data"), stage, "data")
+export async function rowsInput(stage: Stage, env: StageEnv, name = "data"): Promise<Members<Rows>> {
+  const value = required(artifactArg(stage, name), stage, name)
   const { members } = expectData(await env.input(value.stage), "rows")
   return value.member === null ? members : whole(memberOf(members, value.member))
 }
 
-function stepped(stage: Stage, members: Members<Rows>, step: (rows: Rows) => Result<Stepped<Rows>>): Outcome {
+export function stepped(stage: Stage, members: Members<Rows>, step: (rows: Rows) => Result<Stepped<Rows>>): Outcome {
   return fromResult(allMembers(members, step), stage, (found) => rowsOutcome(mapMembers(found, (s) => s.value), mapMembers(found, (s) => s.report)))
 }
 
@@ -108,12 +109,12 @@ export const cleanStage: Executor = async (stage, env) => {
   })
 }
 
-function partsOf<T>(members: Members<T>): Parts<T> | null {
+export function partsOf<T>(members: Members<T>): Parts<T> | null {
   const train = members.get("train")
   return train === undefined ? null : { train, valid: members.get("valid") ?? null, test: members.get("test") ?? null }
 }
 
-function membersOf<T>(parts: Parts<T>): Members<T> {
+export function membersOf<T>(parts: Parts<T>): Members<T> {
   return new Map(Object.entries(parts).flatMap(([name, part]: [string, T | null]) => (part === null ? [] : [[name, part] as const])))
 }
 
@@ -233,6 +234,9 @@ export const curriculumStage: Executor = async (stage, env) => {
       items.push({ source: await sourceOf(data), share: shareOf(share, env), easiest: easiest === null || values === null ? null : { difficulty: values, share: shareOf(easiest, env) } })
     }
     stages.push({ until: until?.kind === "int" ? machineFor(env).known(until.poly) : null, items })
+  }
+  if (values !== null && values.length > 1 && values.every((x) => x === values[0])) {
+    return failed(diagnostic("SLM3142", stage.span, `all ${values.length} rows are equally difficult: the curriculum has no effect`, { help: "measure something that differs: `rarity`, `lengths` or `loss_of`" }))
   }
   const [first] = sources
   if (first === undefined) throw new Error(`stages: ${stage.name} draws on nothing`)

@@ -1,9 +1,6 @@
-/** Artifacts as files and back. Rows and tokens are not kept: they are made again, in seconds, when something needs them. */
+/** Artifacts as files and back. Rows that a model wrote are kept; others, and tokens, are made again, in seconds, when something needs them. */
 import type { Session } from "../../compiler/check/session.ts"
-import type { SpecValue } from "../../compiler/check/value.ts"
 import { storeOf } from "../../compiler/graph/lower/encoding.ts"
-import { weightsOfSpec } from "../../compiler/graph/lower/forward.ts"
-import { size } from "../../compiler/graph/node.ts"
 import type { Stage } from "../../compiler/plan/stage.ts"
 import { loadTokenizer } from "../data/tokenizer-json.ts"
 import type { Tokenizer } from "../data/tokenizer.ts"
@@ -11,6 +8,7 @@ import type { Files } from "../store/store.ts"
 import type { Decoder, Weights } from "../weights.ts"
 import { readWeights, writeWeights } from "../weights.ts"
 import type { ArtifactData, Sample } from "./artifact.ts"
+import { rowsFromFiles, rowsToFiles } from "./persist-rows.ts"
 import { decoderOf } from "./quantize.ts"
 
 const utf8 = new TextEncoder()
@@ -30,7 +28,8 @@ export function toFiles(data: ArtifactData): Files | null {
     case "report": return new Map([["report.json", json(Object.fromEntries([...data.values].map(([name, value]) => [name, Number.isFinite(value) ? value : String(value)])))]])
     case "samples": return new Map([["samples.json", json(data.samples)]])
     case "difficulty": return new Map([["difficulty.f64", new Uint8Array(data.values.buffer.slice(data.values.byteOffset, data.values.byteOffset + data.values.byteLength))]])
-    case "rows": case "tokens": case "packed": case "curriculum": case "files": return null
+    case "rows": return rowsToFiles(data.members, data.reports)
+    case "tokens": case "packed": case "curriculum": case "files": return null
   }
 }
 
@@ -56,7 +55,8 @@ export function fromFiles(stage: Stage, files: Files, session: Session): Artifac
       const bytes = files.get("difficulty.f64")
       return bytes === undefined || bytes.length % 8 !== 0 ? null : { is: "difficulty", values: new Float64Array(bytes.slice().buffer) }
     }
-    case "rows": case "tokens": return null
+    case "rows": return rowsFromFiles(files)
+    case "tokens": return null
   }
 }
 
@@ -67,22 +67,14 @@ function weightsIn(stage: Stage, files: Files, session: Session): ArtifactData |
     const own = knownStore(store) ? undefined : encodings.find((encoding) => storeOf(session, encoding) === store)
     return own === undefined ? null : decoderOf(session, own)
   }
-  const types = stage.type.is === "roles" ? [...stage.type.roles].map(([role, { type }]) => [role, type] as const) : [["", stage.type] as const]
-  for (const [name, type] of types) {
+  const names = stage.type.is === "roles" ? [...stage.type.roles.keys()] : [""]
+  for (const name of names) {
     const bytes = files.get(weightsFile(name))
     const weights = bytes === undefined ? null : readWeights(bytes, decoderFor)
-    if (weights === null || !weights.ok || (type.is === "weights" && !fits(weights.value, type.spec, session))) return null
+    if (weights === null || !weights.ok) return null
     members.set(name, weights.value)
   }
   return { is: "weights", members, tokenizer: tokenizerIn(files) }
-}
-
-/** Whether the weights of a specification are all there, each of its size. */
-function fits({ tensors }: Weights, spec: SpecValue, session: Session): boolean {
-  return weightsOfSpec(session, spec).every(({ path, shape }) => {
-    const tensor = tensors.get(path)
-    return tensor !== undefined && size(tensor.shape) === size(shape)
-  })
 }
 
 /** Layouts that `runtime/weights.ts` decodes by itself. */

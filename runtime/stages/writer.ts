@@ -51,7 +51,7 @@ export function createWriter(session: Session, model: WriterModel, at: Span): Wr
           const { program, caches } = programs(rows, tokens, capacity)
           return { program: weights.over(program), caches }
         },
-        fill: (runner, program) => weights.fill(runner, program), context,
+        weights: weights.states, context,
       }
       const encoded = prompts.map((prompt) => promptIds(tokenizer, framed(prompt, frame), context))
       const { onText, onToken } = options

@@ -17,7 +17,7 @@ export function artifact(args: Args, name: string): ArtifactValue {
   return value
 }
 
-function rowsOf(args: Args, name: string): Rows {
+export function rowsOf(args: Args, name: string): Rows {
   const { type } = artifact(args, name)
   if (type.is !== "rows") throw new Error(`check: ${name} is not rows`)
   return type
@@ -88,7 +88,7 @@ function textField(rows: Rows): string | null {
   return texts.length === 1 ? (texts[0] ?? null) : null
 }
 
-function needsText(args: Args, what: string, site: CallSite, ctx: Machine): Rows | null {
+export function needsText(args: Args, what: string, site: CallSite, ctx: Machine): Rows | null {
   const rows = rowsOf(args, "data")
   if (textField(rows) !== null) return rows
   const chat = [...rows.fields.values()].includes("chat")
@@ -196,6 +196,7 @@ export const dataPrimitives: PrimitiveTable = {
   text: stage("text", () => textRows),
   jsonl: stage("jsonl", table),
   csv: stage("csv", table),
+  parquet: stage("parquet", table),
   documents: stage("documents", (args, site, ctx) => needsText(args, "`documents`", site, ctx)),
   clean: stage("clean", clean),
   split: stage("split", split),

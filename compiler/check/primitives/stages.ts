@@ -12,7 +12,7 @@ import { allowsUnused, checkEvaluation, checkTraining, rolesOf } from "../traini
 import type { Roles } from "../training.ts"
 import { storedAs, trainedInstance } from "../trained.ts"
 import { isTrained } from "../training-weights.ts"
-import type { ArtifactType, ArtifactValue, CallSite, EncodingValue, Primitive, SpecValue, Value } from "../value.ts"
+import type { ArtifactType, ArtifactValue, CallSite, EncodingValue, Primitive, RowType, SpecValue, Value } from "../value.ts"
 import { artifact, inRange, isPacked, numberArg, onePart, tokensOf } from "./data.ts"
 import type { PrimitiveTable } from "./table.ts"
 
@@ -182,14 +182,33 @@ const generate: Primitive = (args, site, m) => {
   if (model.type.is !== "weights") return error
   const prompts = args.get("prompts")
   if (prompts?.kind === "list" && prompts.items.length === 0) return m.report(diagnostic("SLM2303", place(site, "prompts"), "there is no prompt to continue", { help: "`prompts: [\"\"]` begins with nothing" }))
+  return samplingFits(args, site, m) ? m.stage("generate", args, { is: "samples" }, site.span) : error
+}
+
+function samplingFits(args: Args, site: CallSite, m: Machine): boolean {
   const ranges = [["tokens", 1, Infinity], ["temperature", 0, Infinity], ["top_k", 1, Infinity], ["top_p", 0, 1]] as const
-  if (!ranges.every(([name, low, high]) => inRange(args, name, low, high, site, m))) return error
+  if (!ranges.every(([name, low, high]) => inRange(args, name, low, high, site, m))) return false
   const temperature = args.get("temperature")
   const unused = ["top_k", "top_p"].filter((name) => given(args, name))
   if (temperature?.kind === "float" && temperature.value === 0 && unused[0] !== undefined) {
-    return m.report(diagnostic("SLM2202", place(site, unused[0]), `\`${unused[0]}\` has no effect at temperature 0`, { notes: ["temperature 0 takes the most likely token each time"] }))
+    m.report(diagnostic("SLM2202", place(site, unused[0]), `\`${unused[0]}\` has no effect at temperature 0`, { notes: ["temperature 0 takes the most likely token each time"] }))
+    return false
   }
-  return m.stage("generate", args, { is: "samples" }, site.span)
+  return true
+}
+
+const write: Primitive = (args, site, m) => {
+  const [model, rows] = [artifact(args, "model"), artifact(args, "data").type]
+  if (model.type.is !== "weights" || rows.is !== "rows" || !onePart(args, "data", site, m) || !samplingFits(args, site, m) || !inRange(args, "count", 1, 10_000, site, m)) return error
+  const [prompt, answer] = [args.get("prompt"), args.get("answer")]
+  if (prompt?.kind !== "string" || answer?.kind !== "string" || prompt.value === null || answer.value === null) return unknown("Rows", site.span)
+  if (rows.fields.get(prompt.value) !== "string") return m.report(diagnostic("SLM2013", place(site, "prompt"), `the rows have no text field \`${prompt.value}\``, { help: `\`each_row\` makes fields; the rows have ${listed([...rows.fields.keys()])}` }))
+  const temperature = args.get("temperature")
+  const count = numberArg(args, "count", m)
+  if (count !== null && count > 1 && temperature?.kind === "float" && temperature.value === 0) {
+    return m.report(diagnostic("SLM2202", place(site, "count"), `${count} texts for each prompt would be the same at temperature 0`, { help: "raise the temperature, or leave `count` out" }))
+  }
+  return m.stage("write", args, { ...rows, fields: new Map<string, RowType>([...rows.fields, [answer.value, "string"]]) }, site.span)
 }
 
 // ---- optimisers
@@ -203,5 +222,5 @@ const transformGradients: Primitive = (args, _site, m) => {
 }
 
 export const stagePrimitives: PrimitiveTable = {
-  train, load, initial, dequantize, evaluate, loss_of: lossOfRows, generate, transform_gradients: transformGradients,
+  train, load, initial, dequantize, evaluate, loss_of: lossOfRows, generate, write, transform_gradients: transformGradients,
 }

@@ -44,15 +44,18 @@ export function createHostLowering(session: Session, weight: (role: string, info
       const { shape, data } = host.valueOf(nodeOf(value, machine))
       return { shape, data: Float32Array.from(data) }
     },
-    bounded(body) {
-      const left = session.stepsLeft
-      session.stepsLeft = stepsOfRule
-      try {
-        return body()
-      } finally {
-        session.stepsLeft = left
-      }
-    },
+    bounded: (body) => bounded(session, body),
+  }
+}
+
+/** Runs a rule with a bound of its own on what it evaluates. */
+export function bounded<T>(session: Session, body: () => T): T {
+  const left = session.stepsLeft
+  session.stepsLeft = stepsOfRule
+  try {
+    return body()
+  } finally {
+    session.stepsLeft = left
   }
 }
 

@@ -7,8 +7,7 @@ import type { StepReport } from "../../data/steps.ts"
 import { createReference } from "../../devices/reference.ts"
 import { moduleReader } from "../../library.ts"
 import { foreignStore, storeOf } from "../../run-folder.ts"
-import { run } from "../../run.ts"
-import type { RunResult } from "../../run-state.ts"
+import { run, type RunResult } from "../../run.ts"
 import type { ArtifactData } from "../../stages/artifact.ts"
 import { isPrivate } from "../../stages/sources.ts"
 import type { Command } from "../commands.ts"
@@ -17,7 +16,7 @@ import { showProblem } from "../problem.ts"
 import { openRecipe, showDiagnostics } from "../recipe.ts"
 
 /** Stages that read and prepare; none of them needs a device. */
-const dataKinds: ReadonlySet<StageKind> = new Set<StageKind>(["text", "jsonl", "csv", "documents", "clean", "split", "take", "chat", "byte", "char", "bpe", "encode", "pack"])
+const dataKinds: ReadonlySet<StageKind> = new Set<StageKind>(["text", "jsonl", "csv", "parquet", "documents", "clean", "split", "take", "chat", "each_row", "instruct", "append", "filter", "distinct", "redact", "in_language", "byte", "char", "bpe", "encode", "pack"])
 
 export const data: Command = async (args, terminal) => {
   const opened = openRecipe(args, terminal)
