@@ -11,6 +11,7 @@ const pkg = JSON.parse(readFileSync("package.json", "utf8"))
 const common = { bundle: true, format: "esm", platform: "node", target: "node20", logLevel: "warning", legalComments: "none" }
 
 rmSync(out, { recursive: true, force: true })
+const { hashOfSources } = await bundled("runtime/compiler-hash.ts")
 const { metafile } = await build({
   ...common,
   entryPoints: { slm: "runtime/cli/main.ts", index: "runtime/index.ts" },
@@ -20,7 +21,7 @@ const { metafile } = await build({
   // Native and large packages stay outside. What is bundled is a development dependency: users need not install it.
   external: [...Object.keys(pkg.dependencies), ...Object.keys(pkg.peerDependencies)],
   banner: { js: "import { createRequire as __createRequire } from 'node:module'; const require = __createRequire(import.meta.url);" },
-  define: { "process.env.SLM_VERSION": JSON.stringify(pkg.version) },
+  define: { "process.env.SLM_VERSION": JSON.stringify(pkg.version), "process.env.SLM_COMPILER": JSON.stringify(hashOfSources(".")) },
 })
 // What `--emit web` puts beside the page.
 await build({ ...common, platform: "browser", target: "es2022", minify: true, entryPoints: ["runtime/web/page.ts"], outfile: join(out, "web", "slm.js") })
@@ -32,16 +33,22 @@ cpSync("examples/new", join(out, "new"), { recursive: true, filter: (path) => !b
 
 // The trees of the library lie beside its texts, so that a command need not parse it each time.
 async function parseLibrary(folder) {
-  const parser = join(out, "parse.mjs")
-  await build({ ...common, entryPoints: ["grammar/parse.ts"], outfile: parser })
-  const { parse } = await import(pathToFileURL(parser).href)
+  const { parse } = await bundled("grammar/parse.ts")
   for (const file of readdirSync(folder).filter((name) => name.endsWith(".slm"))) {
     const name = file.slice(0, -".slm".length)
     const { module, diagnostics } = parse({ id: `std.${name}`, text: readFileSync(join(folder, file), "utf8") })
     if (diagnostics.length > 0) throw new Error(`build: ${file}: ${diagnostics[0].message}`)
     writeFileSync(join(folder, `${name}.json`), JSON.stringify(module))
   }
-  rmSync(parser)
+}
+
+// A module of the sources, for use by the build itself.
+async function bundled(source) {
+  const outfile = join(out, `${basename(source, ".ts")}.mjs`)
+  await build({ ...common, entryPoints: [source], outfile })
+  const module = await import(pathToFileURL(outfile).href)
+  rmSync(outfile)
+  return module
 }
 
 // The licences of the packages that are part of the bundle; each asks that its text goes with it.

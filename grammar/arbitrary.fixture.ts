@@ -118,7 +118,7 @@ function repeat(depth: number, lines: boolean): fc.Arbitrary<string> {
 const subjects = ["Big", "a.b", '"x"', "f(1)[0]", "merge", "(load {})"] as const
 
 function stage(depth: number, lines: boolean): fc.Arbitrary<string> {
-  const verb = fc.constantFrom("train", "distill", "quantize", "evaluate", "generate", "load", "prune", "merge")
+  const verb = fc.constantFrom("train", "distill", "quantize", "evaluate", "generate", "load", "prune", "merge", "search")
   const subject = fc.option(fc.constantFrom(...subjects))
   return fc.tuple(verb, subject, subject, entries(field(depth, lines), lines, "")).map(([v, s, i, e]) => `${v}${s === null ? "" : ` ${s}`}${s === null || i === null ? "" : ` into ${i}`} { ${e} }`)
 }

@@ -348,7 +348,7 @@ export interface RepeatExpr {
 export interface RangeExpr { readonly kind: "range"; readonly span: Span; readonly from: Expr; readonly to: Expr }
 
 /** `train Big { … }`, `distill teacher into Small { … }`. `train { roles … }` has no subject. */
-export type StageVerb = "train" | "distill" | "quantize" | "evaluate" | "generate" | "load" | "prune" | "merge"
+export type StageVerb = "train" | "distill" | "quantize" | "evaluate" | "generate" | "load" | "prune" | "merge" | "search"
 export interface StageExpr {
   readonly kind: "stage"
   readonly span: Span

@@ -86,7 +86,7 @@ const textsOf = (types: readonly TokenType[]): ReadonlySet<string> => new Set(ty
 /** Words that mean something by themselves where a name could stand. */
 export const contextualNames: ReadonlySet<string> = textsOf(contextualWords)
 export const reservedNames: ReadonlySet<string> = textsOf(reserved)
-export const verbNames: ReadonlySet<string> = new Set(["train", "distill", "quantize", "evaluate", "generate", "load", "prune", "merge"])
+export const verbNames: ReadonlySet<string> = new Set(["train", "distill", "quantize", "evaluate", "generate", "load", "prune", "merge", "search"])
 
 /** The words that begin an item, for 'did you mean'. */
 export const itemWords: readonly string[] = [
@@ -96,7 +96,7 @@ export const memberWords: readonly string[] = ["require", "param", "part", "let"
 
 /** A stage verb as the lexer sees it: a name. The layout pass makes it a `StageVerb` where a stage follows. */
 export const VerbWord = createToken({
-  name: "VerbWord", label: "name", pattern: /(?:train|distill|quantize|evaluate|generate|load|prune|merge)(?![A-Za-z0-9_])/,
+  name: "VerbWord", label: "name", pattern: /(?:train|distill|quantize|evaluate|generate|load|prune|merge|search)(?![A-Za-z0-9_])/,
   longer_alt: Word, categories: [Name],
 })
 

@@ -1,6 +1,7 @@
 /** Losses of trainings as a run's log has them, and two of them drawn with letters. */
-import { existsSync, readdirSync, readFileSync } from "node:fs"
+import { existsSync, readdirSync } from "node:fs"
 import { join } from "node:path"
+import { mostRecordBytes, readSmallText } from "./open-file.ts"
 
 export interface Point { readonly step: number; readonly loss: number; readonly valid: number | null }
 /** By step, each once. */
@@ -20,12 +21,9 @@ export function readCurves(folder: string): ReadonlyMap<string, Curve> {
   return new Map([...found].map(([key, points]) => [key, [...points.values()].sort((a, b) => a.step - b.step)]))
 }
 
+/** A run that was not recorded has none. */
 function linesOf(file: string): readonly string[] {
-  try {
-    return readFileSync(file, "utf8").split("\n").filter((line) => line.includes('"event":"progress"'))
-  } catch {
-    return [] // a run that was not recorded has no curves
-  }
+  return (readSmallText(file, mostRecordBytes) ?? "").split("\n").filter((line) => line.includes('"event":"progress"'))
 }
 
 function progressOf(line: string): { readonly key: string; readonly point: Point } | null {

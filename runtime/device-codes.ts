@@ -20,4 +20,8 @@ export const deviceCodes = {
     title: "this cannot run in a browser",
     page: "`slm compile --emit web` keeps to the limits that every browser with WebGPU promises: one tensor takes at most 128 MiB, eight such parts can be seen at once, and a workgroup shares 16 KiB. Quantized weights count as they are packed. `slm generate` and `--emit c` have no such limits.",
   },
+  SLM3506: {
+    title: "the device has no products of f16",
+    page: "`precision: f16` rounds what products multiply to f16 and adds up in f32. GPUs have such products where their adapter offers `shader-f16`, which `slm doctor` lists; most of the last eight years do. Other devices would be slower with it than without. `precision: bf16` runs everywhere and has the range of f32; without `precision` products are f32.",
+  },
 } as const satisfies Record<string, { readonly title: string; readonly page: string }>

@@ -27,11 +27,15 @@ export interface DeviceInfo {
   readonly numericsClass: string
   /** The class of stages with `precision: bf16`, where their products are computed in another way. */
   readonly bf16Class?: string
+  /** The class of stages with `precision: f16`; a device without it cannot carry them out. */
+  readonly f16Class?: string
 }
 
+export type NumericsClasses = Pick<DeviceInfo, "numericsClass" | "bf16Class" | "f16Class">
+
 /** The numerics class of a stage's results. */
-export function classOf(info: Pick<DeviceInfo, "numericsClass" | "bf16Class">, factors: Factors): string {
-  return factors === "bf16" ? info.bf16Class ?? info.numericsClass : info.numericsClass
+export function classOf(info: NumericsClasses, factors: Factors): string {
+  return (factors === "bf16" ? info.bf16Class : factors === "f16" ? info.f16Class : undefined) ?? info.numericsClass
 }
 
 /** One loaded program with its state on the device. */
@@ -44,9 +48,27 @@ export interface Runner {
   step(batch: Readonly<Record<string, HostTensor>>): Promise<Readonly<Record<string, HostTensor>>>
   /** Several steps, one after the other; what they return is read back once, where that saves time. As many calls of `step` mean the same. */
   steps?(batches: readonly Readonly<Record<string, HostTensor>>[]): Promise<readonly Readonly<Record<string, HostTensor>>[]>
+  /** A state where it lies; it holds until this program runs again. */
+  lend?(name: string): Lent
+  /** Sets inputs to what programs of the same device lend, without the host. Inputs of a batch hold for the next step. */
+  take?(values: ReadonlyMap<string, Lent>): void
+  /** A copy of states on the device; null where there is no room for it. */
+  keep?(names: readonly string[]): Promise<KeptStates | null>
+  /** A short hash of each state, computed on the device. */
+  hashes?(names: readonly string[]): Promise<ReadonlyMap<string, string>>
   /** What it has taken of the device's memory, where the device counts that. */
   readonly memory?: ProgramMemory
   /** Frees what the device holds. */
+  dispose(): void
+}
+
+/** A state on a device, for other programs of that device. */
+export interface Lent { readonly name: string; readonly dtype: DType; readonly shape: Shape }
+
+/** States of one moment, on a device. */
+export interface KeptStates {
+  readonly lent: ReadonlyMap<string, Lent>
+  read(): Promise<Map<string, HostTensor>>
   dispose(): void
 }
 
@@ -96,3 +118,6 @@ export class DeviceFailure extends Error {
     this.help = help
   }
 }
+
+/** A device, about: the floating-point operations it reaches in a second, and the seconds it takes to make a program that it has not made before. */
+export interface Rate { readonly device: string; readonly flops: number; readonly prepare: Readonly<Record<"training" | "other", number>> }

@@ -75,10 +75,11 @@ function aroundOf(a: Side, b: Side): readonly string[] {
   const arithmetic = a.curves !== null && b.curves !== null && was.numerics_class !== is.numerics_class
   return [
     ...(was.slm === is.slm ? [] : [`slm ${was.slm} -> ${is.slm}`]),
+    ...(was.slm !== is.slm || was.compiler === is.compiler ? [] : [`compiler ${was.compiler.slice(0, 12)} -> ${is.compiler.slice(0, 12)}, another build of slm ${is.slm}`]),
     ...(was.library === is.library ? [] : ["another text of the library"]),
     ...(arithmetic ? [`arithmetic ${was.numerics_class} -> ${is.numerics_class}`] : []),
     ...set.map((name) => `--set ${name}: ${was.set[name] ?? "not given"} -> ${is.set[name] ?? "not given"}`),
-    ...inputChanges(was.inputs, is.inputs, true),
+    ...inputChanges(was.inputs, is.inputs, true).map(({ message }) => message),
   ]
 }
 

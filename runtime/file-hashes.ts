@@ -1,6 +1,7 @@
 /** Hashes of input files, remembered by size and times, so that a run need not read a gigabyte to learn that nothing changed. */
 import * as fs from "node:fs"
 import { sha256File, writeAtomic } from "./files.ts"
+import { readRecordJson } from "./open-file.ts"
 
 export interface FileHashes {
   /** SHA-256 of a file's content. */
@@ -53,13 +54,9 @@ function isAsBefore(known: Known, { size, mtimeMs, ctimeMs, ino }: fs.Stats): bo
 }
 
 function readKnown(place: string): Readonly<Record<string, Known>> {
-  try {
-    const value: unknown = JSON.parse(fs.readFileSync(place, "utf8"))
-    if (typeof value !== "object" || value === null || !("version" in value) || value.version !== 1 || !("files" in value) || typeof value.files !== "object" || value.files === null) return {}
-    return Object.fromEntries(Object.entries(value.files).filter((entry): entry is [string, Known] => isKnown(entry[1])))
-  } catch {
-    return {}
-  }
+  const value = readRecordJson(place)
+  if (typeof value !== "object" || value === null || !("version" in value) || value.version !== 1 || !("files" in value) || typeof value.files !== "object" || value.files === null) return {}
+  return Object.fromEntries(Object.entries(value.files).filter((entry): entry is [string, Known] => isKnown(entry[1])))
 }
 
 function isKnown(x: unknown): x is Known {

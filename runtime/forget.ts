@@ -3,6 +3,7 @@ import * as fs from "node:fs"
 import * as path from "node:path"
 import { matchesPath } from "./data/glob.ts"
 import { readLock, type Lock } from "./lock.ts"
+import { mostRecordBytes, readSmallText } from "./open-file.ts"
 import { runFolders } from "./past-runs.ts"
 import { readSnapshot } from "./snapshot.ts"
 import { heldIn, listStore, removeStored, type Stored } from "./store/tidy.ts"
@@ -22,7 +23,7 @@ export interface Derived {
 export function derivedFrom(folder: string, input: string): Derived {
   const all = listStore(path.join(folder, ".slm", "store"))
   const runs = runFolders(folder).map((place) => ({ place, lock: readSnapshot(place)?.lock ?? null }))
-  const locks = fs.readdirSync(folder).filter((name) => name.endsWith(".lock")).map((name) => path.join(folder, name)).map((file) => ({ file, lock: readLock(fs.readFileSync(file, "utf8")) }))
+  const locks = fs.readdirSync(folder).filter((name) => name.endsWith(".lock")).map((name) => path.join(folder, name)).map((file) => ({ file, lock: readLock(readSmallText(file, mostRecordBytes) ?? "") }))
   const is = (wanted: string): boolean => names(input, wanted, folder)
   const uses = (lock: Lock | null): lock is Lock => lock !== null && pathsIn(lock).some(is)
   const stored = all.filter((one) => (one.is === "entry" || one.is === "partial") && one.from.some(is))

@@ -88,6 +88,29 @@ test("names become neither C nor WGSL nor the end of a comment", () => {
   }), { numRuns: 40 })
 })
 
+test("a number becomes one literal that stands for it, and nothing else", () => {
+  const times = (n: number): Program => {
+    const b = createBuilder()
+    const x = b.input("x", "batch", "f32", [8, 16])
+    return { name: "p", inputs: [x], outputs: [{ name: "y", node: g.mul(b, x, n) }] }
+  }
+  const cLiteral = /(?<=const f32v t1 = )set_f32\((-?\d+(?:\.\d+)?(?:e[+-]?\d+)?f|\(-?1e30f \* 1e30f\)|\(0\.0f \/ 0\.0f\))\)/
+  const shaderLiteral = /\(t0 \* (-?\d+(?:\.\d+)?(?:e[+-]?\d+)?f|\(-\d+(?:\.\d+)?(?:e[+-]?\d+)?f\)|\(?-?(?:inf|nan)\(\)\)?)\)/
+  const valueOf = (text: string): number => (text.includes("inf") || text.includes("*") ? (text.includes("-") ? -Infinity : Infinity) : text.includes("nan") || text.includes("/") ? NaN : Math.fround(Number(text.replace(/[f()]/g, ""))))
+  const code = (of: Program): string => renderC(scheduleCpu(orderKernels(fuse(of)), cpuTargets.portable)).replace(/\/\*[^]*?\*\//g, "").replace(/\/\/.*$/gm, "")
+  const shader = (of: Program): string => shaders(of).join("\n").replace(/\/\/.*\n/g, "").replace(/^(?:var<private> (?:inf|nan)_bits|fn (?:inf|nan)\(\)).*\n/gm, "")
+  const rest = { c: code(times(2.5)).replace(cLiteral, "#"), shader: shader(times(2.5)).replace(shaderLiteral, "#") }
+  assert.ok(rest.c.includes("#") && rest.shader.includes("#"))
+  const numbers = fc.oneof(fc.double(), fc.float(), fc.integer(), fc.constantFrom(-0, NaN, Infinity, -Infinity, 1e300, -1e300, 5e-324, 1e-42, 3.4028234663852886e38, 16777217)).filter((n) => n !== 0 && n !== 1 && n !== -1 && !Object.is(n, -0))
+  fc.assert(fc.property(numbers, (n) => {
+    const [c, wgsl] = [code(times(n)), shader(times(n))]
+    for (const [text, literal, without] of [[c, cLiteral, rest.c], [wgsl, shaderLiteral, rest.shader]] as const) {
+      assert.is(text.replace(literal, "#"), without, String(n))
+      assert.ok(Object.is(valueOf(literal.exec(text)?.[1] ?? ""), Math.fround(n)), `${n} became ${literal.exec(text)?.[1]}`)
+    }
+  }), { numRuns: 200 })
+})
+
 test("a path that the user types as a value is granted, a default of the recipe is not", () => inFolder(async (home) => {
   const [recipe, corpora] = [join(home, "recipe"), join(home, "corpora")]
   for (const folder of [recipe, corpora]) mkdirSync(folder)

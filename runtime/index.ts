@@ -26,7 +26,7 @@ import { planRecipe, summarise, type PlanSummary } from "./plan.ts"
 import { folderOf, startProgram, type Artifact, type Program, type ProgramText } from "./program.ts"
 import { readRecipe, type RecipeFile } from "./recipe.ts"
 import type { ExpectResult } from "./expects.ts"
-import type { StageResult } from "./run.ts"
+import type { StageResult } from "./run-state.ts"
 import { atStart, lastLock, runInFolder, storeOf } from "./run-folder.ts"
 import type { Sample } from "./stages/artifact.ts"
 import type { Event, RunStatus, StageRef } from "./stages/events.ts"
@@ -36,7 +36,7 @@ export type { Diagnostic, Fix, Label, Source, Span } from "../grammar/diagnostic
 export type { PlanSummary, StageSummary } from "./plan.ts"
 export type { Count } from "./plan-sizes.ts"
 export type { ExpectResult } from "./expects.ts"
-export type { StageResult } from "./run.ts"
+export type { StageResult } from "./run-state.ts"
 export type { Sample } from "./stages/artifact.ts"
 export type { Event, RunStatus, StageRef } from "./stages/events.ts"
 export type { Artifact, PlannedStage, Program } from "./program.ts"
@@ -69,15 +69,15 @@ export interface PlanOptions extends CheckOptions {
   readonly allowRead?: readonly string[]
   /** Fetches modules of `https://` addresses that are not here yet; by default the network is left alone. */
   readonly allowNet?: boolean
+  /** Bytes that one stage may need at once (default: three quarters of the machine's memory). */
+  readonly maxMemory?: number
+  /** Weights that one model may have (default: as many as the machine's memory can train). */
+  readonly maxParams?: number
 }
 
 export interface RunOptions extends PlanOptions {
   /** Where results go; default: `runs/NAME` beside the recipe. */
   readonly out?: string
-  /** Bytes that one stage may need at once (default: three quarters of the machine's memory). */
-  readonly maxMemory?: number
-  /** Weights that one model may have (default: as many as the machine's memory can train). */
-  readonly maxParams?: number
   /** Runs every stage, also those whose result is kept from an earlier run. */
   readonly fresh?: boolean
   /** Refuses where anything differs from `NAME.lock` beside the recipe. */
@@ -153,7 +153,7 @@ export async function plan(recipe: Recipe, options: PlanOptions = {}): Promise<P
   const checked = checkFile(file, options)
   const device = await deviceOf(options.device)
   const place = { folder: file.folder, allowRead: accessTo(file, options).allowRead }
-  const finished = { store: storeOf(file.folder, () => {}), keys: createArtifactKeys(place, device.info), device }
+  const finished = { store: storeOf(file.folder, () => {}), keys: createArtifactKeys(place, device.info), device, limits: accessTo(file, options).limits }
   const lock = lastLock(file)
   const planned = planRecipe(file.source, environmentOf(file, options), checked, finished, place, lock === null ? null : { lock, numericsClass: classesOf(checked, device.info) })
   return { diagnostics: [...checked.diagnostics, ...(planned?.problems ?? [])], sources: checked.sources, plan: planned === null ? null : summarise(planned, deviceRate(device.info.name)) }

@@ -33,6 +33,8 @@ export function machineLimits(): Limits {
   return { memory: Math.floor(0.75 * all), params: Math.floor(all / trainedBytes) }
 }
 
+export const noLimits: Limits = { memory: Infinity, params: Infinity }
+
 const multiples: Readonly<Record<string, number>> = { "": 1, k: 1e3, m: 1e6, g: 1e9, t: 1e12 }
 
 /** `8G`, `500 MB`, `1e9`; null: that is no size. */
@@ -77,17 +79,21 @@ export function demand(needed: number, what: string, { memory }: Limits): void {
   throw new OverLimit(failure("SLM3601", `${what} needs ${size} at once, and ${bytes(memory)} are allowed`, "make the batch, the rows or the model smaller, or allow more: `--max-memory`"))
 }
 
-/**
- * Bytes that a program needs at once on a device, if values that take more than `recomputed` together are computed again. The bound without
- * fusion is cheap; it is looked at more closely only where it is too much.
- */
-export function demandProgram(program: Program, device: Device["info"]["name"], limits: Limits, recomputed = Infinity): void {
-  const most = cost(program).peakBytes
+/** A program on a device, where values that take more than `recomputed` together are computed again. */
+export interface Held { readonly program: Program; readonly recomputed?: number }
+
+/** Refuses programs that are held on a device at once, and need more together. The bound without fusion is cheap; it is looked at more closely only where it is too much. */
+export function demandPrograms(held: readonly Held[], what: string, device: Device["info"]["name"], limits: Limits): void {
+  const most = held.reduce((sum, { program }) => sum + cost(program).peakBytes, 0)
   if (most <= limits.memory) return
-  // What stays in the arena whatever is fused: no need to fuse a program that can never fit.
-  const least = program.inputs.reduce((sum, node) => sum + node.shape.reduce((product, n) => product * n, 4), 0)
-  const exact = device === "cpu" && least <= limits.memory ? scheduleWithin(orderKernels(fuse(program)), cpuTargets.portable, recomputed).arena : most
-  demand(exact, `\`${program.name}\``, limits)
+  // What stays in the arena whatever is fused: no need to fuse programs that can never fit.
+  const least = held.reduce((sum, { program }) => sum + inputBytes(program), 0)
+  const exact = ({ program, recomputed = Infinity }: Held): number => scheduleWithin(orderKernels(fuse(program)), cpuTargets.portable, recomputed).arena
+  demand(device === "cpu" && least <= limits.memory ? held.reduce((sum, one) => sum + exact(one), 0) : most, what, limits)
+}
+
+function inputBytes(program: Program): number {
+  return program.inputs.reduce((sum, node) => sum + node.shape.reduce((product, n) => product * n, 4), 0)
 }
 
 /** The device, which loads no program that needs more than is allowed. */
@@ -95,7 +101,7 @@ export function limited(device: Device, limits: Limits): Device {
   return {
     ...device,
     async load(program, most) {
-      demandProgram(program, device.info.name, limits, most)
+      demandPrograms([{ program, ...(most === undefined ? {} : { recomputed: most }) }], `\`${program.name}\``, device.info.name, limits)
       return device.load(program, most)
     },
   }

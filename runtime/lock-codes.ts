@@ -10,15 +10,15 @@ export const lockCodes = {
   },
   SLM3403: {
     title: "slm, its library or a setting is another one",
-    page: "The lock was written with another version of slm, another text of its library, or other values of `--set`. Results may differ where nothing in the recipe does. Use the same ones, or run without `--locked` to take the new ones down.",
+    page: "The lock was written with another version of slm, or another build of its compiler, another text of its library, or other values of `--set`. Results may differ where nothing in the recipe does. Use the same ones, or accept the new ones: a run without `--locked` writes the lock anew.",
   },
   SLM3404: {
     title: "an input is another one",
-    page: "A file that the recipe reads, or a package it comes from, is not what it was when the lock was written; or files have come or gone. Restore it, or run without `--locked` to take the new content down.",
+    page: "A file that the recipe reads, or a package it comes from, is not what it was when the lock was written; or files have come or gone. Restore it, or accept the new content: a run without `--locked` writes the lock anew.",
   },
   SLM3405: {
     title: "the recipe says something else",
-    page: "Stages have come, gone or changed their meaning since the lock was written. Comments, layout and names are not meaning. Undo the change, or run without `--locked` to take it down.",
+    page: "Stages have come, gone or changed their meaning since the lock was written. Comments, layout and names are not meaning. Undo the change, or accept it: a run without `--locked` writes the lock anew.",
   },
   SLM3406: {
     title: "the results are other ones",

@@ -5,7 +5,7 @@ import { fieldsOf } from "../compiler/plan/fields.ts"
 import type { Stage } from "../compiler/plan/stage.ts"
 import type { Source } from "../grammar/diagnostic.ts"
 import { classOf } from "./device.ts"
-import type { DeviceInfo } from "./device.ts"
+import type { NumericsClasses } from "./device.ts"
 import { sha256 } from "./files.ts"
 import type { Lock, LockedInput, LockedStage } from "./lock.ts"
 import { kinds } from "./stages/execute.ts"
@@ -13,7 +13,7 @@ import type { ArtifactKeys } from "./stages/keys.ts"
 import { pathOf, saysPrivate } from "./stages/sources.ts"
 import type { Files } from "./store/entry.ts"
 import { traceFile } from "./trace.ts"
-import { version } from "./version.ts"
+import { compilerHash, version } from "./version.ts"
 
 /** What a stage yielded. */
 export interface Yield {
@@ -29,20 +29,25 @@ export interface LockParts {
   readonly keys: ArtifactKeys
   /** By the key of the stage. */
   readonly yields: ReadonlyMap<string, Yield>
+  /** What was told of stages before, for whoever asks several times. */
+  readonly told?: Told
 }
 
-export function lockOf({ checked, params, numericsClass, keys, yields }: LockParts): Lock {
+/** Arguments of stages as people read them. */
+export type Told = WeakMap<Stage, LockedStage["with"]>
+
+export function lockOf({ checked, params, numericsClass, keys, yields, told = new WeakMap() }: LockParts): Lock {
   const stages = checked.recipe?.stages ?? []
   const inputs = stages.flatMap((stage) => lockedInputs(stage, keys) ?? [])
   return {
-    version: 1, slm: version, library: libraryHash(checked.sources), set: Object.fromEntries([...params].sort(byName)), numerics_class: numericsClass,
+    version: 2, slm: version, compiler: compilerHash(), library: libraryHash(checked.sources), set: Object.fromEntries([...params].sort(byName)), numerics_class: numericsClass,
     inputs: Object.fromEntries([...inputs].sort(byName)),
-    stages: stages.map((stage) => lockedStage(stage, checked, yields.get(stage.key))),
+    stages: stages.map((stage) => lockedStage(stage, checked, yields.get(stage.key), told)),
   }
 }
 
 /** The numerics classes of all stages that compute on a device. */
-export function classesOf(checked: Checked, info: Pick<DeviceInfo, "numericsClass" | "bf16Class">): string {
+export function classesOf(checked: Checked, info: NumericsClasses): string {
   const computed = (checked.recipe?.stages ?? []).filter((stage) => kinds[stage.kind].numeric)
   return [...new Set([info.numericsClass, ...computed.map((stage) => classOf(info, factorsOf(stage.args)))])].join(", ")
 }
@@ -71,10 +76,12 @@ export function libraryHash(sources: ReadonlyMap<string, Source>): string {
   return sha256(JSON.stringify([...sources].filter(([id]) => id.startsWith("std.")).map(([id, { text }]) => [id, text] as const).sort(byName)))
 }
 
-export function lockedStage(stage: Stage, checked: Checked, yielded: Yield | undefined): LockedStage {
+export function lockedStage(stage: Stage, checked: Checked, yielded: Yield | undefined, told: Told = new WeakMap()): LockedStage {
   const { name, kind, key } = stage
+  const fields = told.get(stage) ?? fieldsOf(stage, checked.session)
+  told.set(stage, fields)
   return {
-    name, kind, key, with: fieldsOf(stage, checked.session), ...(yielded?.result === undefined || yielded.result === null ? {} : { result: yielded.result }),
+    name, kind, key, with: fields, ...(yielded?.result === undefined || yielded.result === null ? {} : { result: yielded.result }),
     // What is made from numeric results is as numeric: of a quantised model, too.
     numeric: numeric(stage), facts: yielded?.facts ?? {},
   }

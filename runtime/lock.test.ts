@@ -3,7 +3,6 @@ import * as fs from "node:fs"
 import * as path from "node:path"
 import { test } from "uvu"
 import * as assert from "uvu/assert"
-import { parse } from "yaml"
 import type { Device } from "./device.ts"
 import { createReference } from "./devices/reference.ts"
 import type { LockCode } from "./lock-codes.ts"
@@ -16,6 +15,7 @@ import { runInFolder } from "./run-folder.ts"
 import type { Workplace } from "./stages/testing.ts"
 import { bookTokens, recipeOf, sentences, withFolder } from "./stages/testing.ts"
 import { catalogue } from "./codes.ts"
+import { readYaml } from "./yaml.ts"
 
 const recipe = recipeOf(`param lr: float = 0.1
 ${bookTokens(8)}
@@ -35,7 +35,7 @@ async function runs(place: Workplace, text: string, options: Partial<RunFolderOp
 
 const refusal = async (ran: Promise<RecordedRun>): Promise<readonly string[]> => (await ran).diagnostics.map(({ code, message }) => `${code} ${message}`)
 const lockText = (place: Workplace): string => fs.readFileSync(path.join(place.folder, "small.lock"), "utf8")
-const runYaml = (place: Workplace): Readonly<Record<string, unknown>> => parse(fs.readFileSync(path.join(place.folder, "runs", "small", "run.yaml"), "utf8")) as Readonly<Record<string, unknown>>
+const runYaml = (place: Workplace): Readonly<Record<string, unknown>> => readYaml(fs.readFileSync(path.join(place.folder, "runs", "small", "run.yaml"), "utf8")) as Readonly<Record<string, unknown>>
 
 async function locked(use: (place: Workplace, lock: Lock) => Promise<void>): Promise<void> {
   await withFolder(async (place) => {
@@ -89,6 +89,21 @@ test("a locked run refuses with what differs, and runs nothing", () => locked(as
   assert.is(readLock(lockText(place))?.inputs["book.txt"]?.sha256, lock.inputs["book.txt"]?.sha256)
 }))
 
+test("what is refused before it begins leaves the folder of the run before as it was", () => locked(async (place) => {
+  const root = path.join(place.folder, "runs", "small")
+  const contents = (): readonly string[] => fs.readdirSync(root, { recursive: true, encoding: "utf8" }).sort().map((name) => {
+    const stat = fs.statSync(path.join(root, name))
+    return `${name} ${stat.mtimeMs} ${stat.isFile() ? fs.readFileSync(path.join(root, name), "latin1") : ""}`
+  })
+  const before = contents()
+  const other = recipe.replace("steps: 2", "steps: 4")
+  const refused = [await runs(place, other, { locked: true }), await runs(place, other, { limits: { memory: 1e9, params: 10 } })]
+  assert.equal(refused.map(({ status, recorded, diagnostics }) => [status, recorded, diagnostics.map(({ code }) => code)]), [["failed", false, ["SLM3405"]], ["failed", false, ["SLM3602"]]])
+  assert.equal(contents(), before)
+  const elsewhere = await runs(place, other, { locked: true, out: path.join(place.folder, "new") })
+  assert.equal([elsewhere.recorded, fs.existsSync(path.join(place.folder, "new"))], [false, false], "nor is one made")
+}))
+
 test("a locked run whose results differ fails; in another numerics class, beyond tolerance", () => locked(async (place, lock) => {
   const other = (name: string): Device => ({ ...createReference(), info: { ...createReference().info, numericsClass: name } })
   const file = path.join(place.folder, "small.lock")
@@ -106,7 +121,7 @@ test("without a lock, or with a damaged one, a locked run does not start", () =>
   place.write("book.txt", sentences(12))
   const message = async (): Promise<string> => runs(place, recipe, { locked: true }).then(() => "it ran", (error: Error) => error.message)
   assert.match(await message(), "SLM3401")
-  for (const text of ["", "version: 2", "a: *b", "version: 1\nslm: 1\n", "[".repeat(50)]) {
+  for (const text of ["", "version: 2", "version: 1", "a: *b", "version: 2\nslm: 1\n", "[".repeat(50)]) {
     place.write("small.lock", text)
     assert.match(await message(), "SLM3402")
   }
@@ -116,6 +131,7 @@ test("each difference is named once, where it begins", () => locked(async (_, lo
   const difference = (change: Partial<Lock>): readonly string[] => compareLock(lock, { ...lock, ...change }).map(({ code, message }) => `${code} ${message}`)
   assert.equal(difference({}), [])
   assert.equal(difference({ slm: "9" }), [`SLM3403 slm was ${lock.slm} and is 9`])
+  assert.equal(difference({ compiler: "0".repeat(64) }), [`SLM3403 this slm ${lock.slm} is another build of the compiler (000000000000…, was ${lock.compiler.slice(0, 12)}…)`])
   assert.equal(difference({ library: "" }), ["SLM3403 the text of the library's modules is another one"])
   assert.equal(difference({ set: { lr: "1" } }), ["SLM3403 `--set lr` was not given and is 1"])
   const input = { bytes: 3, sha256: "s", package: "p 1.0.0" }

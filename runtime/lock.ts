@@ -1,12 +1,14 @@
 /** `NAME.lock`: what a run depended on and what came out, as text; and what differs between two of them. Reads no files. */
-import { parse, stringify } from "yaml"
 import { fieldText, sameField } from "../compiler/plan/fields.ts"
 import type { LockCode } from "./lock-codes.ts"
+import { readYaml, writeYaml } from "./yaml.ts"
 
 export interface Lock {
-  readonly version: 1
+  readonly version: 2
   /** The version of slm. */
   readonly slm: string
+  /** A hash over the sources of its compiler: two builds of one version may compute otherwise. */
+  readonly compiler: string
   /** A hash over the texts of the library's modules that the recipe reads. */
   readonly library: string
   readonly set: Readonly<Record<string, string>>
@@ -51,26 +53,18 @@ const head = "# What the last run of this recipe depended on, and what came out.
 const planHead = "# What a run of this recipe will depend on. `slm run --plan` with this file refuses where any of it differs.\n"
 
 export function writeLock(lock: Lock): string {
-  return head + written(lock)
+  return head + writeYaml(lock)
 }
 
 /** A plan that was saved has the form of a lock without results. */
 export function writePlan(lock: Lock): string {
-  return planHead + written(lock)
-}
-
-function written(lock: Lock): string {
-  return stringify(lock, { lineWidth: 0, aliasDuplicateObjects: false })
+  return planHead + writeYaml(lock)
 }
 
 /** null: it is not a lock of this form. */
 export function readLock(text: string): Lock | null {
-  try {
-    const value: unknown = parse(text, { maxAliasCount: 0 })
-    return isLock(value) ? value : null
-  } catch {
-    return null
-  }
+  const value = readYaml(text)
+  return isLock(value) ? value : null
 }
 
 // ---------------------------------------------------------------- what differs
@@ -78,12 +72,18 @@ export function readLock(text: string): Lock | null {
 /** What a run depends on: differences that would make it another run. In the order in which they matter. */
 export function compareLock(old: Lock, now: Lock): readonly Difference[] {
   return [
-    ...(old.slm === now.slm ? [] : [difference("SLM3403", `slm was ${old.slm} and is ${now.slm}`)]),
+    ...compareCompilers(old, now),
     ...(old.library === now.library ? [] : [difference("SLM3403", "the text of the library's modules is another one")]),
     ...changes(old.set, now.set).map(([name, was, is]) => difference("SLM3403", `\`--set ${name}\` was ${was ?? "not given"} and is ${is ?? "not given"}`)),
-    ...compareInputs(old.inputs, now.inputs),
+    ...compareInputs(old, now),
     ...compareStages(old.stages, now.stages),
   ]
+}
+
+function compareCompilers(old: Lock, now: Lock): readonly Difference[] {
+  if (old.slm !== now.slm) return [difference("SLM3403", `slm was ${old.slm} and is ${now.slm}`)]
+  if (old.compiler === now.compiler) return []
+  return [difference("SLM3403", `this slm ${now.slm} is another build of the compiler (${now.compiler.slice(0, 12)}…, was ${old.compiler.slice(0, 12)}…)`)]
 }
 
 /** A plan is made for one device. */
@@ -91,23 +91,25 @@ export function compareArithmetic(old: Lock, now: Lock): readonly Difference[] {
   return old.numerics_class === now.numerics_class ? [] : [difference("SLM3403", `the plan is for a device that computes as ${old.numerics_class}, and this one computes as ${now.numerics_class}`)]
 }
 
-function compareInputs(old: Lock["inputs"], now: Lock["inputs"]): readonly Difference[] {
-  return inputChanges(old, now, true).map((message) => difference("SLM3404", message))
+/** Each at the stage that reads it, where it is named there as it is in the lock. */
+function compareInputs(old: Lock, now: Lock): readonly Difference[] {
+  const readers = new Map(now.stages.map((stage) => [stage.with["path"], stage.key]))
+  return inputChanges(old.inputs, now.inputs, true).map(({ name, message }) => difference("SLM3404", message, readers.get(name) ?? null))
 }
 
 /** What is another input, in words. `whole`: what only the old ones have is gone. */
-export function inputChanges(old: Lock["inputs"], now: Lock["inputs"], whole: boolean): readonly string[] {
+export function inputChanges(old: Lock["inputs"], now: Lock["inputs"], whole: boolean): readonly { readonly name: string; readonly message: string }[] {
   const names = [...new Set([...(whole ? Object.keys(old) : []), ...Object.keys(now)])].sort()
   return names.flatMap((name) => {
     const [was, is] = [old[name], now[name]]
-    if (was === undefined) return [`\`${name}\` is new`]
-    if (is === undefined) return [`\`${name}\` is not read any more`]
+    if (was === undefined) return [{ name, message: `\`${name}\` is new` }]
+    if (is === undefined) return [{ name, message: `\`${name}\` is not read any more` }]
     const parts = [
       ...(was.package === is.package ? [] : [`comes from ${is.package ?? "no package"} and came from ${was.package ?? "none"}`]),
       ...(was.files === is.files ? [] : [`is ${is.files ?? 1} files and was ${was.files ?? 1}`]),
       ...(was.sha256 === is.sha256 ? [] : [was.bytes === is.bytes ? `has other content (sha256 ${is.sha256.slice(0, 12)}…, was ${was.sha256.slice(0, 12)}…)` : `has ${is.bytes} bytes and had ${was.bytes}`]),
     ]
-    return parts.length === 0 ? [] : [`\`${name}\` ${parts.join("; it ")}`]
+    return parts.length === 0 ? [] : [{ name, message: `\`${name}\` ${parts.join("; it ")}` }]
   })
 }
 
@@ -134,7 +136,7 @@ function compareStages(old: readonly LockedStage[], now: readonly LockedStage[])
 
 /** Losses of another numerics class may differ by this share, shares and accuracies by this much. */
 const tolerance = 0.02
-const measured: ReadonlySet<string> = new Set(["loss", "valid", "last_valid", "perplexity", "bits_per_byte"])
+const measured: ReadonlySet<string> = new Set(["loss", "valid", "last_valid", "perplexity", "bits_per_byte", "score"])
 /** What a small difference of a loss may decide otherwise. */
 const chosen: ReadonlySet<string> = new Set(["best_step"])
 /** What the memory of a machine decides (`recompute: auto`): results do not depend on it. */
@@ -188,8 +190,8 @@ function changes(old: Readonly<Record<string, string>>, now: Readonly<Record<str
 // ---------------------------------------------------------------- the form
 
 export function isLock(x: unknown): x is Lock {
-  if (!isRecord(x) || x["version"] !== 1) return false
-  return ["slm", "library", "numerics_class"].every((name) => typeof x[name] === "string") && isTexts(x["set"]) && isRecord(x["inputs"]) &&
+  if (!isRecord(x) || x["version"] !== 2) return false
+  return ["slm", "compiler", "library", "numerics_class"].every((name) => typeof x[name] === "string") && isTexts(x["set"]) && isRecord(x["inputs"]) &&
     Object.values(x["inputs"]).every(isInput) && Array.isArray(x["stages"]) && x["stages"].every(isStage)
 }
 

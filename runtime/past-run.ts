@@ -1,4 +1,4 @@
-import { existsSync, readdirSync, readFileSync } from "node:fs"
+import { existsSync, readdirSync } from "node:fs"
 import { join, resolve } from "node:path"
 import { check, type Checked } from "../compiler/check/check.ts"
 import type { Session } from "../compiler/check/session.ts"
@@ -10,6 +10,7 @@ import type { Tokenizer } from "./data/tokenizer.ts"
 import type { Device } from "./device.ts"
 import { limited, machineLimits } from "./limits.ts"
 import type { LockedStage } from "./lock.ts"
+import { readBounded } from "./open-file.ts"
 import { readSnapshot, snapshotFile, type Snapshot } from "./snapshot.ts"
 import type { ArtifactData, Sample } from "./stages/artifact.ts"
 import { chatFrameOf } from "./stages/chat-frame.ts"
@@ -100,9 +101,18 @@ export async function writeText(run: PastRun, model: Model, device: Device, prom
 /** The stored result of a stage; null where it is not in the folder or does not read. */
 function readArtifact(run: PastRun, stage: Stage): ArtifactData | null {
   const folder = run.folders.get(stage.key)
-  if (folder === undefined || !existsSync(folder)) return null
-  const files: Files = new Map(readdirSync(folder).map((name) => [name, new Uint8Array(readFileSync(join(folder, name)))]))
-  return fromFiles(stage, files, run.session)
+  const files = folder === undefined ? null : filesIn(folder)
+  return files === null ? null : fromFiles(stage, files, run.session)
+}
+
+/** The files of a result's copy, by name; null: something there is no file that can be read. */
+export function filesIn(folder: string): Files | null {
+  try {
+    const names = readdirSync(folder).filter((name) => !name.endsWith(".tmp")).sort()
+    return new Map(names.map((name) => [name, readBounded(join(folder, name), machineLimits().memory)]))
+  } catch {
+    return null
+  }
 }
 
 /** The tokenizer a model reads and writes with: of its data, or what came with its weights. */

@@ -1,8 +1,9 @@
 /** The runs whose folders lie beside a recipe: for listing them, and for knowing which results they need. */
 import * as fs from "node:fs"
 import * as path from "node:path"
-import { parse } from "yaml"
+import { mostRecordBytes, readSmallText } from "./open-file.ts"
 import { readSnapshot, snapshotFile } from "./snapshot.ts"
+import { readYaml } from "./yaml.ts"
 
 export interface RunSummary {
   readonly folder: string
@@ -48,9 +49,13 @@ export function rememberRun(folder: string, out: string): void {
   } catch { /* the run itself says what is wrong with the disk */ }
 }
 
+/** Whether the folder of a recipe knows this run as one of its own: the record of a run could name any folder as its recipe's. */
+export function isRunOf(folder: string, out: string): boolean {
+  return runFolders(folder).some((place) => path.resolve(place) === path.resolve(out))
+}
+
 function elsewhere(folder: string): readonly string[] {
-  const text = read(register(folder), (content) => content)
-  return typeof text === "string" ? text.split("\n").filter((line) => line !== "").map((line) => path.resolve(folder, line)) : []
+  return (readSmallText(register(folder), mostRecordBytes) ?? "").split("\n").filter((line) => line !== "").map((line) => path.resolve(folder, line))
 }
 
 /** `--out runs/slow/third` is a run too. */
@@ -61,9 +66,9 @@ function foldersBelow(folder: string, depth: number): readonly string[] {
 
 function summaryOf(folder: string): RunSummary | null {
   const [file, begun] = [path.join(folder, "run.yaml"), path.join(folder, snapshotFile)]
-  const run = read(file, parse)
-  const ends = fs.statSync(file, { throwIfNoEntry: false })?.mtime ?? null
-  const begins = fs.statSync(begun).mtime
+  const run = readYaml(readSmallText(file, mostRecordBytes) ?? "")
+  const [ends, begins] = [timeOf(file), timeOf(begun)]
+  if (begins === null) return null
   if (ends === null || begins > ends) {
     const snapshot = readSnapshot(folder)
     return snapshot === null ? null : { folder, recipe: path.basename(snapshot.entry), status: "unfinished", seconds: 0, ended: begins, loss: null, bytes: bytesOf(folder) }
@@ -74,19 +79,17 @@ function summaryOf(folder: string): RunSummary | null {
   return { folder, recipe: run["recipe"], status: run["status"], seconds: run["seconds"], ended: ends, loss: losses.at(-1) ?? null, bytes: bytesOf(folder) }
 }
 
+/** When a file was written; null: there is none. */
+function timeOf(file: string): Date | null {
+  const stat = fs.lstatSync(file, { throwIfNoEntry: false })
+  return stat?.isFile() === true ? stat.mtime : null
+}
+
 function bytesOf(place: string): number {
   return fs.readdirSync(place, { withFileTypes: true }).reduce((sum, entry) => {
     const file = path.join(place, entry.name)
-    return sum + (entry.isDirectory() ? bytesOf(file) : fs.statSync(file).size)
+    return sum + (entry.isDirectory() ? bytesOf(file) : fs.lstatSync(file, { throwIfNoEntry: false })?.size ?? 0)
   }, 0)
-}
-
-function read(file: string, parser: (text: string) => unknown): unknown {
-  try {
-    return parser(fs.readFileSync(file, "utf8"))
-  } catch {
-    return null
-  }
 }
 
 function isRecord(x: unknown): x is Readonly<Record<string, unknown>> {

@@ -37,7 +37,7 @@ function changeOf(stage: Stage, was: LockedStage | null, checked: Checked, { key
   const now = lockedStage(stage, checked, undefined)
   const own = was.key === stage.key ? [] : fieldChanges(was.with, now.with)
   const inputs = lockedInputs(stage, keys)
-  const files = inputs === null ? ["what it reads is not there"] : inputChanges(before.lock.inputs, Object.fromEntries(inputs), false)
+  const files = inputs === null ? ["what it reads is not there"] : inputChanges(before.lock.inputs, Object.fromEntries(inputs), false).map(({ message }) => message)
   const follows = stage.inputs.filter((input) => found.get(input.key)?.state === "changed").map((input) => `follows from \`${input.name}\``)
   const device = kinds[stage.kind].numeric && before.lock.numerics_class !== before.numericsClass ? [`arithmetic ${before.lock.numerics_class} -> ${before.numericsClass}`] : []
   const why = [...own, ...files, ...device, ...(own.length + files.length === 0 ? follows : [])]

@@ -3,6 +3,7 @@ import { createMachine } from "../compiler/check/machine.ts"
 import type { Session } from "../compiler/check/session.ts"
 import type { Stage } from "../compiler/plan/stage.ts"
 import type { Device } from "./device.ts"
+import type { Limits } from "./limits.ts"
 import { inputFiles } from "./stages/data.ts"
 import type { ArtifactKeys } from "./stages/keys.ts"
 import type { Store } from "./store/store.ts"
@@ -19,6 +20,8 @@ export interface Finished {
   readonly keys: ArtifactKeys
   /** The device itself, where it is there: what it can tell of memory. */
   readonly device?: Pick<Device, "info" | "memoryOf">
+  /** What a run may take; default: what the machine has. */
+  readonly limits?: Limits
 }
 
 export interface Place { readonly folder: string; readonly allowRead: readonly string[] }

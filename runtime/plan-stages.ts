@@ -19,8 +19,11 @@ import type { Diagnostic } from "../grammar/diagnostic.ts"
 import { fits, layoutOf } from "./export/layouts.ts"
 import type { ProgramMemory } from "./device.ts"
 import type { Count, Finished, Sizes } from "./plan-sizes.ts"
-import { machineLimits } from "./limits.ts"
+import { demandPrograms, type Limits } from "./limits.ts"
+import { OverLimit } from "./over-limit.ts"
+import { fromFailure } from "./stages/environment.ts"
 import { memoryGoal } from "./stages/memory.ts"
+import { unsuitedPrecision } from "./stages/precision.ts"
 
 /** `null`: not known, or nothing worth counting. */
 export interface Measures {
@@ -39,19 +42,22 @@ export interface Measures {
 
 export const nothingMeasured: Measures = { parameters: null, tokens: null, flops: null, memory: null, device: null, disk: null }
 
-/** Counts a stage; or the mistake that its programs cannot be made with. */
-export function measureStage(stage: Stage, known: Checked, sizes: Sizes, device: Finished["device"] | null): Measures | Diagnostic {
+/** Counts a stage; or the mistake that its programs cannot be made with, or that they need more than `limits` allow. */
+export function measureStage(stage: Stage, known: Checked, sizes: Sizes, device: Finished["device"] | null, limits: Limits): Measures | Diagnostic {
   try {
-    return measured(stage, known, sizes, device ?? null)
+    return measured(stage, known, sizes, { device: device ?? null, limits })
   } catch (error) {
     if (error instanceof LoweringMistake) return error.diagnostic
+    if (error instanceof OverLimit) return fromFailure(error.failure, stage)
     throw error
   }
 }
 
-type Counting = NonNullable<Finished["device"]> | null
+interface Counting { readonly device: NonNullable<Finished["device"]> | null; readonly limits: Limits }
 
 function measured(stage: Stage, known: Checked, sizes: Sizes, device: Counting): Measures | Diagnostic {
+  const unsuited = device.device === null ? null : unsuitedPrecision(stage, device.device.info)
+  if (unsuited !== null) return unsuited
   switch (stage.kind) {
     case "train": return measureTraining(stage, known, sizes, device)
     case "evaluate": case "loss_of": return measureEvaluation(stage, known, sizes, device)
@@ -63,7 +69,8 @@ function measured(stage: Stage, known: Checked, sizes: Sizes, device: Counting):
 }
 
 /** What programs that are loaded together take. */
-function memoryOf(programs: readonly { readonly program: Program; readonly most?: number }[], device: Counting): Pick<Measures, "memory" | "device"> {
+function memoryOf(stage: Stage, programs: readonly { readonly program: Program; readonly most?: number }[], { device, limits }: Counting): Pick<Measures, "memory" | "device"> {
+  if (device !== null) demandPrograms(programs.map(({ program, most = Infinity }) => ({ program, recomputed: most })), `\`${stage.name}\``, device.info.name, limits)
   const tell = device?.memoryOf
   if (tell === undefined) return { memory: Math.max(0, ...programs.map(({ program }) => cost(program).peakBytes)), device: null }
   const parts = programs.map(({ program, most }) => tell(program, most))
@@ -108,7 +115,7 @@ function measureTraining(stage: Stage, known: Checked, sizes: Sizes, device: Cou
   if (found === null) return nothingMeasured
   const { shape, steps } = found
   const lowered = lowerTraining(known.session, stage, shape)
-  const goal = device === null ? null : memoryGoal(stage, lowered, device, createMachine(known.session), machineLimits().memory)
+  const goal = device.device === null ? null : memoryGoal(stage, lowered, device.device, createMachine(known.session), device.limits.memory)
   if (goal !== null && "code" in goal) return goal
   const parts = partsOf(lowered, shape.accumulate)
   const validated = artifact(stage, "valid") === null ? [] : [{ program: lowered.measure }]
@@ -116,7 +123,7 @@ function measureTraining(stage: Stage, known: Checked, sizes: Sizes, device: Cou
   const validation = validationCost(stage, lowered, shape, steps, sizes)
   return {
     parameters, disk: parameters * 4,
-    ...memoryOf([...parts.map(({ program, graded }) => ({ program, most: graded ? goal?.most ?? Infinity : Infinity })), ...validated], device),
+    ...memoryOf(stage, [...parts.map(({ program, graded }) => ({ program, most: graded ? goal?.most ?? Infinity : Infinity })), ...validated], device),
     tokens: steps === null ? null : { ...steps, value: steps.value * shape.rows * shape.accumulate * shape.length },
     flops: steps === null ? null : parts.reduce((sum, { program, times }) => sum + cost(program).flops * times, 0) * steps.value + validation,
   }
@@ -182,7 +189,7 @@ function measureEvaluation(stage: Stage, known: Checked, sizes: Sizes, device: C
   const tokens = sizes.packed(data.stage, data.member)
   const once = cost(lowered.program)
   return {
-    parameters: lowered.weights.reduce((sum, w) => sum + size(w.shape), 0), tokens, ...memoryOf([{ program: lowered.program }], device), disk: null,
+    parameters: lowered.weights.reduce((sum, w) => sum + size(w.shape), 0), tokens, ...memoryOf(stage, [{ program: lowered.program }], device), disk: null,
     flops: tokens === null ? null : once.flops * Math.ceil(tokens.value / tokensPerBatch),
   }
 }
@@ -222,7 +229,7 @@ function measureGeneration(stage: Stage, known: Checked, device: Counting): Meas
   const found = generationOf(stage, known)
   if (found === null) return nothingMeasured
   const once = cost(found.program)
-  return { ...nothingMeasured, tokens: { value: found.rows * found.each, is: "at most" }, flops: once.flops * found.each, ...memoryOf([{ program: found.program }], device), parameters: countOf(stage, known) }
+  return { ...nothingMeasured, tokens: { value: found.rows * found.each, is: "at most" }, flops: once.flops * found.each, ...memoryOf(stage, [{ program: found.program }], device), parameters: countOf(stage, known) }
 }
 
 function countOf(stage: Stage, known: Checked): number | null {

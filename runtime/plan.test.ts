@@ -41,6 +41,29 @@ test("before a run sizes are bounds with the stage that resolves them; after it 
     assert.ok(longer.stages.filter(({ state }) => state !== "cached").some(({ name }) => name === "small"))
   }))
 
+test("what is allowed is shown, and what needs more is refused as a run would refuse it", () =>
+  inFolder(async (folder) => {
+    // How many characters there are is not known before the run, and nothing is refused for a guess.
+    writeTiny(folder, "guessed.slm")
+    assert.equal((await plan(join(folder, "guessed.slm"), { device: "reference", maxMemory: 20_000, maxParams: 1368 })).diagnostics, [])
+    writeTiny(folder, "tiny.slm", tiny.replace("char(lines.train)", "bpe(lines.train, size: 260)"))
+    const recipe = join(folder, "tiny.slm")
+    const planned = async (limits: { readonly maxMemory?: number; readonly maxParams?: number }) => {
+      const { plan: found, diagnostics } = await plan(recipe, { device: "reference", ...limits })
+      return [found?.limits, diagnostics.map(({ code, message }) => `${code} ${message}`)] as const
+    }
+    assert.equal(await planned({ maxMemory: 1e9, maxParams: 6000 }), [{ memory: 1e9, params: 6000 }, []])
+    const [, small] = await planned({ maxMemory: 20_000, maxParams: 100 })
+    assert.match(small.join("\n"), /SLM3602 `Tiny` has \d+ parameters, and 100 are allowed/)
+    assert.match(small.join("\n"), /SLM3601 `small` needs [\d.]+ kB at once, and 20\.0 kB are allowed/)
+    const { status, diagnostics } = await run(recipe, { device: "reference", maxMemory: 20_000 })
+    assert.equal([status, diagnostics.map(({ message }) => message)], ["failed", small.filter((line) => line.startsWith("SLM3601 `small`")).map((line) => line.slice(8))])
+
+    assert.is((await run(recipe, { device: "reference" })).status, "done")
+    const [, after] = await planned({ maxMemory: 20_000 })
+    assert.equal(after, [], "what is done needs nothing any more")
+  }))
+
 test("epochs take the steps that the data will decide", () =>
   inFolder(async (folder) => {
     writeTiny(folder, "tiny.slm", tiny.replace("  steps: steps\n", "  epochs: 2.0\n").replace("/// Steps of the training.\nparam steps = 3\n", ""))

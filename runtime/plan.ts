@@ -1,10 +1,15 @@
 /** What a run would do and take. Programs are made and counted; nothing is read but the sizes of files, and nothing is run. */
-import { check, type Checked, type Recipe } from "../compiler/check/check.ts"
+import { recheck, type Checked, type Recipe } from "../compiler/check/check.ts"
 import { display } from "../compiler/check/describe.ts"
 import { createMachine } from "../compiler/check/machine.ts"
+import { nameOf, takenInOrder } from "../compiler/check/choice.ts"
+import type { Value } from "../compiler/check/value.ts"
+import { sizeTaken, taken } from "../compiler/check/taken.ts"
 import type { Environment } from "../compiler/check/session.ts"
 import type { Facts, Stage, StageKind } from "../compiler/plan/stage.ts"
 import type { Diagnostic, Source } from "../grammar/diagnostic.ts"
+import type { Rate } from "./device.ts"
+import { machineLimits, noLimits, oversizedModels, type Limits } from "./limits.ts"
 import { changesOf, type Before, type StageState } from "./plan-changes.ts"
 import { createSizes, type Count, type Finished, type Place } from "./plan-sizes.ts"
 import { measureStage, nothingMeasured, type Measures } from "./plan-stages.ts"
@@ -18,6 +23,12 @@ export interface StagePlan extends Measures {
   readonly why: readonly string[]
   /** Arguments as the recipe and the defaults have them. */
   readonly args: readonly (readonly [name: string, value: string])[]
+}
+
+export interface Choice {
+  readonly stage: Stage
+  readonly taken: string | null
+  readonly refused: readonly string[]
 }
 
 /** A number that only a stage can tell, and what was taken in its place. */
@@ -34,8 +45,12 @@ export interface Plan {
   readonly checked: Checked
   readonly stages: readonly StagePlan[]
   readonly unknowns: readonly Unknown[]
+  /** Where a search chooses: what was taken to win, where nothing is measured yet, and what its budget refused. */
+  readonly choices: readonly Choice[]
   /** What would stop the run: inputs that are not there, sizes that do not fit the data of an earlier run. */
   readonly problems: readonly Diagnostic[]
+  /** What a run may take. */
+  readonly limits: Limits
   /** Of the stages that are to be run. */
   readonly flops: number
   readonly memory: number
@@ -46,24 +61,64 @@ export interface Plan {
 export function planRecipe(entry: Source, environment: Environment, checked: Checked, finished: Finished, place: Place, before: Before | null = null): Plan | null {
   if (checked.recipe === null) return null
   const vocabularies = checked.recipe.stages.flatMap((stage) => vocabulary(stage, checked, finished))
-  const facts: Facts = new Map(vocabularies.map(({ stage, field, taken }) => [`${stage.key}.${field}`, taken.value]))
-  const known = check(entry, { ...environment, facts })
-  if (known.recipe === null) return null
+  const facts: Facts = new Map(vocabularies.map(({ stage, field, taken: { value } }) => [`${stage.key}.${field}`, value]))
+  const known = decided(entry, { ...environment, facts }, finished)
+  if (known.recipe === null) return { recipe: checked.recipe, checked, stages: [], unknowns: [], choices: [], problems: known.diagnostics.filter(({ severity }) => severity === "error"), limits: finished.limits ?? machineLimits(), flops: 0, memory: 0, disk: 0 }
   const sizes = createSizes(known.session, finished, place)
-  const problems = known.recipe.stages.flatMap((stage) => missingInput(stage, place))
+  const limits = finished.limits ?? machineLimits()
+  const changes = changesOf(known, finished, before)
+  const problems = [...known.recipe.stages.flatMap((stage) => missingInput(stage, place)), ...oversizedModels(checked.recipe.stages, checked.session, limits)]
   const measured = (stage: Stage): Measures => {
-    const found = measureStage(stage, known, sizes, finished.device)
+    // What is taken from the store needs nothing any more, and nothing is refused for a number that was guessed.
+    const free = changes.get(stage.key)?.state === "cached" || vocabularies.some(({ taken }) => taken.is === "about")
+    const found = measureStage(stage, known, sizes, finished.device, free ? noLimits : limits)
     if (!("code" in found)) return found
     problems.push(found)
     return nothingMeasured
   }
-  const changes = changesOf(known, finished, before)
   const stages = known.recipe.stages.map((stage): StagePlan => ({ stage, state: "new", why: [], ...changes.get(stage.key), ...measured(stage), args: argumentsOf(stage, known) }))
   const fresh = stages.filter(({ state }) => state !== "cached")
   return {
-    recipe: known.recipe, checked: known, stages, problems, unknowns: [...vocabularies, ...lengths(stages)].filter(({ taken }) => taken.is !== "exact"),
+    recipe: known.recipe, checked: known, stages, problems, limits, unknowns: [...vocabularies, ...lengths(stages)].filter(({ taken: { is } }) => is !== "exact"),
+    choices: choicesOf(known),
     flops: total(fresh, ({ flops }) => flops), memory: Math.max(0, ...fresh.map(({ memory }) => memory ?? 0)), disk: total(fresh, ({ disk }) => disk),
   }
+}
+
+/** The recipe as far as it can be seen: what earlier runs measured decides between trials, and where they have not, the order in which they stand. */
+function decided(entry: Source, environment: Environment, finished: Finished): Checked {
+  let known = recheck(entry, environment)
+  while (known.recipe !== null && known.session.undecided) {
+    const { facts } = known.session.environment
+    const measured = measuredBefore(known, finished).filter(([name]) => !facts.has(name))
+    const more = measured.length > 0 ? measured : [...taken(known, false)]
+    if (more.length === 0) return known
+    known = recheck(entry, { ...environment, facts: new Map([...facts, ...more]) })
+  }
+  return known
+}
+
+/** What the trials of open rankings came to in earlier runs, where all of them were run. */
+function measuredBefore({ recipe, session }: Checked, finished: Finished): readonly (readonly [string, number])[] {
+  const open = (recipe?.stages ?? []).filter(({ key }) => session.rankings.has(key))
+  return open.flatMap((ranking) => {
+    const entries = ranking.inputs.filter(({ kind }) => kind === "evaluate").map((stage) => ({ stage, entry: entryOf(stage, finished) }))
+    return entries.some(({ entry }) => entry === null) ? [] : entries.flatMap(({ stage, entry }) => Object.entries(entry?.about.facts ?? {}).map(([field, value]) => [`${stage.key}.${field}`, value] as const))
+  })
+}
+
+function entryOf(stage: Stage, { keys, store }: Finished): ReturnType<Finished["store"]["get"]> {
+  const key = keys.of(stage)
+  return key !== null && store.has(key) ? store.get(key) : null
+}
+
+function choicesOf({ recipe, session }: Checked): readonly Choice[] {
+  const machine = createMachine(session)
+  const shown = (value: Value | undefined): readonly string[] => (value?.kind === "list" ? value.items.map((item) => nameOf(item, machine)) : [])
+  return (recipe?.stages ?? []).filter(({ kind }) => kind === "ranking").map((stage) => {
+    const [first = null] = shown(stage.args.get("points"))
+    return { stage, taken: session.environment.facts.has(takenInOrder(stage.key)) ? first : null, refused: shown(stage.args.get("refused")) }
+  })
 }
 
 function missingInput(stage: Stage, place: Place): Diagnostic[] {
@@ -83,18 +138,13 @@ function argumentsOf(stage: Stage, known: Checked): StagePlan["args"] {
   })
 }
 
-/** Characters that a `char` tokenizer is taken to meet where nothing is known of its text. */
-const someCharacters = 256
-
 /** The number of entries of a tokenizer: known from an earlier run, stated in the recipe, or taken to be at most this. */
 function vocabulary(stage: Stage, checked: Checked, finished: Finished): readonly Unknown[] {
   if (stage.type.is !== "tokenizer") return []
-  const key = finished.keys.of(stage)
-  const before = key !== null && finished.store.has(key) ? finished.store.get(key)?.about.facts["size"] : undefined
+  const before = entryOf(stage, finished)?.about.facts["size"]
   if (before !== undefined) return [{ stage, field: "size", taken: { value: before, is: "exact" } }]
-  const stated = stage.args.get("size")
-  const most = stated?.kind === "int" ? createMachine(checked.session).known(stated.poly) : null
-  return [{ stage, field: "size", taken: { value: most ?? someCharacters, is: most === null ? "about" : "at most" } }]
+  const { value, stated } = sizeTaken(stage, checked.session)
+  return [{ stage, field: "size", taken: { value, is: stated ? "at most" : "about" } }]
 }
 
 /** Numbers of tokens that the packed data of evaluations and epochs decides, each once. */
@@ -126,30 +176,32 @@ export interface StageSummary extends Measures {
 export interface PlanSummary {
   readonly stages: readonly StageSummary[]
   readonly unknowns: readonly { readonly name: string; readonly taken: Count; readonly resolvedBy: string }[]
+  readonly choices: readonly { readonly name: string; readonly taken: string | null; readonly refused: readonly string[] }[]
   readonly params: Readonly<Record<string, string>>
   readonly device: string
   readonly flops: number
   readonly memory: number
   readonly disk: number
   readonly seconds: number
+  /** Bytes that a stage may need at once, and weights that a model may have. */
+  readonly limits: Limits
 }
-
-/** A device and how many floating-point operations a second it reaches, about. */
-export interface Rate { readonly device: string; readonly flops: number }
 
 /** One token at a time is bound by calls and memory, not by arithmetic: no time is told for it. */
 function secondsOf(stage: Stage, flops: number | null, rate: Rate): number | null {
-  return flops === null || stage.kind === "generate" ? null : flops / rate.flops
+  return flops === null || stage.kind === "generate" ? null : flops / rate.flops + rate.prepare[stage.kind === "train" ? "training" : "other"]
 }
 
 export function summarise(plan: Plan, rate: Rate): PlanSummary {
-  const { flops, memory, disk } = plan
+  const { flops, memory, disk, limits } = plan
+  const stages = plan.stages.map(({ stage, args, ...rest }) => ({
+    name: stage.name, kind: stage.kind, key: stage.key, ...rest, seconds: secondsOf(stage, rest.flops, rate), args: Object.fromEntries(args),
+  }))
   return {
-    stages: plan.stages.map(({ stage, args, ...rest }) => ({
-      name: stage.name, kind: stage.kind, key: stage.key, ...rest, seconds: secondsOf(stage, rest.flops, rate), args: Object.fromEntries(args),
-    })),
+    stages,
     unknowns: plan.unknowns.map(({ stage, field, taken }) => ({ name: `${stage.name}.${field}`, taken, resolvedBy: stage.name })),
+    choices: plan.choices.map(({ stage, ...rest }) => ({ name: stage.name, ...rest })),
     params: Object.fromEntries(plan.recipe.params.map((p) => [p.name, p.text])),
-    device: rate.device, flops, memory, disk, seconds: flops / rate.flops,
+    device: rate.device, flops, memory, disk, seconds: stages.reduce((sum, { state, seconds }) => sum + (state === "cached" ? 0 : (seconds ?? 0)), 0), limits,
   }
 }

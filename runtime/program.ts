@@ -9,7 +9,7 @@ import type { Device } from "./device.ts"
 import type { Failure } from "./data/result.ts"
 import { moduleReader } from "./library.ts"
 import type { RecipeFile } from "./recipe.ts"
-import type { StageResult } from "./run.ts"
+import type { StageResult } from "./run-state.ts"
 import { runInFolder, type RecordedRun, type RunFolderOptions } from "./run-folder.ts"
 
 /** What a stage made. Its content stays where it is; what is known of it is here. */

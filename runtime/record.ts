@@ -1,12 +1,13 @@
-import { appendFileSync, closeSync, existsSync, mkdirSync, openSync, readdirSync, readFileSync, renameSync } from "node:fs"
+import { appendFileSync, closeSync, existsSync, mkdirSync, openSync, readdirSync, renameSync } from "node:fs"
 import { join } from "node:path"
-import { stringify } from "yaml"
 import type { Failure } from "./data/result.ts"
 import { writeAtomic } from "./files.ts"
+import { mostRecordBytes, readSmallText } from "./open-file.ts"
 import { foreignPlace } from "./own-place.ts"
 import { reportPage, type ReportOptions } from "./report.ts"
 import type { Event } from "./stages/events.ts"
 import { systemFailure } from "./system-error.ts"
+import { writeYaml } from "./yaml.ts"
 
 /** The folder of one run: `events.jsonl` grows as things happen, `run.yaml` says how it ended, `report.html` shows it. */
 export interface RunRecord {
@@ -29,6 +30,28 @@ function setAside(folder: string): string | null {
   // A run that was killed has no summary, nor does it inherit one.
   for (const name of [summaryFile, logFile]) if (existsSync(join(folder, name))) renameSync(join(folder, name), join(own, name))
   return join(own, logFile)
+}
+
+/** Events of a run that may never begin, in order, until there is a record to keep them in. */
+export interface Waiting {
+  emit(event: Event): void
+  /** Keeps what has happened by now, and from now on all of it. */
+  keepIn(record: RunRecord): void
+}
+
+export function waitForRecord(): Waiting {
+  let waiting: readonly Event[] = []
+  let kept: RunRecord | null = null
+  return {
+    emit(event) {
+      if (kept === null) waiting = [...waiting, event]
+      else kept.emit(event)
+    },
+    keepIn(record) {
+      for (const event of waiting) record.emit(event)
+      kept = record
+    },
+  }
 }
 
 /** Opens the record, or says why nothing can be written there. */
@@ -74,7 +97,7 @@ function createRecord(folder: string, log: number, earlier: Earlier): RunRecord 
     close(report, summary) {
       closeSync(log)
       const written = [
-        writeAtomic(join(folder, summaryFile), stringify(summary, { lineWidth: 0 })),
+        writeAtomic(join(folder, summaryFile), writeYaml(summary)),
         writeAtomic(join(folder, "report.html"), reportPage({ ...report, events })),
       ]
       return [...(refused === null ? [] : [refused]), ...written.flatMap((result) => (result.ok ? [] : result.failures))]
@@ -85,19 +108,11 @@ function createRecord(folder: string, log: number, earlier: Earlier): RunRecord 
 /** What trainings said in the run that the folder holds, by the key of their stage. */
 function readEarlier(path: string): Earlier {
   const found = new Map<string, Event[]>()
-  for (const line of linesOf(path)) {
+  for (const line of (readSmallText(path, mostRecordBytes) ?? "").split("\n")) {
     const event = trainingEvent(line)
     if (event !== null) found.set(event.stage.key, [...(found.get(event.stage.key) ?? []), event])
   }
   return found
-}
-
-function linesOf(path: string): readonly string[] {
-  try {
-    return readFileSync(path, "utf8").split("\n")
-  } catch {
-    return [] // the first run here
-  }
 }
 
 type TrainingEvent = Extract<Event, { event: "progress" | "sample" | "trace" }>

@@ -2,6 +2,7 @@
 import { bytes, count, duration } from "./numbers.ts"
 import { chart, escape, type Series } from "./report-chart.ts"
 import type { ModelRow, Writers } from "./report-models.ts"
+import type { SearchTable } from "./report-searches.ts"
 import type { Event, StageRef } from "./stages/events.ts"
 import { pasted } from "./system-error.ts"
 
@@ -11,11 +12,12 @@ export interface ReportOptions {
   readonly events: readonly Event[]
   readonly models: readonly ModelRow[]
   readonly writers: Writers
+  readonly searches?: readonly SearchTable[]
 }
 
 export function reportPage(report: ReportOptions): string {
   const { recipe, events } = report
-  const sections = [warnings(events), expects(events), models(report.models), curves(events), texts(report), stages(events), files(events)]
+  const sections = [warnings(events), expects(events), models(report.models), ...(report.searches ?? []).map(search), curves(events), texts(report), stages(events), files(events)]
   return `<!doctype html>
 <html lang="en"><head><meta charset="utf-8"><meta http-equiv="Content-Security-Policy" content="default-src 'none'; style-src 'unsafe-inline'"><meta name="viewport" content="width=device-width">
 <title>${escape(recipe)}</title>
@@ -107,6 +109,16 @@ function models(rows: readonly ModelRow[]): string {
   ])
   const [only] = sets.length === 1 ? sets : []
   return section("Models", body.length === 0 ? "" : `${table(header, body)}${only === undefined ? "" : `<p class="dim">measured on <code>${escape(only)}</code></p>`}`)
+}
+
+/** A round of a search, the best trial first. */
+function search({ name, fields, trials, refused }: SearchTable): string {
+  const header = [title(""), ...fields.map((field) => title(field, true)), title("parameters", true), title("perplexity", true), title("chosen by", true)]
+  const rows = trials.map(({ values, score, perplexity, parameters }, i) => [
+    number(String(i + 1)), ...values.map(number), number(parameters === null ? "" : count(parameters)), number(perplexity === null ? "" : measure(perplexity)), number(measure(score)),
+  ])
+  const left = refused.length === 0 ? "" : `<p class="dim">beyond its budget: ${refused.map((each) => `<code>${escape(each)}</code>`).join(", ")}</p>`
+  return section(`Search ${escape(name)}`, `${table(header, rows)}${left}`)
 }
 
 function curves(events: readonly Event[]): string {

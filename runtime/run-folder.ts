@@ -1,4 +1,4 @@
-import { readdirSync, readFileSync } from "node:fs"
+import { readdirSync } from "node:fs"
 import { join } from "node:path"
 import { check } from "../compiler/check/check.ts"
 import { diagnostic, type Diagnostic } from "../grammar/diagnostic.ts"
@@ -9,14 +9,17 @@ import { openHashes, type FileHashes } from "./file-hashes.ts"
 import { writeAtomic } from "./files.ts"
 import { moduleReader } from "./library.ts"
 import { readLock, writeLock, type Lock } from "./lock.ts"
-import type { Limits } from "./limits.ts"
+import { machineLimits, type Limits } from "./limits.ts"
+import { mostRecordBytes, readBoundedText } from "./open-file.ts"
 import { foreignPlace } from "./own-place.ts"
 import { rememberRun } from "./past-runs.ts"
 import type { RecipeFile } from "./recipe.ts"
-import { openRecord, type RunRecord } from "./record.ts"
+import { openRecord, waitForRecord, type RunRecord } from "./record.ts"
 import { modelsOf, writersOf } from "./report-models.ts"
+import { searchesOf } from "./report-searches.ts"
 import { readSnapshot } from "./snapshot.ts"
-import { run, type RunOptions, type RunResult } from "./run.ts"
+import { run } from "./run.ts"
+import type { RunOptions, RunResult } from "./run-state.ts"
 import type { Emit } from "./stages/events.ts"
 import { openStore, type Store } from "./store/store.ts"
 import { reasonOf, shownPath } from "./system-error.ts"
@@ -45,13 +48,15 @@ export interface RunFolderOptions {
 }
 
 export interface RecordedRun extends RunResult {
+  /** It began, and the folder has its record; what is refused before leaves the folder as it was. */
+  readonly recorded: boolean
   /** The run's folder: `run.yaml`, `events.jsonl`, `report.html`, `recipe.json`, `artifacts/` and what the recipe exports. */
   readonly out: string
 }
 
 /** Results of stages, kept beside the recipe, for all of its runs. */
 export function storeOf(folder: string, warn: (message: string) => void): Store {
-  return openStore(join(folder, ".slm", "store"), warn)
+  return openStore(join(folder, ".slm", "store"), warn, machineLimits().memory)
 }
 
 /** Hashes of the inputs of a folder's recipes; `verify`: each is read, whatever is remembered of it. */
@@ -91,25 +96,36 @@ export async function runInFolder(recipe: RecipeFile, options: RunFolderOptions)
   if (locked !== null && "code" in locked) return locked
   const planned = options.plan === null || options.plan === undefined ? null : openPlanFile(options.plan)
   if (planned !== null && "code" in planned) return planned
-  const record = openRecord(out)
-  if ("code" in record) return record
-  rememberRun(recipe.folder, out)
+  let record: RunRecord | null = null
+  const waiting = waitForRecord()
   const hashes = hashesFor(recipe.folder, options.locked === true)
   const result = await run({
     recipe: recipe.source, folder: recipe.folder, modules: moduleReader(recipe.folder), params: options.params, device: options.device, out, fresh: options.fresh ?? false, locked, planned, hashes,
     ...(options.next === undefined ? {} : { next: options.next }),
     ...(options.checkpointSeconds === undefined ? {} : { checkpointSeconds: options.checkpointSeconds }),
     allowRead: options.allowRead ?? [], ...(options.limits === undefined ? {} : { limits: options.limits }), signal: options.signal ?? null, store: storeOf(recipe.folder, options.warn ?? (() => {})),
+    begin() {
+      const opened = openRecord(out)
+      if ("code" in opened) return [opened]
+      rememberRun(recipe.folder, out)
+      waiting.keepIn(record = opened)
+      return []
+    },
     emit(event) {
-      record.emit(event)
+      waiting.emit(event)
       options.emit?.(event)
     },
   })
   hashes.save()
   const kept = result.lock === null || locked !== null || result.status !== "done" ? good(null) : writeAtomic(lockFile, writeLock(result.lock))
-  const failures = [...(kept.ok ? [] : kept.failures), ...record.close(reportOf(recipe, options, result), summary(recipe, options, result))]
+  const closed = closeRecord(record, recipe, options, result)
+  const failures = [...(kept.ok ? [] : kept.failures), ...closed]
   const refused = failures.map((failure) => atStart(recipe, failure))
-  return { ...result, out, diagnostics: [...result.diagnostics, ...refused], status: refused.length > 0 && result.status === "done" ? "failed" : result.status }
+  return { ...result, out, recorded: record !== null, diagnostics: [...result.diagnostics, ...refused], status: refused.length > 0 && result.status === "done" ? "failed" : result.status }
+}
+
+function closeRecord(record: RunRecord | null, recipe: RecipeFile, options: RunFolderOptions, result: RunResult): readonly Failure[] {
+  return record === null ? [] : record.close(reportOf(recipe, options, result), summary(recipe, options, result))
 }
 
 /** What the report says beyond events: the recipe as it is understood with all that the run taught. */
@@ -118,7 +134,7 @@ function reportOf(recipe: RecipeFile, { params }: RunFolderOptions, { facts, sta
   const byKey = new Map(stages.map((result) => [result.stage.key, result.facts]))
   // Of a run that ended early only what it made: sizes of the rest may not be known.
   const known = (checked.recipe?.stages ?? []).filter(({ key }) => byKey.has(key))
-  return { recipe: recipe.name, models: modelsOf(known, byKey, checked.session), writers: writersOf(known) }
+  return { recipe: recipe.name, models: modelsOf(known, byKey, checked.session), writers: writersOf(known), searches: searchesOf(known, byKey, checked.session) }
 }
 
 function openPlanFile(file: string): Lock | Failure {
@@ -142,7 +158,7 @@ export function carriedLock({ source }: RecipeFile): Lock | Failure | null {
 
 function openLock(file: string): Lock | Failure {
   try {
-    const lock = readLock(readFileSync(file, "utf8"))
+    const lock = readLock(readBoundedText(file, mostRecordBytes))
     return lock ?? failure("SLM3402", `${shownPath(file)} is not a lock file of this version of slm`, "run without `--locked` to write it anew")
   } catch (error) {
     return failure("SLM3401", `${shownPath(file)} cannot be read: ${reasonOf(error)}`, "run once without `--locked`: a run that ends well writes it")

@@ -147,7 +147,7 @@ test("every example becomes one text with the same keys, whatever becomes of the
     const primitives = parse({ id, text }).module.items.filter((item) => item.kind === "fn" && item.primitive)
     return { id, text: [...primitives.map(({ span }) => text.slice(span.start, span.end)), "let changed = 3\n"].join("\n") }
   }
-  for (const name of readdirSync(examples).filter((file) => file.endsWith(".slm"))) {
+  for (const name of readdirSync(examples).filter((file) => /^\w.*\.slm$/.test(file))) {
     const { recipe, checked } = opened(join(examples, name))
     const text = bundleRecipe(recipe, checked, null)
     writeFileSync(join(folder, name), text)

@@ -1,9 +1,9 @@
 /** `recipe.json` of a run's folder. */
-import * as fs from "node:fs"
 import * as path from "node:path"
 import type { Result } from "./data/result.ts"
 import { writeAtomic } from "./files.ts"
 import { isLock, type Lock } from "./lock.ts"
+import { readRecordJson } from "./open-file.ts"
 
 /** Everything needed to check the recipe again as it was run, for `slm generate` and for comparing runs. */
 export interface Snapshot {
@@ -29,12 +29,8 @@ export function writeSnapshot(folder: string, snapshot: Snapshot): Result<null> 
 
 /** What a run's folder says of the run; null where it says nothing, or is damaged. */
 export function readSnapshot(folder: string): Snapshot | null {
-  try {
-    const value: unknown = JSON.parse(fs.readFileSync(path.join(folder, snapshotFile), "utf8"))
-    return isSnapshot(value) ? value : null
-  } catch {
-    return null
-  }
+  const value = readRecordJson(path.join(folder, snapshotFile))
+  return isSnapshot(value) ? value : null
 }
 
 function isSnapshot(x: unknown): x is Snapshot {

@@ -32,6 +32,12 @@ test("errors of the system name what was to be done, where and why", () =>
     }
   }))
 
+test("where writing is refused, the help says where results go; reading has no such help", () => {
+  const denied = (syscall: string) => systemFailure(Object.assign(new Error("EACCES"), { code: "EACCES", syscall, path: join("x", ".slm") }))
+  assert.match(denied("mkdir")?.help ?? "", /work in a copy of the folder/)
+  assert.is(denied("scandir")?.help, null)
+})
+
 test("mistakes of ours stay what they are", () => {
   assert.is(systemFailure(new TypeError("x is undefined")), null)
   assert.is(systemFailure(caught(() => readFileSync(Symbol("no path") as unknown as string))), null)

@@ -2,6 +2,7 @@
 import * as fs from "node:fs"
 import * as path from "node:path"
 import { failure, type Failure } from "./data/result.ts"
+import { UnfitFile } from "./open-file.ts"
 
 const reasons: Readonly<Record<string, string>> = {
   EACCES: "access is denied", EPERM: "it is not permitted", EROFS: "the disk is read-only", ENOSPC: "no space is left on the disk",
@@ -10,6 +11,10 @@ const reasons: Readonly<Record<string, string>> = {
   ENOENT: "there is no such file or folder", ENAMETOOLONG: "the name is too long", ELOOP: "its links lead in a circle",
   EMFILE: "too many files are open", ENFILE: "too many files are open", EBUSY: "it is in use", EXDEV: "it lies on another disk",
 }
+
+const room = "make room and run again: finished stages are kept"
+const elsewhere = "work in a copy of the folder that you may write to: runs/ and .slm/ are kept beside the recipe"
+const helps: Readonly<Record<string, string>> = { ENOSPC: room, EDQUOT: room, EACCES: elsewhere, EPERM: elsewhere, EROFS: elsewhere }
 
 /** The part of Node's errors from the operating system that is used here. */
 interface SystemError extends Error { readonly code: string; readonly syscall: string; readonly path?: string }
@@ -27,8 +32,7 @@ export function reasonOf(error: unknown): string {
 
 /** What to do about it, where there is something to do. */
 export function helpFor(error: unknown): string | null {
-  const full = isSystemError(error) && (error.code === "ENOSPC" || error.code === "EDQUOT")
-  return full ? "make room and run again: finished stages are kept" : null
+  return isSystemError(error) ? (helps[codeOf(error)] ?? null) : null
 }
 
 /** Making folders one in another fails with ENOENT on a disk that is read-only: the folder above knows why. */
@@ -59,12 +63,13 @@ const reading: ReadonlySet<string> = new Set(["open", "read", "stat", "lstat", "
 /** Files appear under a temporary name first; people know them by their own. */
 const temporary = /\.([^/\\]+)\.[0-9a-f]{12}\.tmp/
 
-/** The mistake that an error of the operating system amounts to; null for any other error, which is a bug of ours. */
+/** The mistake that an error of the operating system, or a file that is not read, amounts to; null for any other error, which is a bug of ours. */
 export function systemFailure(error: unknown): Failure | null {
+  if (error instanceof UnfitFile) return failure("SLM3104", `${shownPath(error.file)} cannot be read: ${error.message}`)
   if (!isSystemError(error)) return null
   const given = error.path ?? null
   const code = codeOf(error)
   const writes = code === "ENOSPC" || code === "EDQUOT" || code === "EROFS" || !reading.has(error.syscall) || (given !== null && temporary.test(given))
   const what = given === null ? "a file" : shownPath(given.replace(temporary, "$1"))
-  return failure(writes ? "SLM3105" : "SLM3104", `${what} cannot be ${writes ? "written" : "read"}: ${reasonOf(error)}`, helpFor(error))
+  return failure(writes ? "SLM3105" : "SLM3104", `${what} cannot be ${writes ? "written" : "read"}: ${reasonOf(error)}`, writes ? helpFor(error) : null)
 }

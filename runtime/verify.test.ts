@@ -44,7 +44,7 @@ function past(folder: string): PastRun {
 function verified(folder: string, options: Partial<Omit<VerifyOptions, "stage">> & { readonly stage?: string } = {}): Promise<Verified> {
   const run = past(folder)
   const stage = run.checked.recipe?.stages.find(({ name }) => name === options.stage) ?? null
-  return verify(run, { device: createReference(), steps: null, signal: null, emit: () => {}, ...options, stage })
+  return verify(run, { device: createReference(), steps: null, allowRead: [], signal: null, emit: () => {}, ...options, stage })
 }
 
 const wrong = ({ verdicts, diagnostics }: Verified): readonly string[] => [...verdicts.flatMap(({ message }) => message ?? []), ...diagnostics.filter(({ code }) => code !== "SLM3406").map(({ code, message }) => `${code} ${message}`)]

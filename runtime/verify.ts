@@ -8,12 +8,14 @@ import * as path from "node:path"
 import type { Stage } from "../compiler/plan/stage.ts"
 import { diagnostic, type Diagnostic } from "../grammar/diagnostic.ts"
 import type { Device } from "./device.ts"
+import { sha256File } from "./files.ts"
 import { firstDifference } from "./first-difference.ts"
 import type { Lock, LockedStage } from "./lock.ts"
 import { compareLock, compareResults } from "./lock.ts"
 import { hashOfFiles, lockOf } from "./lock-of-run.ts"
-import type { PastRun } from "./past-run.ts"
-import { run, type RunResult } from "./run.ts"
+import { filesIn, type PastRun } from "./past-run.ts"
+import { run } from "./run.ts"
+import type { RunResult } from "./run-state.ts"
 import type { Emit, Event } from "./stages/events.ts"
 import { kinds } from "./stages/execute.ts"
 import { createArtifactKeys } from "./stages/keys.ts"
@@ -27,6 +29,8 @@ export interface VerifyOptions {
   readonly stage: Stage | null
   /** Only the first steps of each training. */
   readonly steps: number | null
+  /** What inputs may be read besides those below the recipe's folder: the record of a run grants nothing. */
+  readonly allowRead: readonly string[]
   readonly signal: AbortSignal | null
   readonly emit: Emit
 }
@@ -50,11 +54,11 @@ export interface Verified {
 }
 
 export async function verify(past: PastRun, options: VerifyOptions): Promise<Verified> {
-  const keys = createArtifactKeys({ folder: past.home, allowRead: past.snapshot.allow_read }, options.device.info)
+  const keys = createArtifactKeys({ folder: past.home, allowRead: options.allowRead }, options.device.info)
   // Equal keys of artifacts mean equal bits: the same meaning and inputs, and an arithmetic that agrees.
   const exactly = (stage: Stage): boolean => past.snapshot.artifacts[stage.key]?.key === keys.of(stage)
   const exact = past.snapshot.lock.numerics_class === options.device.info.numericsClass
-  const refused = refusals(past, options.device)
+  const refused = refusals(past, options)
   if (refused.length > 0) return { status: "refused", exact, verdicts: [], diagnostics: refused }
   const out = fs.mkdtempSync(path.join(os.tmpdir(), "slm-verify-"))
   try {
@@ -84,12 +88,12 @@ function spanOf({ checked }: PastRun, name: string) {
 
 // ---------------------------------------------------------------- what has to be as it was
 
-function refusals(past: PastRun, device: Device): readonly Diagnostic[] {
+function refusals(past: PastRun, { device, allowRead }: VerifyOptions): readonly Diagnostic[] {
   const { snapshot, checked } = past
-  const keys = createArtifactKeys({ folder: past.home, allowRead: snapshot.allow_read }, device.info)
+  const keys = createArtifactKeys({ folder: past.home, allowRead }, device.info)
   const now = lockOf({ checked, params: new Map(Object.entries(snapshot.params)), numericsClass: device.info.numericsClass, keys, yields: new Map() })
-  // Another version of slm may be asked whether it computes the same: its results answer.
-  const differences = compareLock({ ...snapshot.lock, slm: now.slm }, now)
+  // Another slm may be asked whether it computes the same: its results answer.
+  const differences = compareLock({ ...snapshot.lock, slm: now.slm, compiler: now.compiler }, now)
   const spans = new Map(checked.recipe?.stages.map((stage) => [stage.key, stage.span]))
   const nowhere = { source: checked.session.entry, start: 0, end: 0 }
   const changed = differences.map(({ code, message, stage }) => diagnostic(code, spans.get(stage ?? "") ?? nowhere, message, { help: `the run was made from something else: put it back below ${shownPath(past.home)}, or run anew` }))
@@ -100,14 +104,11 @@ function refusals(past: PastRun, device: Device): readonly Diagnostic[] {
 function damaged(past: PastRun): readonly Diagnostic[] {
   return past.snapshot.lock.stages.flatMap((stage): Diagnostic[] => {
     const folder = past.folders.get(stage.key)
-    const files = folder === undefined ? null : filesOf(folder)
-    if (stage.result === undefined || files === null || hashOfFiles(files) === stage.result) return []
-    return [diagnostic("SLM3407", spanOf(past, stage.name), `the files in ${shownPath(folder ?? "")} are not those that the run made`, { help: "run the recipe again: they are taken from the store, or made again" })]
+    if (stage.result === undefined || folder === undefined) return []
+    const files = filesIn(folder)
+    if (files !== null && hashOfFiles(files) === stage.result) return []
+    return [diagnostic("SLM3407", spanOf(past, stage.name), `the files in ${shownPath(folder)} are not those that the run made`, { help: "run the recipe again: they are taken from the store, or made again" })]
   })
-}
-
-function filesOf(folder: string): Files {
-  return new Map(fs.readdirSync(folder).filter((name) => !name.endsWith(".tmp")).sort().map((name) => [name, new Uint8Array(fs.readFileSync(path.join(folder, name)))]))
 }
 
 // ---------------------------------------------------------------- execution
@@ -143,8 +144,8 @@ async function execute(past: PastRun, options: VerifyOptions, out: string, only:
   fs.mkdirSync(out, { recursive: true })
   const needed = only === null ? null : neededFor(past, only)
   const result = await run({
-    recipe: past.entry, folder: past.home, modules: past.modules, params: new Map(Object.entries(snapshot.params)), device: options.device, out, allowRead: snapshot.allow_read,
-    store: copies(past, options.device, only), signal: options.signal, emit, stopAfter: options.steps,
+    recipe: past.entry, folder: past.home, modules: past.modules, params: new Map(Object.entries(snapshot.params)), device: options.device, out, allowRead: options.allowRead,
+    store: copies(past, options, only), signal: options.signal, emit, stopAfter: options.steps,
     ...(needed === null ? {} : { only: (stage: Stage) => needed.has(stage.key), facts: past.facts }),
   })
   return { out, result, moments, stages }
@@ -163,8 +164,8 @@ function neededFor(past: PastRun, target: Stage): ReadonlySet<string> {
 }
 
 /** A store that holds the run's own results, but for what is to be made again, and keeps nothing. */
-function copies(past: PastRun, device: Device, only: Stage | null): Store {
-  const keys = createArtifactKeys({ folder: past.home, allowRead: past.snapshot.allow_read }, device.info)
+function copies(past: PastRun, { device, allowRead }: VerifyOptions, only: Stage | null): Store {
+  const keys = createArtifactKeys({ folder: past.home, allowRead }, device.info)
   const held = new Map((past.checked.recipe?.stages ?? []).flatMap((stage) => {
     const [key, folder] = [keys.of(stage), past.folders.get(stage.key)]
     return only === null || stage.key === only.key || key === null || folder === undefined ? [] : [[key, { stage, folder }] as const]
@@ -173,7 +174,8 @@ function copies(past: PastRun, device: Device, only: Stage | null): Store {
     has: (key) => held.has(key),
     get(key): Entry | null {
       const found = held.get(key)
-      return found === undefined ? null : { about: { kind: found.stage.kind, name: found.stage.name, facts: past.locked.get(found.stage.key)?.facts ?? {} }, files: filesOf(found.folder) }
+      const files = found === undefined ? null : filesIn(found.folder)
+      return found === undefined || files === null ? null : { about: { kind: found.stage.kind, name: found.stage.name, facts: past.locked.get(found.stage.key)?.facts ?? {} }, files }
     },
     put: () => {},
     folder: (key) => key,
@@ -187,7 +189,7 @@ function copies(past: PastRun, device: Device, only: Stage | null): Store {
 function verdictOf(past: PastRun, stage: Stage, again: Again, exact: boolean): Verdict {
   const was = past.locked.get(stage.key)
   const folder = past.folders.get(stage.key)
-  const old = folder === undefined ? new Map<string, Uint8Array>() : filesOf(folder)
+  const old: Files = (folder === undefined ? null : filesIn(folder)) ?? new Map()
   const [before, now] = [readTrace(old.get(traceFile)), again.moments.get(stage.key) ?? []]
   const steps = before === null ? null : commonSteps(before, now)
   const verdict = (message: string | null): Verdict => ({ stage: stage.name, kind: stage.kind, equal: message === null, steps, message })
@@ -196,7 +198,7 @@ function verdictOf(past: PastRun, stage: Stage, again: Again, exact: boolean): V
   const made = again.result.stages.find((result) => result.stage.key === stage.key)
   if (made === undefined) return verdict(again.result.status === "interrupted" && steps !== null && steps > 0 ? null : `\`${stage.name}\` could not be made again`)
   const changed = was === undefined ? null : factsChanged(past.snapshot.lock, was, made, exact)
-  const bits = made.folder === null || was?.result === undefined || !exact || made.content === was.result ? null : firstDifference(old, filesOf(path.join(again.out, made.folder)))
+  const bits = made.folder === null || was?.result === undefined || !exact || made.content === was.result ? null : firstDifference(old, filesIn(path.join(again.out, made.folder)) ?? new Map())
   const differences = [changed, bits].filter((text) => text !== null)
   return verdict(differences.length === 0 ? null : `\`${stage.name}\`: ${differences.join("; ")}`)
 }
@@ -221,7 +223,8 @@ function compareExports(past: PastRun, out: string): readonly Verdict[] {
   const files = (fs.readdirSync(out, { recursive: true, withFileTypes: true })).filter((entry) => entry.isFile()).map((entry) => path.relative(out, path.join(entry.parentPath, entry.name)))
   return files.filter((file) => file !== "recipe.json" && !file.startsWith(`artifacts${path.sep}`)).sort().map((file): Verdict => {
     const [old, now] = [path.join(past.folder, file), path.join(out, file)]
-    const equal = fs.existsSync(old) && fs.readFileSync(old).equals(fs.readFileSync(now))
-    return { stage: file, kind: "export", equal, steps: null, message: equal ? null : `${file} ${fs.existsSync(old) ? "has other bytes" : "is not in the run's folder"}` }
+    const stat = fs.statSync(old, { throwIfNoEntry: false })
+    const equal = stat?.isFile() === true && stat.size === fs.statSync(now).size && sha256File(old) === sha256File(now)
+    return { stage: file, kind: "export", equal, steps: null, message: equal ? null : `${file} ${stat === undefined ? "is not in the run's folder" : "has other bytes"}` }
   })
 }

@@ -189,7 +189,7 @@ function callPrimitive(callee: PrimitiveValue, given: readonly Given[], site: Si
 }
 
 /** Primitives that look at a list without looking at its items. */
-const goesOverLists: ReadonlySet<string> = new Set(["length", "fold", "fold_steps", "map", "ensure"])
+const goesOverLists: ReadonlySet<string> = new Set(["length", "fold", "fold_steps", "map", "ensure", "ranking"])
 
 /** Not known because a definition is being checked; there is nothing a primitive could say about it. */
 function isUnsettled(value: Value, lists: boolean): boolean {

@@ -6,7 +6,7 @@ import type { Expect, ExportItem } from "../../grammar/ast.ts"
 import { diagnostic } from "../../grammar/diagnostic.ts"
 import { parse } from "../../grammar/parse.ts"
 import type { Diagnostic, Source, Span } from "../../grammar/diagnostic.ts"
-import { createKeys } from "../plan/key.ts"
+import { createKeys, type Keys } from "../plan/key.ts"
 import type { Facts, Stage } from "../plan/stage.ts"
 import { checkDefinitions } from "./definitions.ts"
 import { display, kindOf, showType, textOf } from "./describe.ts"
@@ -19,6 +19,7 @@ import { createMachine } from "./machine.ts"
 import { bool } from "./make.ts"
 import { libraryModule, loadModule, takeCarried } from "./modules.ts"
 import { binary } from "./operators.ts"
+import { sizesAreStated, taken } from "./taken.ts"
 import { force, lookup, moduleScope, prelude } from "./scopes.ts"
 import type { Environment, LoadedModule, Session } from "./session.ts"
 import { limits } from "./session.ts"
@@ -70,11 +71,40 @@ export interface CheckedExpect {
 }
 
 export function check(entry: Source, environment: Environment): Checked {
+  const first = recheck(entry, environment)
+  return first.recipe === null || !first.session.undecided ? first : ahead(first, entry, environment)
+}
+
+/** As `check`, but nothing is looked at that waits for a choice: for when facts have been added and all has been looked at before. */
+export function recheck(entry: Source, environment: Environment): Checked {
   const session = createSession(entry.id, environment)
   const found = guarded(session, () => checkRecipe(entry, session))
   const diagnostics = inOrder(session)
   const good = !diagnostics.some((d) => d.severity === "error")
   return { diagnostics, sources: session.sources, session, recipe: good ? found : null }
+}
+
+/**
+ * What follows from a choice among trials is checked before anything runs, as if they came out in the order in which they stand; and what waits for the size of a vocabulary, with the size that it is taken to have. What is wrong
+ * with a size that was only taken is a warning.
+ */
+function ahead(first: Checked, entry: Source, environment: Environment): Checked {
+  let facts = environment.facts
+  let last = first
+  let sizes = false
+  while (last.recipe !== null && last.session.undecided) {
+    const more = taken(last, sizes)
+    if (more.size === 0 && sizes) break
+    sizes ||= more.size === 0
+    facts = new Map([...facts, ...more])
+    if (more.size > 0) last = recheck(entry, { ...environment, facts })
+  }
+  const known = new Set(first.diagnostics.map((d) => `${d.code} ${d.span.source} ${d.span.start}`))
+  const found = last.diagnostics.filter((d) => !known.has(`${d.code} ${d.span.source} ${d.span.start}`)).flatMap((d): readonly Diagnostic[] => {
+    if (!sizes || d.code === "SLM2011") return [d]
+    return sizesAreStated(first) ? [{ ...d, severity: "warning", notes: [...d.notes, "so it is with the sizes that vocabularies are taken to have; it is decided once they are known"] }] : []
+  })
+  return { ...first, diagnostics: [...first.diagnostics, ...found], recipe: found.some((d) => d.severity === "error") ? null : first.recipe }
 }
 
 /**
@@ -114,10 +144,13 @@ function checkRecipe(entry: Source, session: Session): Recipe {
   reportSamePlaces(exports, m)
   const stages = [...session.stages.values()]
   const own = [...session.modules.values()].filter((loaded) => !loaded.library)
+  const { undecided } = session
   for (const loaded of own) reportDuplicates(loaded, m)
   for (const loaded of own) checkDefinitions(loaded, m)
   for (const loaded of own) reportUnused(loaded, m)
-  reportUnusedData(bindings, stages, session, m)
+  session.undecided = undecided
+  // What follows from a choice may read what nothing else does.
+  if (!undecided) reportUnusedData(bindings, stages, session, m)
   return { stages, bindings, params: paramsOf(module, bindings, m), expects, exports }
 }
 
@@ -137,14 +170,19 @@ export function createSession(entry: string, environment: Environment): Session 
   const stages = new Map<string, Stage>()
   const session: Session = {
     environment, entry, stages, modules: new Map(), sources: new Map(), carried: new Map(), pinned: new Map(), diagnostics: [], reported: new Set(), specs: new WeakMap(), sizes: new WeakMap(), trained: new WeakMap(), rules: new WeakMap(), bindings: new WeakMap(), again: new WeakMap(),
-    verified: new Set(), partsRead: new Set(), named: new Set(), read: new Set(), stepsLeft: limits.steps, outOfBounds: new Set(), depth: 0, binding: null,
-    keys: createKeys({
-      lookup: (name, scope) => lookup(name, scope, createMachine(session)),
-      argsOf: (spec) => resolveSpec(spec, createMachine(session))?.args ?? spec.args,
-      stageOf: (key) => stages.get(key) ?? null,
-    }),
+    verified: new Set(), partsRead: new Set(), named: new Set(), read: new Set(), stepsLeft: limits.steps, outOfBounds: new Set(), depth: 0, binding: null, called: null, undecided: false, rankings: new Set(),
+    keys: keysOf(() => session),
   }
   return session
+}
+
+/** Keys of values, none of them known yet. */
+export function keysOf(session: () => Session): Keys {
+  return createKeys({
+    lookup: (name, scope) => lookup(name, scope, createMachine(session())),
+    argsOf: (spec) => resolveSpec(spec, createMachine(session()))?.args ?? spec.args,
+    stageOf: (key) => session().stages.get(key) ?? null,
+  })
 }
 
 // ---- parts of a recipe

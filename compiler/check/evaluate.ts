@@ -166,7 +166,10 @@ function evaluateComprehension(expr: Comprehension, scope: Scope, m: Machine): V
     if (kept.kind === "bool" && kept.value === false) continue
     if (kept.kind === "error") return error
     if (kept.kind !== "bool" && kept.kind !== "unknown") return m.report(diagnostic("SLM2110", expr.condition?.span ?? expr.span, `a condition is true or false, not ${kindOf(kept, m)}`))
-    uncertain ||= kept.kind !== "bool" || kept.value === null
+    if (kept.kind !== "bool" || kept.value === null) {
+      uncertain = true
+      m.session.undecided = true
+    }
     items.push(evaluate(expr.result, at, m))
   }
   if (!uncertain) return list(items, expr.span)

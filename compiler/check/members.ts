@@ -91,6 +91,9 @@ function artifactField(object: ArtifactValue, name: string, at: Span, whole: Spa
   return noField(object, name, names, at, m)
 }
 
+/** The type of an index that only a run decides. */
+export const place = "place"
+
 export function evaluateIndex(expr: IndexExpr, scope: Scope, m: Machine): Value {
   const object = evaluate(expr.object, scope, m)
   if (expr.index.kind === "wildcard") return object.kind === "error" ? error : m.report(diagnostic("SLM2206", expr.span, "`*` stands in addresses only"))
@@ -100,6 +103,8 @@ export function evaluateIndex(expr: IndexExpr, scope: Scope, m: Machine): Value 
   if (object.kind !== "list") {
     return m.report(diagnostic("SLM2110", expr.object.span, `\`[...]\` takes an item of a list, not of ${kindOf(object, m)}`, object.kind === "tensor" ? { help: "`slice(x, from: i, to: i + 1)` takes a part of a tensor" } : {}))
   }
+  // Which one it is, a run decides: what holds for the first need not hold for it.
+  if (index.kind === "unknown" && index.type === place) return unknown("any", expr.span)
   if (index.kind === "unknown") return object.items[0] ?? unknown("any", expr.span)
   if (index.kind !== "int") return m.report(diagnostic("SLM2110", expr.index.span, `an index is an integer, not ${kindOf(index, m)}`))
   const i = m.known(index.poly)

@@ -66,7 +66,7 @@ function use(item: Use, module: LoadedModule, chain: readonly string[], m: Machi
 function resolve(item: Use, from: LoadedModule, chain: readonly string[], m: Machine): string | null {
   const { session } = m
   const place = item.isPath ? pathOf(item, from, m) : item.module
-  if (place === null || !pin(item, place, m)) return null
+  if (place === null || !pin(item, place, m) || !isOfOneLibrary(item, place, m)) return null
   const source = sourceOf(place, item.sha256, m)
   if (source === null) return missing(item, place, m)
   if (item.sha256 !== null && !isPinned(source, item, m)) return null
@@ -125,6 +125,17 @@ function pin(item: Use, place: string, m: Machine): boolean {
     }
   }
   return true
+}
+
+/** Who brings a part of the library along takes nothing of the installed one, which may be another version. */
+function isOfOneLibrary(item: Use, place: string, m: Machine): boolean {
+  const { carried } = m.session
+  const [brought] = carried.has(place) || !isLibrary(place) ? [] : [...carried].filter(([other]) => isLibrary(other))
+  if (brought === undefined || m.session.environment.modules(place, m.session.entry) === null) return true
+  m.report(diagnostic("SLM2021", item.moduleSpan, `\`${place}\` is of this slm, and the recipe brings its own library along`, {
+    label: "not among what it brings", labels: [{ span: brought[1].span, message: `\`${brought[0]}\` is` }], help: "bundle the recipe anew from where it comes from, or take its own library out",
+  }))
+  return false
 }
 
 function isPinned(source: ModuleSource, item: Use, m: Machine): boolean {
@@ -209,4 +220,4 @@ export function libraryModule(id: string, m: Machine): LoadedModule | null {
 }
 
 /** The modules of the library that recipes import from, for hints. */
-export const libraryModules: readonly string[] = ["std.models", "std.layers", "std.optim", "std.losses", "std.objectives", "std.metrics", "std.curricula", "std.formats", "std.encodings", "std.distill", "std.adapters", "std.growth", "std.quantization", "std.pruning", "std.continual"]
+export const libraryModules: readonly string[] = ["std.models", "std.layers", "std.optim", "std.losses", "std.objectives", "std.metrics", "std.curricula", "std.formats", "std.encodings", "std.distill", "std.adapters", "std.growth", "std.quantization", "std.pruning", "std.continual", "std.search"]

@@ -34,11 +34,14 @@ function address(name: string, base: string | undefined): { readonly place: stri
 }
 
 /**
- * The library that an address belongs to and its version, where the address names one: `v2`, `1.4.0`, `name@3`, a commit. Two
- * versions of one library have equal first parts.
+ * The library that a place belongs to and its version, where the place names one: `v2`, `1.4.0`, `name@3`, a commit in an address; `name@3`
+ * in a path, where other numbers are just names. Two versions of one library have equal first parts.
  */
 export function versionOf(place: string): { readonly library: string; readonly version: string } | null {
-  if (!isAddress(place)) return null
+  if (!isAddress(place)) {
+    const [, library, version] = /^((?:[^@]*\/)?[^@/]+)@([^/]+)\//.exec(place) ?? []
+    return library === undefined || version === undefined ? null : { library, version }
+  }
   const { host, pathname } = new URL(place)
   const parts = pathname.split("/")
   const at = parts.findIndex((part) => /^v\d|^\d+\.\d|.@|^[0-9a-f]{40}$|^[0-9a-f]{64}$/.test(part))

@@ -52,6 +52,12 @@ export interface Session {
   depth: number
   /** The top-level binding under evaluation: stages made in it are called by it. */
   binding: string | null
+  /** What stages are called after besides: the point of a search. */
+  called: string | null
+  /** Something that decides which stages there are waits for numbers of a run. */
+  undecided: boolean
+  /** Keys of rankings that wait for the numbers of their trials. */
+  readonly rankings: Set<string>
   /** Keys of stages that a binding of the recipe has given its name. */
   readonly named: Set<string>
   /** Keys of stages of which a number is used, since it was last emptied. */

@@ -17,7 +17,8 @@ export function registerStage(kind: StageKind, args: ReadonlyMap<string, Value>,
   if (known !== undefined) return { kind: "artifact", stage: known, member: null, type: known.type, origin: at }
   const first = [...args.values()].find((v) => v.kind === "artifact")
   const about = first?.kind === "artifact" ? ` ${first.stage.name}${first.member === null ? "" : `.${first.member}`}` : ""
-  const name = session.binding === null ? `${kind}${about}` : `${session.binding}/${kind}`
+  const point = session.called === null ? "" : `[${session.called}]`
+  const name = session.binding === null ? `${kind}${point === "" ? about : point}` : `${session.binding}${point}/${kind}`
   const stage: Stage = { kind, key, name, args, inputs, type, span: at }
   session.stages.set(key, stage)
   return { kind: "artifact", stage, member: null, type, origin: at }

@@ -120,7 +120,7 @@ export interface Args {
 }
 
 /** What numbers are rounded to (to nearest, ties to even) before they are multiplied; products are always added up in f32 or better. */
-export type Factors = "f32" | "bf16"
+export type Factors = "f32" | "bf16" | "f16"
 
 export interface AttendArgs {
   readonly scale: number

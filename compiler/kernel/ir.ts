@@ -84,6 +84,8 @@ export interface RowsKernel {
   readonly chunk: number
   readonly stores: readonly Store[]
   readonly columns: readonly Column[]
+  /** The kernel of which this makes some results again: what fixes the order of its sums fixes it here. */
+  readonly whole?: RowsKernel
 }
 
 /** A matrix within a buffer: element (x, y) of matrix b at offset(b) + x * rowStride + y * colStride. */

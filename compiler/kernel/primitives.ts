@@ -1,7 +1,7 @@
 /** What fusion starts from: primitive ops and attention. Norms, softmax and losses are fused again from their parts, with whatever stands beside them. */
 import type { Builder } from "../graph/builder.ts"
 import { decomposeNode } from "../graph/composite.ts"
-import type { Node, Op, Program } from "../graph/node.ts"
+import type { Factors, Node, Op, Program } from "../graph/node.ts"
 import { rewriteProgram } from "../graph/rewrite.ts"
 import { copy } from "../graph/walk.ts"
 import { simplify } from "../transform/simplify.ts"
@@ -37,7 +37,7 @@ function isGiven(x: Node): boolean {
 }
 
 /** The rounded value: below the views that only move numbers. */
-function narrowed(b: Builder, x: Node, format: "bf16"): Node {
+function narrowed(b: Builder, x: Node, format: Exclude<Factors, "f32">): Node {
   const views: Node[] = []
   let base = x
   while (moves.has(base.op)) {

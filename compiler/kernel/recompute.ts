@@ -222,7 +222,7 @@ function secondsOf(kernel: Kernel): number {
 /** The kernel with nothing but these results. */
 function restricted(kernel: Kernel, wanted: ReadonlySet<Buffer>): Kernel {
   switch (kernel.kind) {
-    case "rows": return { ...kernel, note: `again: ${kernel.note}`, stores: kernel.stores.filter(({ buffer }) => wanted.has(buffer)), columns: kernel.columns.filter(({ buffer }) => wanted.has(buffer)) }
+    case "rows": return { ...kernel, whole: kernel.whole ?? kernel, note: `again: ${kernel.note}`, stores: kernel.stores.filter(({ buffer }) => wanted.has(buffer)), columns: kernel.columns.filter(({ buffer }) => wanted.has(buffer)) }
     case "contract": {
       const rest = kernel.epilogue === null ? null : restricted(kernel.epilogue, wanted)
       const epilogue = rest?.kind === "rows" && rest.stores.length + rest.columns.length > 0 ? rest : null

@@ -28,8 +28,11 @@ export interface Keys {
 /** Raised when the meaning of a stage kind changes, so that old results are not taken for new ones. */
 const revisions: Readonly<Record<StageKind, number>> = {
   text: 1, jsonl: 1, csv: 1, parquet: 1, documents: 1, clean: 1, split: 1, take: 1, chat: 1, each_row: 1, instruct: 1, append: 1, filter: 1, distinct: 1, redact: 1, in_language: 1, write: 1, byte: 1, char: 1, bpe: 1, encode: 1, pack: 1, rarity: 1, loss_of: 1,
-  lengths: 1, curriculum: 1, train: 1, load: 1, initial: 1, rewrite: 1, observe: 1, quantize: 2, evaluate: 1, generate: 1, expect: 1, export: 1,
+  lengths: 1, curriculum: 1, train: 1, load: 1, initial: 1, rewrite: 1, observe: 1, quantize: 2, evaluate: 1, generate: 1, ranking: 1, expect: 1, export: 1,
 }
+
+/** Raised when the meaning of a primitive changes; the others are at 1. It enters the key of whatever calls the primitive. */
+const primitiveRevisions: ReadonlyMap<string, number> = new Map()
 
 /** What a recipe may say, who may see what it reads, and how much memory it takes: none of it changes a result. */
 export const permissions: ReadonlySet<string> = new Set(["unused", "private", "recompute", "max_memory"])
@@ -98,7 +101,10 @@ export function createKeys(source: KeySource): Keys {
       case "list": return join("list", items(value.items))
       case "record": return join("record", fields(value.fields))
       case "closure": return closed(value.code, value.scope)
-      case "primitive": return plain(`primitive ${value.name}`)
+      case "primitive": {
+        const revision = primitiveRevisions.get(value.name)
+        return plain(`primitive ${value.name}${revision === undefined ? "" : ` ${revision}`}`)
+      }
       case "definition": case "template": case "format": return closed(value.code, value.scope)
       case "spec": return join("spec", [["", info(value.template)], ...fields(source.argsOf(value)), ...value.ats.flatMap((a) => items([a.address, a.replace])), ...items(value.given === undefined ? [] : [value.given])])
       case "instance": return join(`instance ${value.role} ${value.path}`, items([value.spec, ...(value.trained === undefined ? [] : [value.trained])]))

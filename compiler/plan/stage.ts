@@ -13,6 +13,7 @@ export type StageKind =
   | "train" | "load" | "initial" | "rewrite" | "quantize" // weights
   | "observe" // statistics
   | "evaluate" | "generate" // reports and samples
+  | "ranking" // which of several reports are best
   | "write" // rows that a model has written
   | "expect" | "export"
 

@@ -2,7 +2,7 @@
 import type { Factors } from "../graph/node.ts"
 import type { Index } from "../kernel/index.ts"
 import type { ContractKernel, Operand, RowsKernel } from "../kernel/ir.ts"
-import type { ContractPlan } from "../schedule/gpu-plans.ts"
+import type { ContractPlan, GpuTarget } from "../schedule/gpu-plans.ts"
 import { emit, indexText, innerScope } from "./wgsl-expr.ts"
 import type { Emitter, Memory } from "./wgsl-expr.ts"
 import type { ShaderBody } from "./wgsl-shader.ts"
@@ -11,9 +11,13 @@ import { turnText } from "./wgsl-shader.ts"
 type Tile = Extract<ContractPlan, { way: "tile" }>
 type Vector = Extract<ContractPlan, { way: "vector" }>
 
-export function renderContract(kernel: ContractKernel, plan: ContractPlan, memory: Memory): ShaderBody {
-  return plan.way === "tile" ? renderTiles(kernel, plan, memory) : renderVector(kernel, plan, memory)
+export function renderContract(kernel: ContractKernel, plan: ContractPlan, target: GpuTarget, memory: Memory): ShaderBody {
+  return plan.way === "tile" ? renderTiles(kernel, plan, kernel.factors === "f16" && target.f16 ? "f16" : "f32", memory) : renderVector(kernel, plan, memory)
 }
+
+/** What numbers of a tile take in shared memory. Rounded factors are numbers of f16, so that nothing is lost there; they are added up in f32. */
+type Held = "f32" | "f16"
+const widened = (held: Held, x: string): string => (held === "f32" ? x : `vec4<f32>(${x})`)
 
 const times = (place: string, stride: number): string => (stride === 0 ? "0" : stride === 1 ? place : `${place} * ${stride}`)
 
@@ -51,27 +55,27 @@ function isAlongK({ b, prologue }: ContractKernel): boolean {
 }
 
 /** Fills a tile of `depth` rows (k) of `size` numbers, in vectors along `size`: neighbouring threads read neighbouring numbers. */
-function fillLines(name: string, fn: string, base: string, from: string, size: number, { depth, across, down }: Tile, alongK: boolean, kFirst: boolean): string[] {
+function fillLines(name: string, fn: string, base: string, from: string, size: number, { depth, across, down }: Tile, alongK: boolean, kFirst: boolean, held: Held): string[] {
   const vectors = size / 4
   const total = depth * vectors
   const [kk, q] = alongK ? [`e % ${depth}`, `e / ${depth}`] : [`e / ${vectors}`, `e % ${vectors}`]
   const at = (i: number): string => { const [x, k] = [`${from} + 4 * q${i === 0 ? "" : ` + ${i}`}`, "k0 + kk"]; return kFirst ? `${fn}(${base}, ${k}, ${x})` : `${fn}(${base}, ${x}, ${k})` }
   return [
-    `    for (var e = lid; e < ${total}; e += ${across * down}) {`, `      let kk = ${kk};`, `      let q = ${q};`, `      ${name}[kk * ${vectors} + q] = ${four(at)};`, "    }",
+    `    for (var e = lid; e < ${total}; e += ${across * down}) {`, `      let kk = ${kk};`, `      let q = ${q};`, `      ${name}[kk * ${vectors} + q] = ${held === "f32" ? four(at) : `vec4<f16>(${four(at)})`};`, "    }",
   ]
 }
 
 /** Each thread multiplies `each` numbers of a by `each` numbers of b for every k. */
-function productLines({ rows, cols, depth, each }: Tile): string[] {
+function productLines({ rows, cols, depth, each }: Tile, held: Held): string[] {
   const lines = [`    for (var kk = 0; kk < ${depth}; kk++) {`]
   if (each === 2) {
-    lines.push(`      let a = tile_a[kk * ${rows / 4} + ty / 2];`, `      let b = tile_b[kk * ${cols / 4} + tx / 2];`, "      let a2 = select(a.xy, a.zw, (ty & 1) != 0);", "      let b2 = select(b.xy, b.zw, (tx & 1) != 0);")
+    lines.push(`      let a = ${widened(held, `tile_a[kk * ${rows / 4} + ty / 2]`)};`, `      let b = ${widened(held, `tile_b[kk * ${cols / 4} + tx / 2]`)};`, "      let a2 = select(a.xy, a.zw, (ty & 1) != 0);", "      let b2 = select(b.xy, b.zw, (tx & 1) != 0);")
     lines.push("      c0 = (vec2<f32>(a2.x) * b2 + c0);", "      c1 = (vec2<f32>(a2.y) * b2 + c1);")
   } else {
     const quarters = each / 4
-    for (let i = 0; i < quarters; i++) lines.push(`      let a${i} = tile_a[kk * ${rows / 4} + ty * ${quarters} + ${i}];`)
+    for (let i = 0; i < quarters; i++) lines.push(`      let a${i} = ${widened(held, `tile_a[kk * ${rows / 4} + ty * ${quarters} + ${i}]`)};`)
     // Vectors of b are `across` apart, so that threads side by side read side by side.
-    for (let i = 0; i < quarters; i++) lines.push(`      let b${i} = tile_b[kk * ${cols / 4} + tx + ${i * 16}];`)
+    for (let i = 0; i < quarters; i++) lines.push(`      let b${i} = ${widened(held, `tile_b[kk * ${cols / 4} + tx + ${i * 16}]`)};`)
     for (let i = 0; i < each; i++) for (let q = 0; q < quarters; q++) lines.push(`      c${i}_${q} = (vec4<f32>(a${i >> 2}.${"xyzw"[i & 3]}) * b${q} + c${i}_${q});`)
   }
   return [...lines, "    }"]
@@ -88,7 +92,7 @@ function finishLines({ each }: Tile): string[] {
   return lines
 }
 
-function renderTiles(kernel: ContractKernel, plan: Tile, memory: Memory): ShaderBody {
+function renderTiles(kernel: ContractKernel, plan: Tile, held: Held, memory: Memory): ShaderBody {
   const { m, n, k } = kernel
   const { rows, cols, depth, each, split } = plan
   const slice = Math.ceil(k / split / depth) * depth
@@ -97,7 +101,7 @@ function renderTiles(kernel: ContractKernel, plan: Tile, memory: Memory): Shader
   return {
     threads: 256,
     outside: [
-      `var<workgroup> tile_a: array<vec4<f32>, ${(depth * rows) / 4}>;`, `var<workgroup> tile_b: array<vec4<f32>, ${(depth * cols) / 4}>;`,
+      `var<workgroup> tile_a: array<vec4<${held}>, ${(depth * rows) / 4}>;`, `var<workgroup> tile_b: array<vec4<${held}>, ${(depth * cols) / 4}>;`,
       ...elementFunction("a_at", kernel.a, memory, [...bounds("x", m, rows), ...bounds("y", k, depth)]),
       ...secondFunction(kernel, memory, [...bounds("x", k, depth), ...bounds("y", n, cols)]),
       ...finishFunction(kernel, split > 1, memory),
@@ -108,9 +112,9 @@ function renderTiles(kernel: ContractKernel, plan: Tile, memory: Memory): Shader
       `  let a_base = ${offsetText(memory, kernel.a.offset)};`, `  let b_base = ${offsetText(memory, kernel.b.offset)};`,
       ...(each === 2 ? ["  var c0 = vec2<f32>();", "  var c1 = vec2<f32>();"] : Array.from({ length: each }, (_, i) => Array.from({ length: each / 4 }, (_, q) => `  var c${i}_${q} = vec4<f32>();`).join(""))),
       `  for (var k0 = part * ${slice}; k0 < min((part + 1) * ${slice}, ${k}); k0 += ${depth}) {`,
-      ...fillLines("tile_a", "a_at", "a_base", "row0", rows, plan, kernel.a.colStride === 1, false),
-      ...fillLines("tile_b", "b_at", "b_base", "col0", cols, plan, isAlongK(kernel), true),
-      "    workgroupBarrier();", ...productLines(plan), "    workgroupBarrier();", "  }",
+      ...fillLines("tile_a", "a_at", "a_base", "row0", rows, plan, kernel.a.colStride === 1, false, held),
+      ...fillLines("tile_b", "b_at", "b_base", "col0", cols, plan, isAlongK(kernel), true, held),
+      "    workgroupBarrier();", ...productLines(plan, held), "    workgroupBarrier();", "  }",
       ...finishLines(plan),
     ],
   }

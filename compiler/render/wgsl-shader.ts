@@ -66,7 +66,8 @@ export function shaderText({ threads, outside, lines }: ShaderBody, bound: Bound
   const body = [...outside, ...lines].join("\n")
   const lanes = target.subgroups && /\bsubgroup/.test(body)
   const builtins = ["@builtin(workgroup_id) workgroup: vec3<u32>", "@builtin(local_invocation_index) local: u32", ...(lanes ? ["@builtin(subgroup_size) subgroup_size: u32", "@builtin(subgroup_invocation_id) subgroup_lane: u32"] : [])]
-  return `${lanes ? "enable subgroups;\n" : ""}@group(0) @binding(0) var<uniform> params: array<vec4<u32>, ${paramWords(bound.buffers.length) / 4}>;
+  const enabled = [...(/\bf16\b/.test(body) ? ["enable f16;\n"] : []), ...(lanes ? ["enable subgroups;\n"] : [])].join("")
+  return `${enabled}@group(0) @binding(0) var<uniform> params: array<vec4<u32>, ${paramWords(bound.buffers.length) / 4}>;
 ${bound.parts.map((_, i) => `@group(0) @binding(${i + 1}) var<storage, read_write> memory${i}: array<u32>;\n`).join("")}${preludeFor(body)}${outside.map((line) => `${line}\n`).join("")}@compute @workgroup_size(${threads})
 fn main(${builtins.join(", ")}) {
   let group = i32(workgroup.x + workgroup.y * 65535u);

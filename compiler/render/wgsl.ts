@@ -39,6 +39,8 @@ export interface WgslProgram {
   readonly commands: readonly Command[]
   /** Bytes of each part of the arena. */
   readonly parts: readonly number[]
+  /** Kernels that run a second time, to save memory. */
+  readonly again: number
   readonly inputs: readonly Tensor[]
   readonly outputs: readonly Tensor[]
   /** Literals, written once. */
@@ -64,7 +66,7 @@ export function renderWgsl(program: GpuProgram): WgslProgram {
   const commands = program.work.map(command)
   const tensor = ({ name, buffer }: { readonly name: string; readonly buffer: Buffer }): Tensor => ({ name, buffer, place: placeOf(program, buffer) })
   const constants = program.buffers.filter((buffer) => buffer.values !== null && program.places.has(buffer)).map((buffer) => tensor({ name: buffer.name, buffer }))
-  return { name: program.name, shaders, commands, parts: program.parts, inputs: program.inputs.map(tensor), outputs: program.outputs.map(tensor), constants }
+  return { name: program.name, shaders, commands, parts: program.parts, again: program.again, inputs: program.inputs.map(tensor), outputs: program.outputs.map(tensor), constants }
 }
 
 function placeOf(program: GpuProgram, buffer: Buffer): Place {
@@ -88,7 +90,7 @@ function bodyOf(step: GpuStep, { target }: GpuProgram, bound: Bound): ShaderBody
   switch (step.is) {
     case "points": return renderPoints(step.kernel, bound)
     case "lines": return renderLines(step.kernel, step.plan, target, bound)
-    case "contract": return renderContract(step.kernel, step.plan, bound)
+    case "contract": return renderContract(step.kernel, step.plan, target, bound)
     case "attend": return renderAttend(step.kernel, step.plan, bound)
     case "attend_queries": return renderAttendQueries(step.kernel, step.plan, step.stats, bound)
     case "attend_keys": return renderAttendKeys(step.kernel, step.plan, step.stats, bound)

@@ -5,11 +5,11 @@ import { bytesOf } from "../kernel/ir.ts"
 import type { Ordered } from "../kernel/order.ts"
 import { planArena } from "../kernel/memory.ts"
 import type { Span } from "../kernel/memory.ts"
-import { recompute } from "../kernel/recompute.ts"
 import type { Recomputed } from "../kernel/recompute.ts"
 import { trafficOf } from "../kernel/traffic.ts"
 import { isFew } from "../kernel/domain.ts"
 import { flattened } from "./flatten.ts"
+import { within } from "./within.ts"
 import type { Packing, PackKernel, Tiled, TilePlan, TileUnit } from "./tiles.ts"
 import { isTiled, packShare, padded, tiled } from "./tiles.ts"
 
@@ -112,18 +112,8 @@ export function scheduleCpu(program: Ordered & Partial<Pick<Recomputed, "again">
 
 /** A program that computes values again where it would otherwise take more than `most` bytes: as few of them as it takes, as far as that goes. */
 export function scheduleWithin(program: Ordered, target: CpuTarget, most: number): CpuProgram {
-  let best = scheduleCpu(program, target)
-  // Buffers do not lie as tightly as their bytes add up: the goal goes down until they do.
-  for (let goal = most, turn = 0; best.arena > most && turn < 8; goal *= 0.92, turn++) {
-    const tried = scheduleCpu(recompute(program, goal, most === 0 ? forwardShare : 1), target)
-    if (tried.arena < best.arena) best = tried
-    if (goal === 0) break
-  }
-  return best
+  return within(program, most, (tried) => scheduleCpu(tried, target), ({ arena }) => arena)
 }
-
-/** What a forward pass takes of a training step. */
-const forwardShare = 1 / 3
 
 /** What a program allocates besides its arena when it runs on so many threads: scratch, and a byte for each block that they claim. */
 export function threadBytes({ scratch, waves }: CpuProgram, threads: number): number {

@@ -7,6 +7,8 @@ import { pointIndex } from "../kernel/domain.ts"
 export interface GpuTarget {
   /** Whether lanes of a subgroup can be added directly. Bits differ, so it is part of the numerics class. */
   readonly subgroups: boolean
+  /** Whether shaders know numbers of 16 bits (shader-f16): tiles of such factors take half the room. Bits do not differ. */
+  readonly f16: boolean
   /** Bytes of memory that a workgroup shares (maxComputeWorkgroupStorageSize). */
   readonly shared: number
   /** Threads of a workgroup (maxComputeInvocationsPerWorkgroup). */
@@ -18,7 +20,7 @@ export interface GpuTarget {
 }
 
 /** What every WebGPU adapter offers. */
-export const smallestTarget: GpuTarget = { subgroups: false, shared: 16384, threads: 256, binding: 134217728, bindings: 8 }
+export const smallestTarget: GpuTarget = { subgroups: false, f16: false, shared: 16384, threads: 256, binding: 134217728, bindings: 8 }
 
 /** What GPUs of the last ten years offer: for printing without an adapter. */
 export const usualTarget: GpuTarget = { ...smallestTarget, subgroups: true, shared: 32768, binding: 1073741824, bindings: 10 }
@@ -60,7 +62,15 @@ export function isPoints(kernel: RowsKernel, place: (buffer: Buffer) => Buffer):
   return once.size === 0 || !exprsIn(kernel.stores.map((store) => store.value)).some((x) => x.is === "load" && once.has(place(x.buffer)))
 }
 
+/** What makes some results of a kernel again adds them up as that kernel did. */
 export function planLines(kernel: RowsKernel, target: GpuTarget): LinesPlan {
+  const { whole } = kernel
+  const plan = planWhole(whole !== undefined && whole.rows === kernel.rows ? whole : kernel, target)
+  if (whole === undefined || (whole.columns.length === 0) === (kernel.columns.length === 0)) return plan
+  return { lanes: plan.lanes, slots: plan.slots, blocks: 1, sums: "private", workgroups: Math.ceil(kernel.rows / plan.slots) }
+}
+
+function planWhole(kernel: RowsKernel, target: GpuTarget): LinesPlan {
   const most = Math.min(256, target.threads)
   const { rows, cols, chunk } = kernel
   if (kernel.columns.length === 0) {

@@ -7,7 +7,7 @@ import { fuse } from "../kernel/fuse.ts"
 import { orderKernels } from "../kernel/order.ts"
 import { optimise } from "../transform/pipeline.ts"
 import type { GpuProgram, Refused } from "./gpu.ts"
-import { buffersOf, gpuBytes, isRefused, scheduleGpu, stepsIn } from "./gpu.ts"
+import { arenaBytes, buffersOf, gpuBytes, isRefused, scheduleGpu, scheduleGpuWithin, stepsIn } from "./gpu.ts"
 import type { GpuTarget } from "./gpu-plans.ts"
 import { smallestTarget } from "./gpu-plans.ts"
 import { renderWgsl } from "../render/wgsl.ts"
@@ -45,6 +45,32 @@ test("equal layers share their shaders", () => {
   assert.is(rendered.commands.length, 8)
   // The first layer's norm may have its factors in another order.
   assert.ok(rendered.shaders.length <= 3, String(rendered.shaders.length))
+})
+
+test("rows are reduced by subgroups where the adapter has them, and in shared memory where not", () => {
+  const b = createBuilder()
+  const x = b.input("x", "batch", "f32", [8, 1500])
+  const textFor = (subgroups: boolean): string => renderWgsl(accepted(scheduled(programOf([x], { y: g.softmax(b, x) }), { subgroups }))).shaders.map(({ text }) => text).join("\n")
+  assert.match(textFor(true), /^enable subgroups;[^]*subgroupMax[^]*subgroupAdd/)
+  assert.not.match(textFor(false), /subgroup/)
+  assert.match(textFor(false), /var<workgroup> lanes_f32/)
+})
+
+test("a program that computes values again keeps to fewer bytes, and adds up in the same order", () => {
+  const b = createBuilder()
+  const x = b.input("x", "batch", "f32", [64, 96])
+  const layers = Array.from({ length: 6 }, (_, i) => b.input(`w${i}`, "state", "f32", [96, 96]))
+  const made: Node[] = []
+  const y = layers.reduce<Node>((at, w) => { const next = g.softmax(b, g.dot(b, at, w)); made.push(next); return next }, x)
+  // Read backwards in the end: all of them wait.
+  const program = programOf([x, ...layers], { y: [...made].reverse().reduce<Node>((sum, each) => g.softmax(b, g.dot(b, g.dot(b, sum, each, false, true), each)), y) })
+  const ordered = orderKernels(fuse(optimise(program)))
+  const whole = accepted(scheduleGpuWithin(ordered, smallestTarget, Infinity))
+  const less = accepted(scheduleGpuWithin(ordered, smallestTarget, 0.8 * arenaBytes(whole)))
+  assert.is(whole.again, 0)
+  assert.ok(less.again > 0 && arenaBytes(less) < arenaBytes(whole), `${less.again} again, ${arenaBytes(less)} of ${arenaBytes(whole)}`)
+  const plansOf = (given: GpuProgram): ReadonlySet<string> => new Set(stepsIn(given.work).flatMap((step) => (step.is === "lines" ? [`${step.plan.lanes} ${step.plan.slots}`] : [])))
+  assert.equal([...plansOf(less)].sort(), [...plansOf(whole)].sort())
 })
 
 test("the arena lies in parts that a binding can cover, and no tensor lies across two", () => {

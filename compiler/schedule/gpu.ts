@@ -8,9 +8,11 @@ import { bytesOfNumbers } from "../graph/stored.ts"
 import { planArena } from "../kernel/memory.ts"
 import type { Ordered } from "../kernel/order.ts"
 import { putRows } from "../kernel/put.ts"
+import type { Recomputed } from "../kernel/recompute.ts"
 import { replaceLoads } from "../kernel/replace.ts"
 import { trafficOf } from "../kernel/traffic.ts"
 import { flattened } from "./flatten.ts"
+import { within } from "./within.ts"
 import type { AttendPart, AttendPlan, ContractPlan, GpuTarget, LinesPlan } from "./gpu-plans.ts"
 import { isPoints, isTileEpilogue, planAttend, planContract, planLines, sharedByAttend } from "./gpu-plans.ts"
 
@@ -43,6 +45,8 @@ export interface GpuProgram {
   readonly places: ReadonlyMap<Buffer, Place>
   /** Bytes of each part of the arena. */
   readonly parts: readonly number[]
+  /** Kernels that run a second time, to save memory. */
+  readonly again: number
   readonly inputs: Ordered["inputs"]
   readonly outputs: Ordered["outputs"]
 }
@@ -66,7 +70,16 @@ export const gpuBytes = ({ size, stored }: Buffer): number => (stored === null ?
 /** Threads of a workgroup where nothing asks for another number. */
 export const pointThreads = 256
 
-export function scheduleGpu(program: Ordered, target: GpuTarget): GpuProgram | Refused {
+/** A program that computes values again where it would otherwise take more than `most` bytes. */
+export function scheduleGpuWithin(program: Ordered, target: GpuTarget, most: number): GpuProgram | Refused {
+  return within(program, most, (tried) => scheduleGpu(tried, target), arenaBytes)
+}
+
+export function arenaBytes(program: GpuProgram | Refused): number {
+  return isRefused(program) ? Infinity : program.parts.reduce((sum, bytes) => sum + bytes, 0)
+}
+
+export function scheduleGpu(program: Ordered & Partial<Pick<Recomputed, "again">>, target: GpuTarget): GpuProgram | Refused {
   const refusals: Refused["refused"][] = []
   const m: Maker = {
     target, buffers: [...program.buffers],
@@ -74,12 +87,17 @@ export function scheduleGpu(program: Ordered, target: GpuTarget): GpuProgram | R
     refuse: (limit, what, needs, has) => void refusals.push({ limit, what, needs, has }),
   }
   const copies = program.updates.filter(({ value }) => !program.inPlace.has(value))
-  const work = [...worksOf(program.kernels, m), ...copies.map((update) => copyStep(update, m))]
-  const { places, parts } = placeAll(program, work, m)
+  // Where a kernel runs again its results are new values in buffers that were empty meanwhile.
+  const made: readonly Part[] = [...program.kernels.map((kernel): Part => ({ work: worksOf([kernel], m), again: program.again?.has(kernel) ?? false })), { work: copies.map((update) => copyStep(update, m)), again: false }]
+  const work = made.flatMap((part) => part.work)
+  const { places, parts } = placeAll(program, made, m)
   if (parts.length > target.bindings) refusals.push({ limit: "maxStorageBuffersPerShaderStage", what: `${program.name} takes ${parts.length} parts of memory`, needs: parts.length, has: target.bindings })
   const [first] = refusals
-  return first !== undefined ? { refused: first } : { name: program.name, target, work, buffers: m.buffers, places, parts, inputs: program.inputs, outputs: program.outputs }
+  return first !== undefined ? { refused: first } : { name: program.name, target, work, buffers: m.buffers, places, parts, again: program.again?.size ?? 0, inputs: program.inputs, outputs: program.outputs }
 }
+
+/** What one kernel became. */
+interface Part { readonly work: readonly GpuWork[]; readonly again: boolean }
 
 function worksOf(kernels: readonly Kernel[], m: Maker): readonly GpuWork[] {
   return kernels.flatMap((kernel): readonly GpuWork[] => (kernel.kind === "loop" ? [{ is: "loop", trips: kernel.trips, note: kernel.note, body: worksOf(kernel.body, m) }] : stepsOf(kernel, m)))
@@ -185,6 +203,11 @@ export function buffersOf(step: GpuStep): ReadonlySet<Buffer> {
   return new Set([...reads, ...writes, ...own])
 }
 
+function writesOf(step: GpuStep): ReadonlySet<Buffer> {
+  if (step.is === "zeros") return new Set([step.buffer])
+  return new Set([...trafficOf(step.kernel).writes, ...("stats" in step ? [step.stats] : [])])
+}
+
 export function stepsIn(work: readonly GpuWork[]): readonly GpuStep[] {
   return work.flatMap((item) => (item.is === "loop" ? stepsIn(item.body) : [item]))
 }
@@ -194,23 +217,39 @@ export function countDispatches(work: readonly GpuWork[]): number {
   return work.reduce((sum, item) => sum + (item.is === "loop" ? item.trips * countDispatches(item.body) : 1), 0)
 }
 
-function placeAll(program: Ordered, work: readonly GpuWork[], m: Maker): { readonly places: ReadonlyMap<Buffer, Place>; readonly parts: readonly number[] } {
-  const lives = new Map<Buffer, { first: number; last: number }>()
-  const end = work.length
-  const live = (buffer: Buffer, at: number): void => {
-    const life = lives.get(m.place(buffer))
-    if (life === undefined) lives.set(m.place(buffer), { first: at, last: at })
+function placeAll(program: Ordered, made: readonly Part[], m: Maker): { readonly places: ReadonlyMap<Buffer, Place>; readonly parts: readonly number[] } {
+  const lives = new Map<Buffer, { first: number; last: number }[]>()
+  const end = made.reduce((sum, { work }) => sum + work.length, 0)
+  const live = (buffer: Buffer, at: number, anew = false): void => {
+    const spans = lives.get(m.place(buffer)) ?? []
+    const life = spans.at(-1)
+    lives.set(m.place(buffer), spans)
+    if (life === undefined || anew) spans.push({ first: at, last: at })
     else { life.first = Math.min(life.first, at); life.last = Math.max(life.last, at) }
   }
-  // What a loop touches lives through all of its turns.
-  work.forEach((item, at) => { for (const step of item.is === "loop" ? stepsIn(item.body) : [item]) for (const buffer of buffersOf(step)) live(buffer, at) })
+  let at = 0
+  for (const { work, again } of made) {
+    const renewed = new Set<Buffer>()
+    for (const item of work) {
+      // What a loop touches lives through all of its turns.
+      for (const step of item.is === "loop" ? stepsIn(item.body) : [item]) {
+        const writes = again ? writesOf(step) : null
+        for (const buffer of buffersOf(step)) {
+          const anew = writes?.has(buffer) === true && !renewed.has(buffer)
+          if (anew) renewed.add(buffer)
+          live(buffer, at, anew)
+        }
+      }
+      at++
+    }
+  }
   for (const { buffer } of program.outputs) live(buffer, end)
   for (const { buffer } of program.inputs) { live(buffer, 0); if (buffer.role === "state") live(buffer, end) }
   for (const buffer of m.buffers) if (buffer.role === "constant" && lives.has(buffer)) { live(buffer, 0); live(buffer, end) }
   const large = [...lives.keys()].find((buffer) => gpuBytes(buffer) > m.target.binding)
   if (large !== undefined) m.refuse("maxStorageBufferBindingSize", `${large.name}, [${large.shape.join(", ")}],`, gpuBytes(large), m.target.binding)
   const part = Math.floor(m.target.binding / 64) * 64
-  const { offsets, bytes } = planArena([...lives].map(([buffer, life]) => ({ buffer, bytes: gpuBytes(buffer), spans: [life] })), large === undefined ? part : null)
+  const { offsets, bytes } = planArena([...lives].map(([buffer, life]) => ({ buffer, bytes: gpuBytes(buffer), spans: life })), large === undefined ? part : null)
   const places = new Map<Buffer, Place>()
   for (const [buffer, offset] of offsets) places.set(buffer, { part: Math.floor(offset / part), offset: (offset % part) / 4 })
   for (const [value, state] of program.inPlace) { const at = places.get(state); if (at !== undefined) places.set(value, at) }

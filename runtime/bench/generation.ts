@@ -12,6 +12,7 @@ import { openCpu } from "../devices/cpu.ts"
 import { isUsable } from "../devices/open.ts"
 import { moduleReader } from "../library.ts"
 import { decode } from "../stages/decode.ts"
+import type { Decoder } from "../stages/decode.ts"
 import { givenTo } from "../stages/encoded.ts"
 import { plain, stored } from "../weights.ts"
 import type { StoredTensor } from "../weights.ts"
@@ -86,12 +87,12 @@ async function measure(of: Size, encoding: (typeof encodings)[number], threads: 
   if (typeof programs !== "function") return null
   const list = weightsOfSpec(session, spec)
   const given = givenTo(device, { tensors: new Map(list.map(({ path, shape }) => [path, weightOf(shape, encoding, path)])) }, list)
-  const decoder = {
-    program(rows: number, tokens: number, capacity: number) {
+  const decoder: Decoder = {
+    program(rows, tokens, capacity) {
       const { program, caches } = programs(rows, tokens, capacity)
       return { program: given.over(program), caches }
     },
-    weights: given.states, context,
+    fill: (runner, program) => given.fill(runner, program), context,
   }
   const [times, whole]: [number[], number[]] = [[], []]
   for (let round = 0; round < 3; round++) {

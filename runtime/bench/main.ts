@@ -1,6 +1,6 @@
 /**
- * `npm run bench [-- A|B|products|generation] [--precision f32|bf16] [--seconds N] [--rounds N] [--json FILE]`: training steps of two settings on the devices of this machine and on
- * PyTorch, in turns, so that all of them meet the same moods of the machine; products alone; and generation. Medians and ratios.
+ * `npm run bench [-- A|B|products|generation|overhead] [--precision f32|bf16] [--seconds N] [--rounds N] [--json FILE]`: training steps of two settings on the devices of this machine and on
+ * PyTorch, in turns, so that all of them meet the same moods of the machine; products alone; generation; and what keys and locks take. Medians and ratios.
  */
 import { writeFileSync } from "node:fs"
 import { cpus } from "node:os"
@@ -16,6 +16,7 @@ import { batchOf, configs, firstStates, prepareConfig, recipeOf } from "./config
 import type { PeerSetting } from "./peer.ts"
 import { peerSettings, runPeer, threadCounts } from "./peer.ts"
 import { measureGeneration } from "./generation.ts"
+import { measureOverhead } from "./overhead.ts"
 import { measureProducts } from "./products.ts"
 
 /** One way to run a setting; a turn yields milliseconds of steps. */
@@ -139,4 +140,6 @@ for (const config of chosen) for (const precision of precisions) {
 const wants = (part: string): boolean => positionals.length === 0 || positionals.includes(part)
 const products = wants("products") ? await measureProducts() : []
 const generation = wants("generation") ? await measureGeneration() : []
-if (values.json !== undefined) writeFileSync(values.json, `${JSON.stringify({ machine: cpus()[0]?.model ?? "", cores: coresAvailable(), rows, products, generation }, null, 2)}\n`)
+if (wants("overhead")) console.log("\nkeys and locks of the quickstart, CPU time of a fresh process, the quickest of five")
+const overhead = wants("overhead") ? await measureOverhead(5) : {}
+if (values.json !== undefined) writeFileSync(values.json, `${JSON.stringify({ machine: cpus()[0]?.model ?? "", cores: coresAvailable(), rows, products, generation, overhead }, null, 2)}\n`)

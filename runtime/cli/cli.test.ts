@@ -51,6 +51,7 @@ light("wrong usage exits with 2, says what was meant and prints nothing else", a
     [["compile", "x.slm", "--after", "c", "--roofline"], /--roofline belongs to --after kernels/],
     [["plan", "x.slm", "--device", "webgpu:best"], /there is no adapter "best"/],
     [["compile", "x.slm", "--out", "c"], /--out belongs to --emit/],
+    [["new"], /which template\?\nhelp: slm new NAME, one of chat, classifier, npc, shrink/],
     [["new", "ncp"], /there is no template "ncp"\nhelp: did you mean npc\?/],
   ]
   await inFolder(async (cwd) => {

@@ -24,7 +24,7 @@ const deviceOption = { type: "value", placeholder: "NAME", help: "webgpu, webgpu
 export const commands: readonly Entry[] = [
   {
     spec: {
-      name: "new", summary: "Makes a working recipe with sample rows.", positionals: ["TEMPLATE", "[FOLDER]"], options: {},
+      name: "new", summary: "Makes a working recipe with sample rows.", positionals: ["[TEMPLATE]", "[FOLDER]"], options: {},
       details: "Templates: npc, chat, classifier, shrink. Existing files are never overwritten.",
       examples: ["slm new npc my-npc"],
     },
@@ -62,7 +62,7 @@ export const commands: readonly Entry[] = [
   {
     spec: {
       name: "plan", summary: "Shows what a run would do, with parameters, FLOPs, memory and time. Starts nothing.", positionals: ["RECIPE"],
-      options: { set: setOption, "allow-read": readOption, "allow-net": netOption, device: deviceOption, args: { type: "flag", help: "show every argument, defaults included" },
+      options: { set: setOption, "allow-read": readOption, "allow-net": netOption, ...limitOptions, device: deviceOption, args: { type: "flag", help: "show every argument, defaults included" },
         out: { type: "value", placeholder: "FILE", help: "write the plan down, for `slm run --plan FILE`" } },
       details: "= is done before, + is new, ~ is to run again: below it stands what changed since the last run.",
       examples: ["slm plan npc.slm", "slm plan npc.slm --set lr=1e-3 --out npc.plan"],
@@ -108,6 +108,7 @@ export const commands: readonly Entry[] = [
       options: {
         stage: { type: "value", placeholder: "NAME", help: "only this stage, from the results that the run has of what it needs" },
         steps: { type: "value", placeholder: "N", help: "only the first N steps of each training" },
+        "allow-read": readOption,
         device: deviceOption,
       },
       details: "Bit by bit in the run's numerics class, within tolerance in another. What differs is named with its first step and tensor. Nothing is changed.",

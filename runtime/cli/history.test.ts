@@ -1,5 +1,5 @@
 /** The commands about runs that were made, as a user meets them: plan, verify, diff, runs, gc, forget. */
-import { existsSync, readFileSync, rmSync, writeFileSync } from "node:fs"
+import { cpSync, existsSync, mkdirSync, readFileSync, readdirSync, renameSync, rmSync, writeFileSync } from "node:fs"
 import { join } from "node:path"
 import { suite } from "uvu"
 import * as assert from "uvu/assert"
@@ -82,6 +82,42 @@ history("a run is planned, held to its plan, verified, compared, listed, tidied 
   assert.is(forgotten.code, 0, forgotten.err)
   assert.match(forgotten.out, /train small [^]*run runs\/tiny: recipe\.json, [^]*lock tiny\.lock[^]*are deleted/)
   assert.equal([existsSync(join(cwd, "runs", "tiny")), existsSync(join(cwd, "tiny.lock")), existsSync(join(cwd, "lines.txt"))], [false, false, true])
+}))
+
+history("two processes share the work of one store, and one that is killed at work is no obstacle", () => inFolder(async (cwd) => {
+  writeTiny(cwd)
+  const run = (out: string, call: Parameters<typeof slm>[1] = {}): Promise<Ended> => slm(["run", "tiny.slm", "--set", "steps=400", "--checkpoint", "0", "--out", out, "--json", ...reference], { cwd, ...call })
+  let second: Promise<Ended> | null = null
+  const first = await run("a", {
+    watch(out, child) {
+      if (second === null && out.includes('"event":"progress"')) second = run("b", { watch: (text) => { if (text.includes("is at work on `small`")) child.kill("SIGKILL") } })
+    },
+  })
+  assert.is(first.signal, "SIGKILL", "it was killed while the other waited for it")
+  const ended = await (second ?? run("b"))
+  assert.is(ended.code, 0, ended.err)
+  const resumed = objects(ended.out).find((o) => o["event"] === "resumed")
+  assert.ok(Number(resumed?.["step"]) > 0, "it went on from what the killed one had saved")
+  const both = await Promise.all([run("c"), run("d"), slm(["run", "tiny.slm", "--set", "steps=400", "--fresh", "--out", "e", "--json", ...reference], { cwd })])
+  assert.equal(both.map(({ code }) => code), [0, 0, 0])
+  const results = ["b", "c", "d", "e"].map((out) => readFileSync(join(cwd, out, "artifacts", "small", "weights.safetensors")).toString("base64"))
+  assert.is(new Set(results).size, 1)
+  assert.equal(readdirSync(join(cwd, ".slm", "store")).filter((name) => name.endsWith(".lock")), [])
+}))
+
+history("the record of a run grants nothing when it is verified", () => inFolder(async (cwd) => {
+  mkdirSync(join(cwd, "recipe"))
+  mkdirSync(join(cwd, "data"))
+  writeTiny(join(cwd, "recipe"), "tiny.slm", tiny.replace('text("lines.txt")', 'text("../data/lines.txt")'))
+  renameSync(join(cwd, "recipe", "lines.txt"), join(cwd, "data", "lines.txt"))
+  assert.is((await slm(["run", "recipe/tiny.slm", "--allow-read", "data", ...reference], { cwd })).code, 0)
+  const closed = await slm(["verify", "recipe/runs/tiny", ...reference], { cwd })
+  assert.equal([closed.code, closed.out], [2, ""])
+  assert.match(closed.err, "recipe/runs/tiny says that its run read data, and nobody allows that now\nhelp: if you know it to be so, add --allow-read data")
+  assert.is((await slm(["verify", "recipe/runs/tiny", "--allow-read", "data", "--stage", "letters", ...reference], { cwd })).code, 0)
+  // A copy elsewhere names a folder that does not know it.
+  cpSync(join(cwd, "recipe", "runs", "tiny"), join(cwd, "copy", "of", "it"), { recursive: true })
+  assert.match((await slm(["verify", "copy/of/it", "--allow-read", "data", ...reference], { cwd })).err, "copy/of/it says that its run read ")
 }))
 
 history("what differs is shown at its place, and the exit code says so", () => inFolder(async (cwd) => {

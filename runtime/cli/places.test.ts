@@ -6,7 +6,7 @@ import { spawnSync } from "node:child_process"
 import { suite } from "uvu"
 import * as assert from "uvu/assert"
 import { sha256 } from "../files.ts"
-import { build, entry, inFolder, node, objects, slm, tiny, writeTiny } from "./process.fixture.ts"
+import { build, entry, inFolder, node, objects, slm, tiny, writeTiny, type Ended } from "./process.fixture.ts"
 
 const places = suite("places")
 const nobody = 65534
@@ -15,6 +15,9 @@ interface Place { readonly folder: string; readonly env: Readonly<Record<string,
 
 const here: Place = { folder: "here", env: { LC_ALL: "C", TZ: "UTC" }, cores: 1, asNobody: false }
 const there: Place = { folder: "Ağ dı \u{1f40b}", env: { LC_ALL: "tr_TR.UTF-8", LANG: "tr_TR.UTF-8", TZ: "Asia/Kathmandu" }, cores: null, asNobody: true }
+
+/** What Node itself says of each place, in order. */
+const surroundings: (readonly unknown[])[] = []
 
 let dispose = (): void => {}
 places.before(async () => { dispose = (await build()).dispose })
@@ -25,13 +28,15 @@ async function yielded(root: string, place: Place, device: string): Promise<Read
   const [folder, home] = [join(root, place.folder, device), join(root, place.folder, "home")]
   for (const made of [folder, home]) mkdirSync(made, { recursive: true })
   writeTiny(folder, "tiny.slm", tiny.replace("pocket = quantize small { format: int8 }", "pocket = quantize small { format: int8 }\nrare = train Tiny { data: mixed(tokens.train), objective: next_token, batch: 4 sequences, steps: 3, optim: adamw(lr: 0.01) }\nexpect perplexity(rare, tokens.valid) < 1000\ncurriculum mixed(t: Tokens) {\n  difficulty: rarity(t)\n  stage all { mix: easiest(t, 70%) }\n}"))
-  const root_ = process.getuid?.() === 0 && place.asNobody
-  if (root_) for (const owned of [root, folder, home, join(root, place.folder), ...readdirSync(folder).map((name) => join(folder, name))]) chownSync(owned, nobody, nobody)
-  if (root_) chmodSync(root, 0o755)
-  const one = place.cores === 1 && spawnSync("taskset", ["-V"]).status === 0 ? ["taskset", "-c", "0"] : []
-  const args = ["run", "tiny.slm", "--device", device]
-  const call = { cwd: folder, env: { ...place.env, HOME: home, XDG_CACHE_HOME: join(home, "cache") }, ...(root_ ? { uid: nobody } : {}) }
-  const ended = one.length === 0 ? await slm(args, call) : await node(["-e", `process.exitCode = require("node:child_process").spawnSync("taskset", ["-c", "0", process.execPath, ...process.argv.slice(1)], { stdio: "inherit" }).status`, entry, ...args], call)
+  const becomesNobody = process.getuid?.() === 0 && place.asNobody
+  if (becomesNobody) for (const owned of [root, folder, home, join(root, place.folder), ...readdirSync(folder).map((name) => join(folder, name))]) chownSync(owned, nobody, nobody)
+  if (becomesNobody) chmodSync(root, 0o755)
+  const one = place.cores === 1 && spawnSync("taskset", ["-V"]).status === 0
+  const call = { cwd: folder, env: { ...place.env, HOME: home, XDG_CACHE_HOME: join(home, "cache") }, ...(becomesNobody ? { uid: nobody } : {}) }
+  const inPlace = (args: readonly string[]): Promise<Ended> => (one ? node(["-e", `process.exitCode = require("node:child_process").spawnSync("taskset", ["-c", "0", process.execPath, ...process.argv.slice(1)], { stdio: "inherit" }).status`, "--", ...args], call) : node(args, call))
+  const around = await inPlace(["-p", "JSON.stringify([Intl.DateTimeFormat().resolvedOptions().locale, Intl.DateTimeFormat().resolvedOptions().timeZone, process.getuid?.(), os.availableParallelism(), os.homedir()])"])
+  surroundings.push(JSON.parse(around.out) as readonly unknown[])
+  const ended = await inPlace([entry, "run", "tiny.slm", "--device", device])
   assert.is(ended.code, 0, ended.err + ended.out)
   const run = join(folder, "runs", "tiny")
   const files = readdirSync(run, { recursive: true, encoding: "utf8" }).filter((name) => statSync(join(run, name)).isFile() && !/^(events.*\.jsonl|run\.yaml|report\.html)$/.test(name))
@@ -46,6 +51,11 @@ places("results do not depend on folder, home, user, locale, time zone and threa
     assert.ok(Object.keys(a).length > 12, Object.keys(a).join())
     assert.equal(a, b, device)
   }
+  // What is said to differ does: a locale that Node does not take, or a user that nobody became, would prove nothing.
+  const [one = [], other = []] = surroundings
+  const differ = ["locale", "time zone", "user", "threads", "home"].filter((_, i) => one[i] !== other[i])
+  const expected = ["locale", "time zone", ...(process.getuid?.() === 0 ? ["user"] : []), ...(availableParallelism() > 1 && spawnSync("taskset", ["-V"]).status === 0 ? ["threads"] : []), "home"]
+  assert.equal(differ, expected, JSON.stringify(surroundings))
 }))
 
 places.run()

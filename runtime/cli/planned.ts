@@ -40,7 +40,7 @@ export async function openPlan(args: Arguments, terminal: Terminal): Promise<Pla
   const numericsClass = classesOf(checked, info)
   const place = { folder: recipe.folder, allowRead: access.allowRead }
   const hashes = hashesFor(recipe.folder, false)
-  const finished = { store: storeOf(recipe.folder, warnOn(terminal)), keys: createArtifactKeys(place, info, hashes), ...("load" in device ? { device } : {}) }
+  const finished = { store: storeOf(recipe.folder, warnOn(terminal)), keys: createArtifactKeys(place, info, hashes), limits: access.limits, ...("load" in device ? { device } : {}) }
   const lock = lastLock(recipe)
   const plan = planRecipe(recipe.source, { modules: moduleReader(recipe.folder), params, facts: new Map() }, checked, finished, place, lock === null ? null : { lock, numericsClass })
   hashes.save()

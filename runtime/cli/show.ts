@@ -1,4 +1,5 @@
-import { columns } from "./text.ts"
+import type { Terminal } from "./terminal.ts"
+import { columns, cut } from "./text.ts"
 
 /** Columns padded to a common width; numbers (by `right`) to the right. */
 export function table(rows: readonly (readonly string[])[], right: readonly boolean[] = []): string[] {
@@ -13,6 +14,33 @@ export function table(rows: readonly (readonly string[])[], right: readonly bool
       .join("  ")
       .trimEnd(),
   )
+}
+
+/** As wide as the terminal is; where there is none, nothing is cut or broken. */
+export function widthOf(terminal: Terminal): number {
+  return terminal.live ? terminal.width : Infinity
+}
+
+/**
+ * The table in at most `width` columns of the terminal: the columns named in `spare` are left out one after the other until it fits, then `long` is cut.
+ * The first row is the header. Returns what was left out, too.
+ */
+export function narrowTable(
+  rows: readonly (readonly string[])[], right: readonly boolean[], width: number, { spare, long }: { readonly spare: readonly string[]; readonly long: string },
+): { readonly lines: readonly string[]; readonly leftOut: readonly string[] } {
+  const header = rows[0] ?? []
+  for (let n = 0; ; n++) {
+    const leftOut = spare.slice(0, n)
+    const keep = <T>(cells: readonly T[]): T[] => cells.filter((_, i) => !leftOut.includes(header[i] ?? ""))
+    const lines = table(rows.map(keep), keep(right))
+    const over = Math.max(0, ...lines.map(columns)) - width
+    if (over <= 0) return { lines, leftOut }
+    if (n < spare.length) continue
+    const at = header.indexOf(long)
+    const widest = Math.max(0, ...rows.map((row) => columns(row[at] ?? "")))
+    const shorter = rows.map((row) => row.map((cell, i) => (i === at ? cut(cell, Math.max(4, widest - over)) : cell)))
+    return { lines: table(shorter.map(keep), keep(right)), leftOut }
+  }
 }
 
 const ticks = ["▁", "▂", "▃", "▄", "▅", "▆", "▇", "█"]

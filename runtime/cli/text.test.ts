@@ -1,6 +1,7 @@
 import fc from "fast-check"
 import { test } from "uvu"
 import * as assert from "uvu/assert"
+import { narrowTable } from "./show.ts"
 import { columns, cut, oneLine, visible, wrap } from "./text.ts"
 
 const red = (text: string): string => `\u001b[31m${text}\u001b[39m`
@@ -25,6 +26,16 @@ test("lines break at spaces, long words anywhere, and nothing but spaces is lost
     const lines = wrap(given, width)
     return lines.every((line) => columns(line.trimEnd()) <= width) && lines.join("").replaceAll(" ", "") === given.replaceAll(" ", "")
   }))
+})
+
+test("a table that is wider than the terminal leaves out what is spare, then cuts names", () => {
+  const rows = [["", "stage", "kind", "memory"], ["+", "evaluate teacher", "evaluate", "5.97 MB"], ["=", "中文", "text", ""]]
+  const at = (width: number) => narrowTable(rows, [false, false, false, true], width, { spare: ["kind"], long: "stage" })
+  assert.equal(at(38), { lines: ["   stage             kind       memory", "+  evaluate teacher  evaluate  5.97 MB", "=  中文              text"], leftOut: [] })
+  assert.equal(at(37), { lines: ["   stage              memory", "+  evaluate teacher  5.97 MB", "=  中文"], leftOut: ["kind"] })
+  assert.equal(at(24).lines, ["   stage          memory", "+  evaluate te…  5.97 MB", "=  中文"])
+  assert.equal(at(Infinity).leftOut, [])
+  fc.assert(fc.property(fc.integer({ min: 20, max: 60 }), (width) => at(width).lines.every((line) => columns(line) <= width)))
 })
 
 test("what a model writes cannot steer the terminal", () => {

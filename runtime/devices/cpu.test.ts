@@ -4,18 +4,16 @@ import { extname, join } from "node:path"
 import { test } from "uvu"
 import * as assert from "uvu/assert"
 import { createBuilder } from "../../compiler/graph/builder.ts"
-import type { Node, NodeOf, Program } from "../../compiler/graph/node.ts"
+import type { Node } from "../../compiler/graph/node.ts"
 import * as g from "../../compiler/graph/ops.ts"
-import { optimise } from "../../compiler/transform/pipeline.ts"
-import type { Device, HostTensor } from "../device.ts"
-import type { ConformanceCase } from "./conformance.ts"
+import type { Device } from "../device.ts"
 import { checkDevice, conformanceCases, runCase } from "./conformance.ts"
-import { trainingBatch, trainingProgram, trainingState } from "./conformance-training.ts"
 import { coresAvailable, detectFamily, findToolchain } from "./cpu-build.ts"
 import { layoutPath } from "./cpu-cache.ts"
 import { checkMerged, merged } from "./cpu-testing.ts"
 import type { CpuOptions } from "./cpu.ts"
 import { openCpu } from "./cpu.ts"
+import { f32, fiftySteps, plainCases, programOf, tradingPlaces, waves } from "./device.fixture.ts"
 import { isUsable } from "./open.ts"
 import { createReference } from "./reference.ts"
 
@@ -27,12 +25,10 @@ async function cpu(options: CpuOptions = {}): Promise<Device | null> {
   return null
 }
 
-const plain = (): readonly ConformanceCase[] => conformanceCases().filter((item) => item.batches.length === 1 && Object.keys(item.state).length === 0)
-
 test("every op and every gradient agrees with the reference", async () => {
   const device = await cpu()
   if (device === null) return
-  assert.equal(await checkMerged(device, createReference(), plain()), [])
+  assert.equal(await checkMerged(device, createReference(), plainCases()), [])
 })
 
 test("training steps agree with the reference", async () => {
@@ -42,7 +38,7 @@ test("training steps agree with the reference", async () => {
 })
 
 test("one, two and three threads give the same bits", async () => {
-  for (const item of [merged(plain()), ...conformanceCases("training")]) {
+  for (const item of [merged(plainCases()), ...conformanceCases("training")]) {
     const [one, two, three] = await Promise.all([cpu({ threads: 1 }), cpu({ threads: 2 }), cpu({ threads: 3 })])
     if (one === null || two === null || three === null) return
     const expected = await runCase(one, item)
@@ -51,70 +47,32 @@ test("one, two and three threads give the same bits", async () => {
   }
 })
 
-/** Sizes that fill no tile, no vector and no chunk. */
-const odd = { vocab: 67, dim: 40, hidden: 53, depth: 1, heads: 4, kvHeads: 2, batch: 3, time: 37 }
-
 test("fifty steps of training stay beside the reference", async () => {
   const device = await cpu()
-  if (device === null) return
-  const training = trainingProgram(odd, "momentum", false)
-  const [here, there] = [await device.load(optimise(training.program)), await createReference().load(optimise(training.program))]
-  for (const runner of [here, there]) for (const [name, value] of Object.entries(trainingState(training))) await runner.write(name, value)
-  let first = NaN
-  for (let step = 0; step < 50; step++) {
-    const batch = trainingBatch(odd, step % 4)
-    const [got, want] = [(await here.step(batch))["loss"]?.data[0] ?? NaN, (await there.step(batch))["loss"]?.data[0] ?? NaN]
-    if (step === 0) first = want
-    assert.ok(Math.abs(got - want) < 1e-4 * want, `step ${step}: loss ${got} instead of ${want}`)
-    if (step === 49) assert.ok(want < 0.9 * first, `the loss went from ${first} to ${want}`)
-  }
-  here.dispose()
-  there.dispose()
+  if (device !== null) await fiftySteps(device)
 })
-
-function programOf(inputs: readonly Node[], outputs: Readonly<Record<string, Node>>): Program {
-  return { name: "test", inputs: inputs as readonly NodeOf<"input">[], outputs: Object.entries(outputs).map(([name, node]) => ({ name, node })) }
-}
-const f32 = (shape: readonly number[], data: Iterable<number>): HostTensor => ({ shape, dtype: "f32", data: Float32Array.from(data) })
 
 test("products of large odd sizes, in every storage, with what follows them", async () => {
   const device = await cpu()
   if (device === null) return
-  const b = createBuilder()
-  const inputs: Node[] = []
-  const batch: Record<string, HostTensor> = {}
-  const input = (...shape: number[]): Node => {
-    const name = `x${inputs.length}`
-    batch[name] = f32(shape, Array.from({ length: shape.reduce((x, y) => x * y, 1) }, (_, i) => Math.sin(i * (inputs.length + 1)) * 0.5))
-    inputs.push(b.input(name, "batch", "f32", shape))
-    return inputs.at(-1) as Node
-  }
-  const outputs: Record<string, Node> = {}
-  for (const [m, k, n] of [[211, 401, 97], [97, 211, 401], [50, 777, 51], [1, 257, 131], [3, 64, 1000]] as const) {
-    for (const [ta, tb] of [[false, false], [false, true], [true, false], [true, true]] as const) {
-      const y = g.dot(b, ta ? input(k, m) : input(m, k), tb ? input(n, k) : input(k, n), ta, tb)
-      const scale = input(n)
-      outputs[`${m}x${k}x${n} ${ta} ${tb}`] = g.layerNorm(b, g.geluTanh(b, y), scale, scale, 1e-5)
-      outputs[`${m}x${k}x${n} ${ta} ${tb} columns`] = g.sum(b, g.mul(b, y, y), [0])
+  const item = waves({ absolute: 2e-5, relative: 1e-5 }, (input, b) => {
+    const outputs: Record<string, Node> = {}
+    for (const [m, k, n] of [[211, 401, 97], [97, 211, 401], [50, 777, 51], [1, 257, 131], [3, 64, 1000]] as const) {
+      for (const [ta, tb] of [[false, false], [false, true], [true, false], [true, true]] as const) {
+        const y = g.dot(b, ta ? input(k, m) : input(m, k), tb ? input(n, k) : input(k, n), ta, tb)
+        const scale = input(n)
+        outputs[`${m}x${k}x${n} ${ta} ${tb}`] = g.layerNorm(b, g.geluTanh(b, y), scale, scale, 1e-5)
+        outputs[`${m}x${k}x${n} ${ta} ${tb} columns`] = g.sum(b, g.mul(b, y, y), [0])
+      }
     }
-  }
-  const item: ConformanceCase = { name: "products", program: programOf(inputs, outputs), state: {}, batches: [batch], tolerance: { absolute: 2e-5, relative: 1e-5 } }
+    return outputs
+  })
   assert.equal(await checkDevice(device, [item]), [])
 })
 
 test("states that trade places, and one that is also returned", async () => {
   const device = await cpu()
-  if (device === null) return
-  const b = createBuilder()
-  const [x, y] = [b.input("x", "state", "f32", [2]), b.input("y", "state", "f32", [2])]
-  const runner = await device.load(programOf([x, y], { x: y, y: x, seen: x, sum: g.add(b, x, y) }))
-  await runner.write("x", f32([2], [1, 2]))
-  await runner.write("y", f32([2], [3, 4]))
-  assert.equal((await runner.step({}))["seen"], f32([2], [1, 2]))
-  assert.equal(await runner.read("x"), f32([2], [3, 4]))
-  assert.equal((await runner.step({}))["sum"], f32([2], [4, 6]))
-  assert.equal(await runner.read("x"), f32([2], [1, 2]))
-  runner.dispose()
+  if (device !== null) await tradingPlaces(device)
 })
 
 test("wrong calls are refused with the name of the input", async () => {

@@ -17,7 +17,7 @@ export function createReference(options: ReferenceOptions = { precision: "f32" }
   const info: DeviceInfo = {
     name: "reference",
     detail: `plain interpreter, ${precision}`,
-    numericsClass: `reference/${precision}/1`,
+    numericsClass: `reference/${precision}/1`, f16Class: `reference/${precision}/1`,
   }
   return { info, load: async (program) => createRunner(program, precision) }
 }

@@ -5,10 +5,10 @@ import { fileURLToPath } from "node:url"
 import { test } from "uvu"
 import * as assert from "uvu/assert"
 import { createBuilder } from "../../compiler/graph/builder.ts"
-import type { Node, NodeOf, Program } from "../../compiler/graph/node.ts"
 import * as g from "../../compiler/graph/ops.ts"
-import type { Device, HostTensor } from "../device.ts"
+import type { Device } from "../device.ts"
 import { checkDevice, conformanceCases, runCase } from "./conformance.ts"
+import { f32, programOf, tradingPlaces } from "./device.fixture.ts"
 import { isUsable } from "./open.ts"
 import { engineKernels, openBackend } from "./tfjs-backend.ts"
 import type { Kernels } from "./tfjs-backend.ts"
@@ -18,14 +18,6 @@ async function wasm(): Promise<{ device: Device; kernels: Kernels }> {
   const opened = await openBackend("wasm")
   if (!("kernels" in opened)) throw new Error(opened.reason)
   return { device: createDevice(opened), kernels: opened.kernels }
-}
-
-function f32(shape: readonly number[], data: Iterable<number>): HostTensor {
-  return { shape, dtype: "f32", data: Float32Array.from(data) }
-}
-
-function programOf(inputs: readonly Node[], outputs: Readonly<Record<string, Node>>): Program {
-  return { name: "test", inputs: inputs as readonly NodeOf<"input">[], outputs: Object.entries(outputs).map(([name, node]) => ({ name, node })) }
 }
 
 test("the WebAssembly backend agrees with the reference on every op, gradient and training step", async () => {
@@ -141,19 +133,7 @@ test("loops give their memory back", async () => {
   }
 })
 
-test("states that trade places, and one that is also returned", async () => {
-  const { device } = await wasm()
-  const b = createBuilder()
-  const [x, y] = [b.input("x", "state", "f32", [2]), b.input("y", "state", "f32", [2])]
-  const runner = await device.load(programOf([x, y], { x: y, y: x, seen: x, sum: g.add(b, x, y) }))
-  await runner.write("x", f32([2], [1, 2]))
-  await runner.write("y", f32([2], [3, 4]))
-  assert.equal((await runner.step({}))["seen"], f32([2], [1, 2]))
-  assert.equal(await runner.read("x"), f32([2], [3, 4]))
-  assert.equal((await runner.step({}))["sum"], f32([2], [4, 6]))
-  assert.equal(await runner.read("x"), f32([2], [1, 2]))
-  runner.dispose()
-})
+test("states that trade places, and one that is also returned", async () => tradingPlaces((await wasm()).device))
 
 test("what depends on a constant state follows a write to it", async () => {
   const { device, kernels } = await wasm()

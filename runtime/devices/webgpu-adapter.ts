@@ -7,7 +7,15 @@ import type { Unusable } from "../device.ts"
 import { loadKoffi } from "./cpu-run.ts"
 
 /** What the package gives. */
-interface Dawn { create(flags: readonly string[]): GPU }
+export interface Dawn { create(flags: readonly string[]): GPU }
+
+/** What is asked of the machine. */
+export interface Around {
+  readonly platform: NodeJS.Platform
+  load(path: string | undefined): Promise<Dawn | Unusable>
+  /** Why Vulkan cannot be used at all, on Linux; null if it can. */
+  vulkan(software: boolean): Unusable | null
+}
 
 /** One adapter. `software`: it runs on the processor. */
 export interface Adapter {
@@ -26,6 +34,8 @@ export interface AdapterOptions {
   readonly software?: boolean | "only"
   /** A file to load the package from, instead of the one installed beside slm. */
   readonly package?: string
+  /** Another machine, for tests. */
+  readonly around?: Around
 }
 
 /** Shaders write what their workgroup shares before they read it; times are for us alone and need not be coarse. */
@@ -36,10 +46,10 @@ const firstLine = (error: unknown): string => (error instanceof Error ? error.me
 
 /** All adapters, those of real GPUs first; or why there are none. */
 export async function findAdapters(options: AdapterOptions = {}): Promise<readonly Adapter[] | Unusable> {
-  const dawn = await loadDawn(options)
+  const { software = false, around = here } = options
+  const dawn = await around.load(options.package)
   if ("reason" in dawn) return dawn
-  const { software = false } = options
-  const loader = vulkanLoader(software !== false)
+  const loader = around.vulkan(software !== false)
   if (loader !== null) return loader
   const found: Adapter[] = []
   for (const { backend, name } of await adapterNames(dawn)) {
@@ -49,15 +59,15 @@ export async function findAdapters(options: AdapterOptions = {}): Promise<readon
   }
   const fit = found.filter((adapter) => software === true || adapter.software === (software === "only")).sort((x, y) => Number(x.software) - Number(y.software))
   if (fit.length > 0) return fit
-  if (software === "only") return unusable("no software driver for Vulkan was found", "Debian, Ubuntu: `apt install chromium` brings SwiftShader; VK_ICD_FILENAMES may name another driver's .json file")
+  if (software === "only") return around.platform !== "linux" ? unusable("no adapter that runs on the processor was found", "on this system only Direct3D's own is known (Windows: WARP); leave `:software` out to use the GPU") : unusable("no software driver for Vulkan was found", "Debian, Ubuntu: `apt install chromium` brings SwiftShader; VK_ICD_FILENAMES may name another driver's .json file")
   const [only] = found
-  return only === undefined ? unusable("no GPU was found", driverHelp()) : unusable(`no GPU was found; ${only.name} runs on the processor`, `to use it all the same: \`--device webgpu:software\`; for a real GPU: ${driverHelp()}`)
+  return only === undefined ? unusable("no GPU was found", driverHelp(around.platform)) : unusable(`no GPU was found; ${only.name} runs on the processor`, `to use it all the same: \`--device webgpu:software\`; for a real GPU: ${driverHelp(around.platform)}`)
 }
 
-async function loadDawn(options: AdapterOptions): Promise<Dawn | Unusable> {
+async function loadDawn(given: string | undefined): Promise<Dawn | Unusable> {
   try {
     // `require` finds the package beside slm, or in NODE_PATH.
-    const path = options.package ?? createRequire(import.meta.url).resolve("webgpu")
+    const path = given ?? createRequire(import.meta.url).resolve("webgpu")
     return (await import(pathToFileURL(path).href)) as Dawn
   } catch (error) {
     const missing = error instanceof Error && "code" in error && (error.code === "MODULE_NOT_FOUND" || error.code === "ERR_MODULE_NOT_FOUND")
@@ -99,6 +109,8 @@ function describe(adapter: GPUAdapter, gpu: GPU, backend: string, name: string):
 const softwareDrivers = ["/usr/lib/chromium/vk_swiftshader_icd.json", "/usr/lib/chromium-browser/vk_swiftshader_icd.json", "/opt/google/chrome/vk_swiftshader_icd.json"]
 const loaders = ["libvulkan.so.1", "/usr/lib/chromium/libvulkan.so.1", "/usr/lib/chromium-browser/libvulkan.so.1", "/opt/google/chrome/libvulkan.so.1"]
 
+const here: Around = { platform: process.platform, load: loadDawn, vulkan: vulkanLoader }
+
 /** Makes sure that Vulkan's loader can be found, since Dawn only complains on stderr; null if all is well. */
 function vulkanLoader(software: boolean): Unusable | null {
   if (process.platform !== "linux") return null
@@ -130,5 +142,5 @@ function hasDrivers(): boolean {
 export function driverHelp(platform: NodeJS.Platform = process.platform): string {
   if (platform === "darwin") return "macOS brings Metal: any Mac with a GPU that Metal knows will do (not over ssh into a virtual machine)"
   if (platform === "win32") return "install the driver of your GPU from its maker (AMD, Intel, NVIDIA); Direct3D 12 comes with Windows 10 and newer"
-  return "install the driver of your GPU with its Vulkan part (Debian, Ubuntu: `apt install libvulkan1 mesa-vulkan-drivers` for AMD and Intel, `nvidia-driver` for NVIDIA; Fedora: `vulkan-loader mesa-vulkan-drivers`), and see that /dev/dri can be opened"
+  return "install the driver of your GPU with its Vulkan part (Debian, Ubuntu: `apt install libvulkan1 mesa-vulkan-drivers` for AMD and Intel, `nvidia-driver` for NVIDIA; Fedora: `vulkan-loader mesa-vulkan-drivers`; Debian 12's Mesa is too old, its backports are not), and see that /dev/dri can be opened; a container needs `--gpus all -e NVIDIA_DRIVER_CAPABILITIES=all`, or `--device /dev/dri`"
 }

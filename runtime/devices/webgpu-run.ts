@@ -7,34 +7,18 @@ import { gpuBytes } from "../../compiler/schedule/gpu.ts"
 import type { Command, Dispatch, Tensor, WgslProgram } from "../../compiler/render/wgsl.ts"
 import type { HostTensor, Runner } from "../device.ts"
 import { DeviceFailure } from "../device.ts"
-import type { Profile, Stopwatch } from "./webgpu-profile.ts"
+import type { Host, Port, Region } from "./webgpu-host.ts"
+import { allocate, fetch, layoutFor, pipelineOf, usage } from "./webgpu-host.ts"
+import type { Stopwatch } from "./webgpu-profile.ts"
 import { createStopwatch, measuredSteps } from "./webgpu-profile.ts"
+import { copyLent, hashRegions, keepRegions, lend, readRegions } from "./webgpu-states.ts"
 
-/** What was done, for tests: how often and what for data came back. */
-export interface Counters { dispatches: number; submits: number; metricReads: number; stateReads: number; pipelines: number }
-
-export interface Host {
-  readonly gpu: GPUDevice
-  readonly counters: Counters
-  /** By text: equal shaders of all programs are compiled once. */
-  readonly pipelines: Map<string, Promise<GPUComputePipeline>>
-  /** By the number of parts of an arena that are bound. */
-  readonly layouts: Map<number, GPUBindGroupLayout>
-  readonly adapter: string
-  /** Kernels are timed where there is one. */
-  profile?: Profile
-}
-
-const usage = { mapRead: 1, copySource: 4, copyTarget: 8, uniform: 64, storage: 128 } as const
-const compute = 4
 /** Bytes between the parameters of two dispatches: WebGPU's alignment of dynamic offsets. */
 const slotBytes = 256
 
 type Outputs = Readonly<Record<string, HostTensor>>
 
-/** A tensor that goes in or comes out. */
-interface Port { readonly name: string; readonly dtype: HostTensor["dtype"]; readonly shape: readonly number[] }
-interface InputPort extends Port { readonly role: "state" | "batch"; readonly stored: HostTensor["stored"] | null }
+interface InputPort extends Port { readonly role: "state" | "batch" }
 
 /** What callers need to know of a program; plain data, so that it can be kept in a file. */
 export interface Signature { readonly name: string; readonly inputs: readonly InputPort[]; readonly outputs: readonly Port[] }
@@ -43,17 +27,20 @@ export function signatureOf({ name, inputs, outputs }: Program): Signature {
   return {
     name,
     inputs: inputs.map(({ args, dtype, shape }) => ({ name: args.name, role: args.role, dtype, shape, stored: args.stored ?? null })),
-    outputs: outputs.map((output) => ({ name: output.name, dtype: output.node.dtype, shape: output.node.shape })),
+    outputs: outputs.map((output) => ({ name: output.name, dtype: output.node.dtype, shape: output.node.shape, stored: null })),
   }
 }
 
 export async function createRunner(host: Host, program: Signature, rendered: WgslProgram): Promise<Runner> {
-  const memory = await allocate(host, rendered)
+  const { ports, bytes: outputBytes } = portsOf(program, rendered)
+  if (outputBytes > host.largest) throw new DeviceFailure(`${program.name} returns ${outputBytes} bytes and the adapter's maxBufferSize is ${host.largest}`, "make the batch smaller, or run on another device: `--device cpu`")
+  const memory = await arenaOf(host, rendered)
   const launches = await prepare(host, rendered, memory)
   const declared = new Map<string, InputPort>(program.inputs.map((port) => [port.name, port]))
   const places = new Map<string, Tensor>(rendered.inputs.map((tensor) => [tensor.name, tensor]))
+  /** Inputs of the next batch that lie there already. */
+  const taken = new Set<string>()
   const unset = new Set(program.inputs.filter(({ role }) => role === "state").map(({ name }) => name))
-  const { ports, bytes: outputBytes } = portsOf(program, rendered)
   // Metrics are small; where outputs are large, the results of one step are read at a time.
   const mostRead = outputBytes <= 65536 ? 16 : 1
   const staging = host.gpu.createBuffer({ label: "outputs", size: Math.max(4, mostRead * outputBytes), usage: usage.mapRead | usage.copyTarget })
@@ -65,6 +52,18 @@ export async function createRunner(host: Host, program: Signature, rendered: Wgs
     if (node === undefined || tensor === undefined || node.role !== role) throw new Error(`webgpu: ${program.name} has no ${role} input ${name}`)
     if (closed) throw new Error(`webgpu: ${program.name} was disposed of`)
     return { node, tensor }
+  }
+
+  function placeOf(name: string): Region {
+    const { node, tensor } = input(name, declared.get(name)?.role ?? "state")
+    return { buffer: partOf(memory, tensor.place.part), offset: 4 * tensor.place.offset, bytes: gpuBytes(tensor.buffer), port: node }
+  }
+
+  /** Where a state lies that has a value. */
+  function region(name: string): Region {
+    if (declared.get(name)?.role !== "state") throw new Error(`webgpu: ${program.name} has no state ${name}`)
+    if (unset.has(name)) throw new Error(`webgpu: state ${name} was never set`)
+    return placeOf(name)
   }
 
   function set(name: string, role: "state" | "batch", value: HostTensor): void {
@@ -104,33 +103,37 @@ export async function createRunner(host: Host, program: Signature, rendered: Wgs
 
   function submit(batch: Readonly<Record<string, HostTensor>>, number: number): void {
     for (const [name, value] of Object.entries(batch)) set(name, "batch", value)
-    for (const { name, role } of program.inputs) if (role === "batch" && batch[name] === undefined) throw new Error(`webgpu: the batch lacks ${name}`)
+    for (const { name, role } of program.inputs) if (role === "batch" && batch[name] === undefined && !taken.has(name)) throw new Error(`webgpu: the batch lacks ${name}`)
     const encoder = gpu.createCommandEncoder({ label: program.name })
     record(host, encoder, launches, measured < measuredSteps ? watch : null)
     for (const { tensor, from } of ports) if (tensor.buffer.size > 0) encoder.copyBufferToBuffer(partOf(memory, tensor.place.part), 4 * tensor.place.offset, staging, number * outputBytes + from, 4 * tensor.buffer.size)
     gpu.queue.submit([encoder.finish()])
     counters.submits++
+    // What lies behind the last reader of an input may be overwritten.
+    taken.clear()
   }
 
   return {
-    memory: { arena: rendered.parts.reduce((sum, bytes) => sum + bytes, 0), threads: 0, again: 0 },
+    memory: { arena: rendered.parts.reduce((sum, bytes) => sum + bytes, 0), threads: 0, again: rendered.again },
     async write(name, value) {
       set(name, "state", value)
       unset.delete(name)
     },
     async read(name) {
-      const { node, tensor } = input(name, "state")
-      if (unset.has(name)) throw new Error(`webgpu: state ${name} was never set`)
-      counters.stateReads++
-      const bytes = gpuBytes(tensor.buffer)
-      const buffer = gpu.createBuffer({ label: name, size: Math.max(4, bytes), usage: usage.mapRead | usage.copyTarget })
-      const encoder = gpu.createCommandEncoder()
-      encoder.copyBufferToBuffer(partOf(memory, tensor.place.part), 4 * tensor.place.offset, buffer, 0, bytes)
-      gpu.queue.submit([encoder.finish()])
-      const [value] = await fetch(host, buffer, [{ dtype: node.dtype, shape: node.shape, stored: node.stored ?? undefined, from: 0 }])
-      buffer.destroy()
+      const [value] = await readRegions(host, [region(name)])
       if (value === undefined) throw new Error(`webgpu: nothing was read of ${name}`)
       return value
+    },
+    lend: (name) => lend(host, region(name)),
+    take(values) {
+      copyLent(host, [...values].map(([name, lent]) => [lent, placeOf(name)]))
+      for (const name of values.keys()) if (declared.get(name)?.role === "state") unset.delete(name)
+      else taken.add(name)
+    },
+    keep: (names) => keepRegions(host, names.map(region)),
+    async hashes(names) {
+      const found = await hashRegions(host, names.map(region))
+      return new Map(names.map((name, i) => [name, found[i] ?? ""]))
     },
     step: async (batch) => (await steps([batch]))[0] ?? {},
     steps,
@@ -144,14 +147,14 @@ export async function createRunner(host: Host, program: Signature, rendered: Wgs
 }
 
 /** Outputs and where each lies among those of one step. */
-function portsOf(program: Signature, { outputs }: WgslProgram): { readonly ports: readonly (Wanted & { readonly name: string; readonly tensor: Tensor })[]; readonly bytes: number } {
+function portsOf(program: Signature, { outputs }: WgslProgram): { readonly ports: readonly (Port & { readonly from: number; readonly tensor: Tensor })[]; readonly bytes: number } {
   let bytes = 0
   const ports = outputs.map((tensor) => {
     const port = program.outputs.find(({ name }) => name === tensor.name)
     if (port === undefined) throw new Error(`webgpu: ${program.name} has no output ${tensor.name}`)
     const from = bytes
     bytes += 4 * tensor.buffer.size
-    return { ...port, stored: undefined, from, tensor }
+    return { ...port, from, tensor }
   })
   return { ports, bytes }
 }
@@ -164,17 +167,9 @@ function partOf(memory: readonly GPUBuffer[], part: number): GPUBuffer {
   return buffer
 }
 
-async function allocate(host: Host, { name, parts, constants }: WgslProgram): Promise<readonly GPUBuffer[]> {
-  const { gpu } = host
-  gpu.pushErrorScope("out-of-memory")
-  gpu.pushErrorScope("validation")
-  const memory = parts.map((bytes) => gpu.createBuffer({ label: `${name}: arena`, size: bytes, usage: usage.storage | usage.copySource | usage.copyTarget }))
-  const [wrong, full] = [await gpu.popErrorScope(), await gpu.popErrorScope()]
-  const total = parts.reduce((sum, bytes) => sum + bytes, 0)
-  if (wrong !== null || full !== null) {
-    for (const buffer of memory) buffer.destroy()
-    throw new DeviceFailure(`${host.adapter} has no room for the ${(total / 1e6).toFixed(0)} MB of ${name}${full === null ? `: ${wrong?.message.split("\n")[0]}` : ""}`, "make the batch or the model smaller (`accumulate` keeps the meaning of a batch), or run on another device: `--device cpu`")
-  }
+async function arenaOf(host: Host, { name, parts, constants }: WgslProgram): Promise<readonly GPUBuffer[]> {
+  const memory = await allocate(host, name, parts, usage.storage | usage.copySource | usage.copyTarget)
+  if ("refused" in memory) throw new DeviceFailure(memory.refused, "make the batch or the model smaller (`accumulate` keeps the meaning of a batch), or run on another device: `--device cpu`")
   for (const constant of constants) upload(host, memory, constant, Float64Array.from(constant.buffer.values ?? [], Number))
   return memory
 }
@@ -191,34 +186,6 @@ function wholeWords(bytes: Uint8Array): Uint8Array {
   const whole = new Uint8Array(4 * Math.ceil(bytes.length / 4))
   whole.set(bytes)
   return whole
-}
-
-interface Wanted { readonly dtype: HostTensor["dtype"]; readonly shape: readonly number[]; readonly stored: HostTensor["stored"] | undefined; readonly from: number }
-
-/** Waits for the queue and reads tensors from a staging buffer. */
-async function fetch(host: Host, buffer: GPUBuffer, wanted: readonly Wanted[]): Promise<HostTensor[]> {
-  try {
-    await buffer.mapAsync(usage.mapRead)
-  } catch (error) {
-    throw await lost(host, error)
-  }
-  const words = buffer.getMappedRange()
-  const values = wanted.map(({ dtype, shape, stored, from }): HostTensor => {
-    const n = size(shape)
-    if (stored !== undefined) return { shape, dtype, stored, data: new Uint8Array(words, from, bytesOfNumbers(n, dtype, stored)).slice() }
-    const data = dtype === "f32" ? new Float32Array(words, from, n).slice() : dtype === "i32" ? new Int32Array(words, from, n).slice() : Uint8Array.from(new Uint32Array(words, from, n))
-    return { shape, dtype, data }
-  })
-  buffer.unmap()
-  return values
-}
-
-/** What happened to a device that does not answer any more. */
-async function lost({ gpu, adapter }: Host, error: unknown): Promise<Error> {
-  const info = await Promise.race([gpu.lost, new Promise<null>((done) => setTimeout(done, 1000, null))])
-  if (info === null) return error instanceof Error ? error : new Error(String(error))
-  const why = info.reason === "destroyed" ? "it was closed" : info.message.split("\n")[0] || "its driver was reset or the GPU was taken away"
-  return new DeviceFailure(`${adapter} was lost: ${why}`, "checkpoints and finished stages are kept: run the same command again and it goes on from the last checkpoint. If it happens again, make the batch smaller or use `--device cpu`")
 }
 
 // ---------------------------------------------------------------- commands
@@ -265,33 +232,6 @@ async function prepare(host: Host, rendered: WgslProgram, memory: readonly GPUBu
 
 function flatten(commands: readonly Command[], turn: number): readonly { readonly dispatch: Dispatch; readonly turn: number }[] {
   return commands.flatMap((command) => (command.is === "dispatch" ? [{ dispatch: command, turn }] : Array.from({ length: command.trips }, (_, trip) => flatten(command.body, trip)).flat()))
-}
-
-function layoutFor({ gpu, layouts }: Host, parts: number): GPUBindGroupLayout {
-  const layout = layouts.get(parts) ?? gpu.createBindGroupLayout({
-    entries: [{ binding: 0, visibility: compute, buffer: { type: "uniform", hasDynamicOffset: true } }, ...Array.from({ length: parts }, (_, i) => ({ binding: i + 1, visibility: compute, buffer: { type: "storage" as const } }))],
-  })
-  layouts.set(parts, layout)
-  return layout
-}
-
-function pipelineOf(host: Host, label: string, text: string, parts: number): Promise<GPUComputePipeline> {
-  const known = host.pipelines.get(text)
-  if (known !== undefined) return known
-  const { gpu } = host
-  const made = (async () => {
-    const code = gpu.createShaderModule({ label, code: text })
-    host.counters.pipelines++
-    try {
-      return await gpu.createComputePipelineAsync({ label, layout: gpu.createPipelineLayout({ bindGroupLayouts: [layoutFor(host, parts)] }), compute: { module: code, entryPoint: "main" } })
-    } catch (error) {
-      const { messages } = await code.getCompilationInfo()
-      const [first] = messages.filter((message) => message.type === "error")
-      throw new Error(`webgpu: ${host.adapter} does not take the shader ${label}: ${first === undefined ? String(error) : `${first.message} at line ${first.lineNum}: ${text.split("\n")[first.lineNum - 1]?.trim()}`}`)
-    }
-  })()
-  host.pipelines.set(text, made)
-  return made
 }
 
 /** Workgroups of one row of the grid: the least that every adapter allows. */

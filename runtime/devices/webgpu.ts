@@ -4,22 +4,23 @@ import { orderKernels } from "../../compiler/kernel/order.ts"
 import type { Program } from "../../compiler/graph/node.ts"
 import { renderWgsl } from "../../compiler/render/wgsl.ts"
 import type { WgslProgram } from "../../compiler/render/wgsl.ts"
-import { isRefused, scheduleGpu } from "../../compiler/schedule/gpu.ts"
+import { arenaBytes, isRefused, scheduleGpuWithin } from "../../compiler/schedule/gpu.ts"
 import type { GpuProgram, Refused } from "../../compiler/schedule/gpu.ts"
 import type { GpuTarget } from "../../compiler/schedule/gpu-plans.ts"
-import type { Device, Runner, Unusable } from "../device.ts"
+import type { Device, Unusable } from "../device.ts"
 import { DeviceFailure } from "../device.ts"
 import type { Adapter, AdapterOptions } from "./webgpu-adapter.ts"
 import { findAdapters } from "./webgpu-adapter.ts"
 import { createProfile } from "./webgpu-profile.ts"
-import type { Counters, Host } from "./webgpu-run.ts"
+import type { Counters } from "./webgpu-host.ts"
+import { createHost } from "./webgpu-host.ts"
 import { createRunner, signatureOf } from "./webgpu-run.ts"
 
 export interface WebgpuOptions extends AdapterOptions {
   /** Number of the adapter in the list that `slm doctor` prints. */
   readonly adapter?: number
   /** Limits below those of the adapter, and subgroups left out: for tests. */
-  readonly limit?: Partial<GpuTarget>
+  readonly limit?: Partial<GpuTarget> & { readonly buffer?: number }
 }
 
 /** Changes whenever generated code may give other bits. */
@@ -31,20 +32,19 @@ export interface WebgpuDevice extends Device {
   /** Of the whole device. */
   readonly counters: Counters
   readonly gpu: GPUDevice
-  load(program: Program): Promise<Runner>
   /** Lets go of the adapter, so that the process can end. */
   close(): void
 }
 
 /** From a program to what is rendered. */
-export function compileGpu(program: Program, target: GpuTarget): GpuProgram | Refused {
-  return scheduleGpu(orderKernels(fuse(program)), target)
+export function compileGpu(program: Program, target: GpuTarget, most = Infinity): GpuProgram | Refused {
+  return scheduleGpuWithin(orderKernels(fuse(program)), target, most)
 }
 
 export function targetOf({ limits, features }: Pick<Adapter, "limits" | "features">): GpuTarget {
   const limit = (name: string, least: number): number => limits[name] ?? least
   return {
-    subgroups: features.includes("subgroups"), shared: limit("maxComputeWorkgroupStorageSize", 16384), threads: Math.min(256, limit("maxComputeInvocationsPerWorkgroup", 256)),
+    subgroups: features.includes("subgroups"), f16: features.includes("shader-f16"), shared: limit("maxComputeWorkgroupStorageSize", 16384), threads: Math.min(256, limit("maxComputeInvocationsPerWorkgroup", 256)),
     binding: Math.min(limit("maxStorageBufferBindingSize", 134217728), limit("maxBufferSize", 268435456)), bindings: limit("maxStorageBuffersPerShaderStage", 8),
   }
 }
@@ -61,7 +61,7 @@ export async function openWebgpu(options: WebgpuOptions = {}): Promise<WebgpuDev
 const wantedLimits = ["maxBufferSize", "maxStorageBufferBindingSize", "maxComputeWorkgroupStorageSize", "maxComputeInvocationsPerWorkgroup", "maxStorageBuffersPerShaderStage"]
 const wantedFeatures = ["subgroups", "shader-f16", "timestamp-query"] as const
 
-async function openAdapter(adapter: Adapter, limit: Partial<GpuTarget>): Promise<WebgpuDevice | Unusable> {
+async function openAdapter(adapter: Adapter, { buffer, ...limit }: NonNullable<WebgpuOptions["limit"]>): Promise<WebgpuDevice | Unusable> {
   const requiredLimits = Object.fromEntries(wantedLimits.map((name) => [name, adapter.limits[name] ?? 0]).filter(([, value]) => value !== 0))
   const requiredFeatures = wantedFeatures.filter((feature) => adapter.features.includes(feature)) as GPUFeatureName[]
   let gpu: GPUDevice
@@ -73,18 +73,19 @@ async function openAdapter(adapter: Adapter, limit: Partial<GpuTarget>): Promise
     return { name: "webgpu", reason: `${adapter.name} gives no device: ${error instanceof Error ? error.message.split("\n")[0] : String(error)}`, help: "update the driver of the GPU" }
   }
   const target: GpuTarget = { ...targetOf(adapter), ...limit }
-  const counters: Counters = { dispatches: 0, submits: 0, metricReads: 0, stateReads: 0, pipelines: 0 }
-  const host: Host = { gpu, counters, pipelines: new Map(), layouts: new Map(), adapter: adapter.name }
+  const family = `webgpu/${adapter.identity}/${target.subgroups ? "subgroups" : "shared"}`
+  const host = createHost(gpu, adapter.name, buffer ?? adapter.limits["maxBufferSize"])
+  const { counters } = host
   return {
     info: {
       name: "webgpu", detail: `${adapter.name}, ${adapter.backend}${adapter.software ? ", runs on the processor" : ""}`,
-      numericsClass: `webgpu/${adapter.identity}/${target.subgroups ? "subgroups" : "shared"}/f32/${generatorRevision}`,
+      numericsClass: `${family}/f32/${generatorRevision}`, ...(target.f16 ? { f16Class: `${family}/f16/${generatorRevision}` } : {}),
     },
     computesFromStorage: true, adapter, target, counters, gpu,
-    load: async (program) => createRunner(host, signatureOf(program), compiled(program, target)),
-    memoryOf(program) {
-      const scheduled = compileGpu(program, target)
-      return { arena: isRefused(scheduled) ? Infinity : scheduled.parts.reduce((sum, bytes) => sum + bytes, 0), threads: 0, again: 0 }
+    load: async (program, most) => createRunner(host, signatureOf(program), compiled(program, target, most)),
+    memoryOf(program, most) {
+      const scheduled = compileGpu(program, target, most)
+      return { arena: arenaBytes(scheduled), threads: 0, again: isRefused(scheduled) ? 0 : scheduled.again }
     },
     ...(requiredFeatures.includes("timestamp-query") ? {
       measure() {
@@ -97,8 +98,8 @@ async function openAdapter(adapter: Adapter, limit: Partial<GpuTarget>): Promise
   }
 }
 
-function compiled(program: Program, target: GpuTarget): WgslProgram {
-  const scheduled = compileGpu(program, target)
+function compiled(program: Program, target: GpuTarget, most: number | undefined): WgslProgram {
+  const scheduled = compileGpu(program, target, most)
   if (!isRefused(scheduled)) return renderWgsl(scheduled)
   const { limit, what, needs, has } = scheduled.refused
   throw new DeviceFailure(`${what} needs ${needs} and the adapter's ${limit} is ${has}`, "make the batch or the model smaller, or run on another device: `--device cpu`")

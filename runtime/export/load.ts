@@ -1,6 +1,7 @@
 import * as fs from "node:fs"
 import { join } from "node:path"
 import type { Shape } from "../../compiler/graph/node.ts"
+import { openRegular, readBoundedText } from "../open-file.ts"
 import { stored } from "../weights.ts"
 import type { StoredTensor, Weights } from "../weights.ts"
 import { plainOf, textOf, textsOf } from "./foreign.ts"
@@ -60,11 +61,11 @@ function readJson(folder: string, name: string): Result<Readonly<Record<string, 
   const path = join(folder, name)
   try {
     if (fs.statSync(path).size > LARGEST_JSON) return wrong(problem("SLM3215", `${name} is larger than any configuration`))
-    const parsed: unknown = JSON.parse(fs.readFileSync(path, "utf8"))
+    const parsed: unknown = JSON.parse(readBoundedText(path, LARGEST_JSON))
     if (typeof parsed === "object" && parsed !== null && !Array.isArray(parsed)) return fine(Object.fromEntries(Object.entries(parsed)))
     return wrong(problem("SLM3215", `${name} is not a JSON object`))
   } catch (thrown) {
-    if (thrown instanceof SyntaxError) return wrong(problem("SLM3215", `${name} is not JSON`))
+    if (thrown instanceof SyntaxError || thrown instanceof RangeError || thrown instanceof TypeError) return wrong(problem("SLM3215", `${name} is not JSON`))
     return wrong(problem("SLM3215", `the folder has no readable ${name}`, { help: "give the folder that holds config.json and model.safetensors" }))
   }
 }
@@ -105,13 +106,12 @@ const ENCODINGS: ReadonlyMap<string, string> = new Map([["F32", "f32"], ["F16", 
 function withFile<T>(folder: string, file: string, use: (handle: number, size: number) => Result<T>): Result<T> {
   let handle: number
   try {
-    handle = fs.openSync(join(folder, file), "r")
+    handle = openRegular(join(folder, file))
   } catch {
     return wrong(problem("SLM3215", `${file} is missing or cannot be read`))
   }
   try {
-    const about = fs.fstatSync(handle)
-    return about.isFile() ? use(handle, about.size) : wrong(problem("SLM3215", `${file} is not a file`))
+    return use(handle, fs.fstatSync(handle).size)
   } finally {
     fs.closeSync(handle)
   }

@@ -3,7 +3,7 @@ import { mkdtempSync, rmSync } from "node:fs"
 import { tmpdir } from "node:os"
 import { join } from "node:path"
 import { check } from "../../compiler/check/check.ts"
-import { LoweringMistake } from "../../compiler/graph/lower/context.ts"
+import { factorsOf, LoweringMistake } from "../../compiler/graph/lower/context.ts"
 import type { Stage } from "../../compiler/plan/stage.ts"
 import { libraryHeader, librarySource } from "../../compiler/render/native/library.ts"
 import { makefile, programFile } from "../../compiler/render/native/program.ts"
@@ -17,7 +17,7 @@ import { writeAtomic } from "../files.ts"
 import { moduleReader } from "../library.ts"
 import type { RecipeFile } from "../recipe.ts"
 import { run } from "../run.ts"
-import type { RunResult } from "../run.ts"
+import type { RunResult } from "../run-state.ts"
 import { machineLimits } from "../limits.ts"
 import { storeOf } from "../run-folder.ts"
 import type { StageEnv } from "../stages/environment.ts"
@@ -75,6 +75,7 @@ export async function emitNative(options: EmitOptions): Promise<Emitted> {
     const files = await webFiles(known, environmentOf(options, made, checked.session))
     return "size" in files ? written(files, known, options.out, checked.sources) : refused(files, checked.sources)
   }
+  if (factorsOf(known.args) === "f16") return refused([diagnostic("SLM3502", known.span, `\`${known.name}\` has \`precision: f16\`, and the C that slm writes has no products of f16`, { help: "write `precision: bf16`, or leave it out" })], checked.sources)
   const sources = await sourcesOf(known, environmentOf(options, made, checked.session), options.target, origin)
   if (!("binary" in sources)) return refused(sources, checked.sources)
   const files = wholeFolder(known, sources, options.target, origin)

@@ -81,6 +81,8 @@ result = distill teacher into Tiny { data: tokens.train, objective: next_token, 
   const out = path.join(place.folder, "c")
   const early = await emitted(place, recipe, "result", out, cpu)
   assert.equal(early.diagnostics.map(({ code, message }) => `${code} ${message}`), ["SLM3503 `result` needs `teacher`, which no run on cpu has made yet"])
+  const half = await emitted(place, recipe.replace("steps: 2 }", "steps: 2, precision: f16 }"), "teacher", out, cpu)
+  assert.equal(half.diagnostics.map(({ code, message }) => `${code} ${message}`), ["SLM3502 `teacher` has `precision: f16`, and the C that slm writes has no products of f16"])
   assert.not.ok(fs.existsSync(out))
   const ran = await place.run(recipe, { device: cpu })
   assert.equal(problemsOf(ran), [])

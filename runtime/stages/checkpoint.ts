@@ -44,15 +44,58 @@ export function toCheckpoint({ state, events }: Unfinished): Files {
 
 /** null: of another version of slm, or of a training with other states. */
 export function fromCheckpoint(files: Files, lowered: LoweredTraining): Unfinished | null {
-  const about = jsonOf(files, "training.json", revive) as About | null
+  const about = jsonOf(files, "training.json", revive)
   const events = jsonOf(files, "events.json")
   const states = statesOf(files, "states.safetensors")
-  if (about?.version !== version || !Array.isArray(events) || states === null) return null
+  if (!isAbout(about) || !Array.isArray(events) || !events.every(isSaid) || states === null) return null
   const best = about.best === null ? null : statesOf(files, "best.safetensors")
   if (about.best !== null && best === null) return null
   const changing = [...lowered.weights.filter((slot) => slot.trained), ...lowered.optimizer]
-  if (states.size !== changing.length || changing.some(({ name, shape }) => size(states.get(name)?.shape ?? [-1]) !== size(shape))) return null
-  return { state: { step: about.step, states, best: about.best === null || best === null ? null : { ...about.best, weights: best }, tally: about.tally }, events: events as readonly Event[] }
+  if (states.size !== changing.length || changing.some((slot) => !isOf(slot, states.get(slot.name)))) return null
+  if (best !== null && [...best].some(([name, tensor]) => !isOf(changing.find((slot) => slot.name === name), tensor))) return null
+  return { state: { step: about.step, states, best: about.best === null || best === null ? null : { ...about.best, weights: best }, tally: about.tally }, events: events.map(withRates) }
+}
+
+function isOf(slot: { readonly shape: readonly number[] } | undefined, tensor: HostTensor | undefined): boolean {
+  return slot !== undefined && tensor?.dtype === "f32" && size(tensor.shape) === size(slot.shape)
+}
+
+function isAbout(x: unknown): x is About {
+  return isRecord(x) && x["version"] === version && isStep(x["step"]) && (x["best"] === null || (isRecord(x["best"]) && isStep(x["best"]["step"]) && typeof x["best"]["valid"] === "number")) && isTally(x["tally"])
+}
+
+function isTally(x: unknown): x is Tally {
+  if (!isRecord(x) || !Array.isArray(x["recent"]) || !Array.isArray(x["history"])) return false
+  const validation = (one: unknown): boolean => isRecord(one) && isStep(one["step"]) && typeof one["valid"] === "number" && typeof one["train"] === "number"
+  return ["sum", "count"].every((name) => typeof x[name] === "number") && x["recent"].every((loss) => typeof loss === "number") && (x["valid"] === null || typeof x["valid"] === "number") &&
+    x["history"].every(validation) && typeof x["warned"] === "boolean" && typeof x["trace"] === "string" && typeof x["steps"] === "string"
+}
+
+const rates = ["tokensPerSecond", "secondsLeft"]
+
+/** JSON has no word for the rate of a step that took no time; nobody compares rates. */
+function withRates(event: Event): Event {
+  return event.event === "progress" ? { ...event, tokensPerSecond: event.tokensPerSecond ?? 0, secondsLeft: event.secondsLeft ?? 0 } : event
+}
+
+/** What a training said: an event with its stage. */
+function isSaid(x: unknown): x is Event {
+  return isRecord(x) && typeof x["event"] === "string" && isRecord(x["stage"]) && ["key", "name", "kind"].every((name) => isRecord(x["stage"]) && typeof x["stage"][name] === "string") && told[x["event"]]?.(x) === true
+}
+
+const told: Readonly<Record<string, (x: Readonly<Record<string, unknown>>) => boolean>> = {
+  progress: (x) => isStep(x["step"]) && isStep(x["total"]) && typeof x["loss"] === "number" && ["valid", "gradNorm", "lr"].every((name) => x[name] === null || typeof x[name] === "number") && rates.every((name) => x[name] === null || typeof x[name] === "number"),
+  trace: (x) => isStep(x["step"]) && typeof x["steps"] === "string" && isRecord(x["states"]) && Object.values(x["states"]).every((hash) => typeof hash === "string"),
+  sample: (x) => (x["at"] === null || typeof x["at"] === "number") && typeof x["prompt"] === "string" && typeof x["text"] === "string",
+  warning: (x) => typeof x["message"] === "string" && (x["help"] === null || typeof x["help"] === "string"),
+}
+
+function isStep(x: unknown): x is number {
+  return typeof x === "number" && Number.isSafeInteger(x) && x >= 0
+}
+
+function isRecord(x: unknown): x is Readonly<Record<string, unknown>> {
+  return typeof x === "object" && x !== null && !Array.isArray(x)
 }
 
 function tensorsOf(states: States): Uint8Array {

@@ -67,6 +67,17 @@ expect measured.accuracy > 0
 `,
     shown: "error[SLM3308]: this cannot be decided: measured.accuracy > 0",
   },
+  SLM3309: {
+    recipe: `${tiny}
+fn renamed(row: record) -> record { let batch = next_token(row) { tokens: batch.tokens, targets: batch.labels, at: batch.at } }
+fn measured(dim: int) -> Report = evaluate(
+  initial(Tiny with { dim: dim }), data: tokens.valid, objective: renamed, loss: (out, batch) => cross_entropy(out.logits, batch.targets)
+)
+let order = ranking([measured(8), measured(16)], by: report => report.accuracy)
+expect order[0] == 0
+`,
+    shown: "has no such number to choose by",
+  },
 }
 
 for (const [code, { recipe, shown }] of Object.entries(cases)) {

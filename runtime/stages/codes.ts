@@ -28,6 +28,10 @@ export const stageCodes = {
     title: "an expectation cannot be decided",
     page: "The condition needs a number that the stage did not yield, for example `accuracy` of a model without labels of the shape of its logits.",
   },
+  SLM3309: {
+    title: "a trial without the number to choose by",
+    page: "A search takes the trial with the least of a number of its report. This report does not have it, for example `accuracy` of a model without labels of the shape of its logits: choose by `loss`, or by a number that every trial has.",
+  },
 } as const satisfies Record<string, { readonly title: string; readonly page: string }>
 
 export type StageCode = keyof typeof stageCodes

@@ -1,15 +1,17 @@
 /** Writes text token by token: a prefill of all prompts at once, then one token per call over the key/value caches. */
 import type { NodeOf, Program } from "../../compiler/graph/node.ts"
 import type { Device, HostTensor, Runner } from "../device.ts"
-import { ids, taken, writeStates, zeros } from "./feeds.ts"
+import { ids, taken, zeros } from "./feeds.ts"
+import type { Kept } from "./handed.ts"
+import { keep } from "./handed.ts"
 import type { Sampling } from "./sample.ts"
 import { nextToken } from "./sample.ts"
 
 /** One program of `tokens` new tokens for `rows` prompts, made on demand: (rows, tokens, capacity) -> program. */
 export interface Decoder {
   program(rows: number, tokens: number, capacity: number): { readonly program: Program; readonly caches: readonly NodeOf<"input">[] }
-  /** Every other state of the programs. */
-  readonly weights: ReadonlyMap<string, HostTensor>
+  /** Sets every other state of a program that was loaded. */
+  fill(runner: Runner, program: Program): Promise<void>
   /** The most tokens the model can look at, prompt included; null where nothing bounds it. */
   readonly context: number | null
 }
@@ -78,8 +80,9 @@ async function decodeGroup(device: Device, decoder: Decoder, prompts: readonly (
   const made = decoder.program(rows.length, 1, capacity)
   const runner = await device.load(made.program)
   try {
-    await writeStates(runner, made.program, decoder.weights)
-    for (const [name, value] of caches) await runner.write(name, value)
+    await decoder.fill(runner, made.program)
+    await caches.give(runner, new Map(made.caches.map(({ args: { name } }) => [name, name])))
+    caches.dispose()
     while (rows.some((row) => row.end === null) && !options.signal?.aborted) choose(rows, await step(runner, made.program, rows), options, first, limit)
   } finally {
     runner.dispose()
@@ -92,11 +95,11 @@ function finished(row: Row): Decoded {
 }
 
 /** Runs all prompts at once, padded to one length; returns the logits after each and the caches. */
-async function prefill(device: Device, decoder: Decoder, rows: readonly Row[], n: number, capacity: number): Promise<{ logits: HostTensor; caches: Map<string, HostTensor> }> {
+async function prefill(device: Device, decoder: Decoder, rows: readonly Row[], n: number, capacity: number): Promise<{ logits: HostTensor; caches: Kept }> {
   const { program, caches } = decoder.program(rows.length, n, capacity)
   const runner = await device.load(program)
   try {
-    await writeStates(runner, program, decoder.weights)
+    await decoder.fill(runner, program)
     for (const { args } of caches) await runner.write(args.name, zeros(args.dtype, args.shape))
     const grid = (f: (row: Row, i: number) => number): HostTensor => ids([rows.length, n], rows.flatMap((row) => Array.from({ length: n }, (_, i) => f(row, i))))
     const outputs = await runner.step(taken(program, {
@@ -106,9 +109,7 @@ async function prefill(device: Device, decoder: Decoder, rows: readonly Row[], n
       offset: ids([rows.length], rows.map(() => 0)),
       last: ids([rows.length], rows.map((row) => row.prompt.length - 1)),
     }))
-    const kept = new Map<string, HostTensor>()
-    for (const { args } of caches) kept.set(args.name, await runner.read(args.name))
-    return { logits: logitsOf(outputs), caches: kept }
+    return { logits: logitsOf(outputs), caches: await keep(runner, caches.map(({ args }) => args.name)) }
   } finally {
     runner.dispose()
   }

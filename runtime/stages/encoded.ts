@@ -10,33 +10,39 @@ import { image, rewriteInto } from "../../compiler/graph/rewrite.ts"
 import type { StorageType } from "../../compiler/graph/stored.ts"
 import { narrowest, packed } from "../../compiler/graph/stored.ts"
 import { copy, reachable } from "../../compiler/graph/walk.ts"
-import type { Device, HostTensor } from "../device.ts"
+import type { Device, HostTensor, Runner } from "../device.ts"
 import type { TensorData } from "../export/safetensors.ts"
 import type { StoredTensor, Weights } from "../weights.ts"
+import { writeStates } from "./feeds.ts"
 import { statesOf } from "./weights-io.ts"
 
 /** What a program is given for its weights, and the program that takes it. */
 export interface Given {
-  readonly states: ReadonlyMap<string, HostTensor>
-  /** The same program over these states. */
+  /** Sets the weights of a program that was loaded. */
+  fill(runner: Runner, program: Program): Promise<void>
+  /** The same program over what it is given. */
   over(program: Program): Program
 }
 
-/** Weights as plain numbers: every program takes them as it is. */
-export function plainly(states: ReadonlyMap<string, HostTensor>): Given {
-  return { states, over: (program) => program }
+/** Weights in the host's memory. */
+export interface GivenStates extends Given {
+  readonly states: ReadonlyMap<string, HostTensor>
+}
+
+function givenStates(states: ReadonlyMap<string, HostTensor>, over: Given["over"]): GivenStates {
+  return { states, over, fill: (runner, program) => writeStates(runner, program, states) }
 }
 
 /** The weights of one model for a device: encoded ones as they are stored where it computes from that, else as what they stand for. */
-export function givenTo(device: Device, weights: Weights, list: readonly SpecWeight[]): Given {
-  if (device.computesFromStorage !== true) return plainly(statesOf(weights, list))
+export function givenTo(device: Device, weights: Weights, list: readonly SpecWeight[]): GivenStates {
+  if (device.computesFromStorage !== true) return givenStates(statesOf(weights, list), (program) => program)
   const encoded = new Map(list.flatMap((weight) => {
     const parts = partsOf(weight.name, weights.tensors.get(weight.path))
     return parts === null ? [] : [[weight.name, parts] as const]
   }))
   const states = statesOf(weights, list.filter(({ name }) => !encoded.has(name)))
   for (const { values } of encoded.values()) for (const [name, value] of values) states.set(name, value)
-  return { states, over: (program) => decodedIn(program, encoded) }
+  return givenStates(states, (program) => decodedIn(program, encoded))
 }
 
 interface Parts {

@@ -23,6 +23,7 @@ import type { Resolved } from "../export/resolve.ts"
 import type { ExportTokenizer } from "../export/vocabulary.ts"
 import { resolveInput, writeAtomic } from "../files.ts"
 import type { InputFile } from "../files.ts"
+import { readSmallText } from "../open-file.ts"
 import { foreignPlace } from "../own-place.ts"
 import { whole } from "./artifact.ts"
 import { chatFrameOf, endOfTurn, jinjaOf } from "./chat-frame.ts"
@@ -77,10 +78,15 @@ export const loadStage: Executor = async (stage, env) => {
   return done({ is: "weights", members: whole(weights.value), tokenizer: tokenizer.value }, { parameters: countParameters(weights.value) })
 }
 
+/** The largest known vocabularies take a tenth of this. */
+const mostTokenizerBytes = 2 ** 28
+
 function folderTokenizer(folder: string): { readonly value: Tokenizer | null; readonly note: string | null } {
   const file = path.join(folder, "tokenizer.json")
   if (!fs.existsSync(file)) return { value: null, note: null }
-  const loaded = loadTokenizer(fs.readFileSync(file, "utf8"))
+  const text = readSmallText(file, mostTokenizerBytes)
+  if (text === null) return { value: null, note: "its tokenizer.json is not used: it cannot be read, is larger than any tokenizer, or is not UTF-8" }
+  const loaded = loadTokenizer(text)
   return loaded.ok ? { value: loaded.value, note: null } : { value: null, note: `its tokenizer.json is not used: ${loaded.failures[0]?.message ?? "it cannot be read"}` }
 }
 

@@ -5,13 +5,16 @@ import {
   splitStage, takeStage, text,
 } from "./data.ts"
 import type { Executor } from "./environment.ts"
+import { failed } from "./environment.ts"
 import { evaluateStage, lossOfStage } from "./evaluate.ts"
 import { exportStage, loadStage } from "./exchange.ts"
 import { generateStage } from "./generate.ts"
 import { initialStage } from "./initial.ts"
 import { observeStage } from "./observe.ts"
+import { unsuitedPrecision } from "./precision.ts"
 import { appendStage, distinctStage, eachRowStage, filterStage, inLanguageStage, instructStage, parquet, redactStage } from "./rows.ts"
 import { quantizeStage } from "./quantize.ts"
+import { rankingStage } from "./ranking.ts"
 import { rewriteStage } from "./rewrite.ts"
 import { trainStage } from "./train.ts"
 import { writeStage } from "./write.ts"
@@ -25,19 +28,27 @@ interface Kind {
 }
 
 const remade = (execute: Executor): Kind => ({ execute, result: "remade", numeric: false })
-const kept = (execute: Executor, numeric = false): Kind => ({ execute, result: "kept", numeric })
+const kept = (execute: Executor): Kind => ({ execute, result: "kept", numeric: false })
+/** What a device computes: it must have the products that the stage asks for. */
+const computed = (execute: Executor): Kind => ({
+  result: "kept", numeric: true,
+  execute: async (stage, env) => {
+    const wrong = unsuitedPrecision(stage, env.device.info)
+    return wrong === null ? execute(stage, env) : failed(wrong)
+  },
+})
 
 export const kinds: { readonly [K in StageKind]: Kind } = {
   text: remade(text), jsonl: remade(jsonl), csv: remade(csv), parquet: remade(parquet),
   documents: remade(documentsStage), clean: remade(cleanStage), split: remade(splitStage), take: remade(takeStage), chat: remade(chatStage),
   each_row: remade(eachRowStage), instruct: remade(instructStage), append: remade(appendStage), filter: remade(filterStage), distinct: remade(distinctStage), redact: remade(redactStage), in_language: remade(inLanguageStage),
-  write: kept(writeStage, true),
+  write: computed(writeStage),
   byte: kept(byteStage), char: kept(charStage), bpe: kept(bpeStage),
   encode: remade(encodeStage), pack: remade(packStage),
-  rarity: remade(rarityStage), lengths: remade(lengthsStage), loss_of: kept(lossOfStage, true),
+  rarity: remade(rarityStage), lengths: remade(lengthsStage), loss_of: computed(lossOfStage),
   curriculum: remade(curriculumStage),
-  train: kept(trainStage, true), load: remade(loadStage), initial: kept(initialStage), rewrite: kept(rewriteStage), observe: kept(observeStage, true), quantize: kept(quantizeStage),
-  evaluate: kept(evaluateStage, true), generate: kept(generateStage, true),
+  train: computed(trainStage), load: remade(loadStage), initial: kept(initialStage), rewrite: kept(rewriteStage), observe: computed(observeStage), quantize: kept(quantizeStage),
+  evaluate: computed(evaluateStage), generate: computed(generateStage), ranking: computed(rankingStage),
   expect: { execute: async (stage) => { throw new Error(`stages: ${stage.name} is a condition, not work`) }, result: "always", numeric: false },
   export: { execute: exportStage, result: "always", numeric: false },
 }

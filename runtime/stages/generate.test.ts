@@ -66,7 +66,7 @@ async function quickly(text: string, prompts: readonly (readonly number[])[], n:
   const { checked, spec, weights } = modelOf(text)
   const program = lowerGeneration(checked.session, spec, vocab, span)
   if (typeof program !== "function") throw new Error(program.message)
-  return decode(on, { program, weights, context: 32 }, prompts, {
+  return decode(on, { program, fill: (runner, own) => writeStates(runner, own, weights), context: 32 }, prompts, {
     temperature, topK: null, topP: null, seed: 1, tokens: n, stopIds: new Set(), stopsAt: () => false, signal: null, ...more,
   })
 }

@@ -7,7 +7,7 @@ import * as path from "node:path"
 import { factorsOf } from "../../compiler/graph/lower/context.ts"
 import type { Stage } from "../../compiler/plan/stage.ts"
 import { classOf } from "../device.ts"
-import type { DeviceInfo } from "../device.ts"
+import type { NumericsClasses } from "../device.ts"
 import type { FileHashes } from "../file-hashes.ts"
 import { readingHashes } from "../file-hashes.ts"
 import { packageOf, sha256 } from "../files.ts"
@@ -33,7 +33,7 @@ export interface InputHash {
   readonly package: string | null
 }
 
-export function createArtifactKeys(env: Pick<StageEnv, "folder" | "allowRead">, info: Pick<DeviceInfo, "numericsClass" | "bf16Class">, fileHashes: FileHashes = readingHashes): ArtifactKeys {
+export function createArtifactKeys(env: Pick<StageEnv, "folder" | "allowRead">, info: NumericsClasses, fileHashes: FileHashes = readingHashes): ArtifactKeys {
   const known = new Map<string, string | null>()
   const read = new Map<string, readonly InputHash[] | null>()
   const inputs = (stage: Stage): readonly InputHash[] | null => {

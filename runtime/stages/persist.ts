@@ -1,6 +1,9 @@
 /** Artifacts as files and back. Rows that a model wrote are kept; others, and tokens, are made again, in seconds, when something needs them. */
 import type { Session } from "../../compiler/check/session.ts"
+import type { SpecValue } from "../../compiler/check/value.ts"
 import { storeOf } from "../../compiler/graph/lower/encoding.ts"
+import { weightsOfSpec } from "../../compiler/graph/lower/forward.ts"
+import { size } from "../../compiler/graph/node.ts"
 import type { Stage } from "../../compiler/plan/stage.ts"
 import { loadTokenizer } from "../data/tokenizer-json.ts"
 import type { Tokenizer } from "../data/tokenizer.ts"
@@ -67,14 +70,22 @@ function weightsIn(stage: Stage, files: Files, session: Session): ArtifactData |
     const own = knownStore(store) ? undefined : encodings.find((encoding) => storeOf(session, encoding) === store)
     return own === undefined ? null : decoderOf(session, own)
   }
-  const names = stage.type.is === "roles" ? [...stage.type.roles.keys()] : [""]
-  for (const name of names) {
+  const types = stage.type.is === "roles" ? [...stage.type.roles].map(([role, { type }]) => [role, type] as const) : [["", stage.type] as const]
+  for (const [name, type] of types) {
     const bytes = files.get(weightsFile(name))
     const weights = bytes === undefined ? null : readWeights(bytes, decoderFor)
-    if (weights === null || !weights.ok) return null
+    if (weights === null || !weights.ok || (type.is === "weights" && !fits(weights.value, type.spec, session))) return null
     members.set(name, weights.value)
   }
   return { is: "weights", members, tokenizer: tokenizerIn(files) }
+}
+
+/** Whether the weights of a specification are all there, each of its size. */
+function fits({ tensors }: Weights, spec: SpecValue, session: Session): boolean {
+  return weightsOfSpec(session, spec).every(({ path, shape }) => {
+    const tensor = tensors.get(path)
+    return tensor !== undefined && size(tensor.shape) === size(shape)
+  })
 }
 
 /** Layouts that `runtime/weights.ts` decodes by itself. */

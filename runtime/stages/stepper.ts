@@ -2,6 +2,8 @@
 import type { Accumulation, LoweredTraining } from "../../compiler/graph/lower/programs.ts"
 import type { Program } from "../../compiler/graph/node.ts"
 import type { Device, HostTensor, Runner } from "../device.ts"
+import { give, hashes, keep } from "./handed.ts"
+import type { Kept } from "./handed.ts"
 import { ids, optional, readStates, scalar, stateNames, taken, writeStates, zeros } from "./feeds.ts"
 
 export type Batch = Readonly<Record<string, HostTensor>>
@@ -22,6 +24,12 @@ export interface Stepper {
   /** Weights (frozen ones too) and optimiser states. With the number of steps done, this is all that a training is. */
   read(names?: ReadonlySet<string>): Promise<Map<string, HostTensor>>
   write(states: States): Promise<void>
+  /** Sets states of another program, by their names there, to those of this moment. */
+  give(to: Runner, names: ReadonlyMap<string, string>): Promise<void>
+  /** A copy of states, which later steps do not change. */
+  keep(names: ReadonlySet<string>): Promise<Kept>
+  /** A short hash of each state. */
+  hashes(names: ReadonlySet<string>): Promise<Readonly<Record<string, string>>>
   dispose(): void
 }
 
@@ -51,6 +59,9 @@ async function single(device: Device, program: Program, lowered: LoweredTraining
     ...(runner.steps === undefined ? {} : { steps: several }),
     read: (names) => readStates(runner, program, names),
     write: (states) => writeStates(runner, program, states),
+    give: (to, names) => give(runner, to, names),
+    keep: (names) => keep(runner, stateNames(program).filter((name) => names.has(name))),
+    hashes: async (names) => Object.fromEntries(await hashes(runner, stateNames(program).filter((name) => names.has(name)))),
     dispose: () => runner.dispose(),
   }
 }
@@ -76,29 +87,53 @@ async function accumulating(device: Device, parts: Accumulation, lowered: Lowere
   for (const { name, shape } of parts.sums) await gradient.write(name, zeros("f32", shape))
   const one = async (batches: readonly Batch[], step: number): Promise<StepMetrics> => {
     const totals = lowered.terms.map(() => 0)
-    for (const batch of batches) {
-      const out = await count.step(taken(parts.count, { ...batch, ...counters(seed, step) }))
-      totals.forEach((total, i) => { totals[i] = total + scalar(out, `count.${i}`) })
-    }
+    for (const out of await stepsOf(count, batches.map((batch) => taken(parts.count, { ...batch, ...counters(seed, step) })))) totals.forEach((total, i) => { totals[i] = total + scalar(out, `count.${i}`) })
     const sums = lowered.terms.map(() => 0)
-    for (const [k, batch] of batches.entries()) {
-      const known = Object.fromEntries(totals.map((total, i) => [`total.${i}`, number(total)]))
-      const out = await gradient.step(taken(parts.gradient, { ...batch, ...counters(seed, step), ...known, first: ids([], [k === 0 ? 1 : 0]) }))
-      sums.forEach((sum, i) => { sums[i] = sum + scalar(out, `sum.${i}`) })
+    const known = Object.fromEntries(totals.map((total, i) => [`total.${i}`, number(total)]))
+    const graded = batches.map((batch, k) => taken(parts.gradient, { ...batch, ...counters(seed, step), ...known, first: ids([], [k === 0 ? 1 : 0]) }))
+    for (const out of await stepsOf(gradient, graded)) sums.forEach((sum, i) => { sums[i] = sum + scalar(out, `sum.${i}`) })
+    const out = await applied(counters(seed, step))
+    await give(apply, gradient, new Map(parts.sums.map(({ weight }) => [weight, weight])))
+    return { loss: combine(lowered.terms, sums, totals), gradNorm: scalar(out, "grad_norm"), lr: optional(out, "lr") }
+  }
+  /** The update, with the sums of the gradients as they lie on the device, or through the host. */
+  async function applied(counted: Batch): Promise<Batch> {
+    const { lend } = gradient
+    if (lend !== undefined && apply.take !== undefined) {
+      apply.take(new Map(parts.sums.map(({ name, weight }) => [`gradient of ${weight}`, lend(name)])))
+      return apply.step(Object.fromEntries(Object.entries(counted).filter(([name]) => parts.apply.inputs.some(({ args }) => args.name === name))))
     }
     const gradients: Record<string, HostTensor> = {}
     for (const { name, weight } of parts.sums) gradients[`gradient of ${weight}`] = await gradient.read(name)
-    const out = await apply.step(taken(parts.apply, { ...gradients, ...counters(seed, step) }))
-    for (const { weight } of parts.sums) await gradient.write(weight, await apply.read(weight))
-    return { loss: combine(lowered.terms, sums, totals), gradNorm: scalar(out, "grad_norm"), lr: optional(out, "lr") }
+    return apply.step(taken(parts.apply, { ...gradients, ...counted }))
   }
+  /** What is trained, and its states, belong to the update; what is frozen lies beside the gradients alone. */
+  const updated = new Set(stateNames(parts.apply))
+  const frozen = [...shared].filter((name) => !updated.has(name))
   return {
     step: one,
     async read(names) {
-      const states = await readStates(gradient, parts.gradient, new Set([...shared].filter((name) => names?.has(name) ?? true)))
+      const states = await readStates(gradient, parts.gradient, new Set(frozen.filter((name) => names?.has(name) ?? true)))
       for (const [name, value] of await readStates(apply, parts.apply, names)) states.set(name, value)
       return states
     },
+    async give(to, names) {
+      const of = (runner: Runner, owns: (name: string) => boolean): Promise<void> => give(runner, to, new Map([...names].filter(([, here]) => owns(here))))
+      await of(apply, (name) => updated.has(name))
+      await of(gradient, (name) => !updated.has(name))
+    },
+    async keep(names) {
+      const [own, others] = [await keep(apply, [...updated].filter((name) => names.has(name))), await keep(gradient, frozen.filter((name) => names.has(name)))]
+      return {
+        read: async () => new Map([...await others.read(), ...await own.read()]),
+        async give(to, wanted) {
+          await own.give(to, new Map([...wanted].filter(([, here]) => updated.has(here))))
+          await others.give(to, new Map([...wanted].filter(([, here]) => !updated.has(here))))
+        },
+        dispose() { for (const kept of [own, others]) kept.dispose() },
+      }
+    },
+    hashes: async (names) => Object.fromEntries([...await hashes(gradient, frozen.filter((name) => names.has(name))), ...await hashes(apply, [...updated].filter((name) => names.has(name)))]),
     async write(states) {
       await writeStates(gradient, parts.gradient, new Map([...states].filter(([name]) => shared.has(name))))
       await writeStates(apply, parts.apply, states)

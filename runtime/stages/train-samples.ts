@@ -9,9 +9,9 @@ import { chatFrameOf } from "./chat-frame.ts"
 import type { StageEnv } from "./environment.ts"
 import { refOf, textsArg } from "./environment.ts"
 import type { Emit } from "./events.ts"
-import type { States } from "./stepper.ts"
-import type { LoopOptions } from "./training.ts"
-import { plainly } from "./encoded.ts"
+import type { Stepper } from "./stepper.ts"
+import type { Given } from "./encoded.ts"
+import { stateNames } from "./feeds.ts"
 import { createWriter } from "./writer.ts"
 
 const sampleTokens = 48
@@ -19,7 +19,7 @@ const sampleTokens = 48
 /** Writes the prompts of `samples` with the weights of the moment, with every role that can; a diagnostic where none can. */
 export function createSampler(
   stage: Stage, lowered: LoweredTraining, { seed, tokenizer }: { readonly seed: number; readonly tokenizer: Tokenizer }, env: StageEnv, say: Emit,
-): LoopOptions["sample"] | Diagnostic {
+): ((share: number, stepper: Stepper) => Promise<void>) | Diagnostic | null {
   const prompts = textsArg(stage, "samples")
   if (prompts.length === 0) return null
   if (env.private) {
@@ -32,14 +32,15 @@ export function createSampler(
   const able = models.flatMap(({ writer, ...model }) => ("code" in writer ? [] : [{ ...model, writer }]))
   const [refused] = models.flatMap(({ writer }) => ("code" in writer ? [writer] : []))
   if (able.length === 0 && refused !== undefined) return refused
-  return async (share: number, weights: States): Promise<void> => {
+  return async (share, stepper) => {
     for (const { slots, name, writer } of able) {
-      const own = new Map(slots.flatMap((slot) => {
-        const value = weights.get(slot.name)
-        return value === undefined ? [] : [[`model.${slot.path}`, value] as const]
-      }))
+      const own = new Map(slots.map((slot) => [`model.${slot.path}`, slot.name]))
+      const given: Given = {
+        over: (program) => program,
+        fill: (runner, program) => stepper.give(runner, new Map(stateNames(program).flatMap((input) => { const state = own.get(input); return state === undefined ? [] : [[input, state]] }))),
+      }
       // No signal: a sample that was cut off would be missing where the training goes on.
-      const samples = await writer.write(env.device, plainly(own), prompts, { temperature: 0.8, topK: null, topP: null, seed, tokens: sampleTokens, stop: [], signal: null })
+      const samples = await writer.write(env.device, given, prompts, { temperature: 0.8, topK: null, topP: null, seed, tokens: sampleTokens, stop: [], signal: null })
       for (const { prompt, text } of samples) say({ event: "sample", stage: { ...refOf(stage), name }, at: share, prompt, text })
     }
   }

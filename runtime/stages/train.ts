@@ -14,20 +14,18 @@ import type { Result } from "../data/result.ts"
 import type { Tokenizer } from "../data/tokenizer.ts"
 import type { HostTensor } from "../device.ts"
 import { createReference } from "../devices/reference.ts"
-import { littleEndian } from "../export/safetensors.ts"
-import { sha256 } from "../files.ts"
 import { expectData } from "./artifact.ts"
 import type { Unfinished } from "./checkpoint.ts"
 import { createSaver, unfinished } from "./checkpoint.ts"
-import { demandProgram } from "../limits.ts"
-import { memoryGoal } from "./memory.ts"
-import { ids, scalar, taken, writeStates } from "./feeds.ts"
+import { demandPrograms } from "../limits.ts"
+import { heldBy, memoryGoal } from "./memory.ts"
+import { ids, scalar, stateNames, taken, writeStates } from "./feeds.ts"
 import { packedInput } from "./data.ts"
 import type { Executor, Outcome, StageEnv } from "./environment.ts"
 import { artifactArg, done, failed, fromResult, given, machineFor, numberArg, refOf, required, wordArg } from "./environment.ts"
 import type { Emit, Event } from "./events.ts"
 import type { Weights } from "../weights.ts"
-import type { Batch, States } from "./stepper.ts"
+import type { Batch, States, Stepper } from "./stepper.ts"
 import { combine, createStepper } from "./stepper.ts"
 import { createSampler } from "./train-samples.ts"
 import { runTraining, untrained } from "./training.ts"
@@ -52,26 +50,26 @@ export const trainStage: Executor = async (stage, env) => {
   const memory = memoryGoal(stage, lowered, env.device, machineFor(env), env.limits.memory)
   if ("code" in memory) return failed(memory)
   if (memory.warning !== null) env.emit({ event: "warning", stage: refOf(stage), ...memory.warning })
-  for (const program of [lowered.step, lowered.accumulation?.gradient, lowered.measure]) if (program !== null && program !== undefined) demandProgram(program, env.device.info.name, env.limits, program === lowered.measure ? Infinity : memory.most)
+  demandPrograms(heldBy(stage, lowered, memory.most), `\`${stage.name}\``, env.device.info.name, env.limits)
   const before = unfinished(env.checkpoints, lowered)
   const said = [...(before?.events ?? [])]
   const say = (event: Event): void => {
     said.push(event)
     env.emit(event)
   }
-  const sample = createSampler(stage, lowered, found, env, say)
-  if (sample !== null && "code" in sample) return failed(sample)
+  const sampler = createSampler(stage, lowered, found, env, say)
+  if (sampler !== null && "code" in sampler) return failed(sampler)
   const from = await startOf(lowered, found.seed, before, env)
   const stepper = await createStepper(env.device, lowered, found.seed, from.states, memory.most)
-  const validator = await createValidator(stage, lowered, from.states, found, env)
+  const validator = await createValidator(stage, lowered, from.states, stepper, found, env)
   if (before !== null) env.emit({ event: "resumed", stage: refOf(stage), step: from.step, total: found.shape.total })
   for (const event of before?.events ?? []) env.emit(event)
   try {
     const loader = createLoader({ source: found.source, batch: found.shape.rows, seed: found.seed })
     const result = await runTraining(from, {
       lowered, stepper, total: found.shape.total, batches: (step) => batchesOf(loader, found.shape, step), validate: validator?.validate ?? null,
-      keepBest: wordArg(stage, "keep") === "best", sample, report: createReporter(stage, from.step, found, env, say), signal: env.signal, stopAfter: env.stopAfter, clock: env.clock,
-      trace: (step, steps, states) => say({ event: "trace", stage: refOf(stage), step, steps, states: hashesOf(states) }),
+      keepBest: wordArg(stage, "keep") === "best", sample: sampler === null ? null : (share) => sampler(share, stepper), report: createReporter(stage, from.step, found, env, say), signal: env.signal, stopAfter: env.stopAfter, clock: env.clock,
+      trace: (step, steps, states) => say({ event: "trace", stage: refOf(stage), step, steps, states }),
       warn: (message, help) => say({ event: "warning", stage: refOf(stage), message, help }),
       saver: createSaver(stage, lowered, env, () => said),
     })
@@ -88,11 +86,6 @@ async function startOf(lowered: LoweredTraining, seed: number, before: Unfinishe
   if (before !== null) return { ...before.state, states: new Map([...states, ...before.state.states]) }
   for (const [name, value] of await interpretStates(lowered, states)) states.set(name, value)
   return untrained(states)
-}
-
-/** A short hash of each weight and state, to say where two trainings part. */
-function hashesOf(states: States): Readonly<Record<string, string>> {
-  return Object.fromEntries([...states].map(([name, { data }]) => [name, sha256(littleEndian(data)).slice(0, 16)]))
 }
 
 // ---------------------------------------------------------------- what there is to do
@@ -161,7 +154,7 @@ export async function validationOf(stage: Stage, { shape }: TrainPlan, env: Stag
   return { batches, loader: createLoader({ source, batch: shape.rows, seed: 0, order: all ? "sequential" : "shuffled" }) }
 }
 
-async function createValidator(stage: Stage, lowered: LoweredTraining, states: States, found: TrainPlan, env: StageEnv) {
+async function createValidator(stage: Stage, lowered: LoweredTraining, states: States, stepper: Stepper, found: TrainPlan, env: StageEnv) {
   const validation = await validationOf(stage, found, env)
   if (validation === null) return null
   const { loader, batches: count } = validation
@@ -169,9 +162,11 @@ async function createValidator(stage: Stage, lowered: LoweredTraining, states: S
   const program = lowered.measure
   const runner = await env.device.load(program)
   await writeStates(runner, program, states)
+  const trained = new Set(lowered.weights.filter((slot) => slot.trained).map((slot) => slot.name))
+  const changed = new Map(stateNames(program).filter((name) => trained.has(name)).map((name) => [name, name]))
   return {
-    async validate(weights: States): Promise<number> {
-      await writeStates(runner, program, weights)
+    async validate(): Promise<number> {
+      await stepper.give(runner, changed)
       const [sums, counts] = [lowered.terms.map(() => 0), lowered.terms.map(() => 0)]
       for (let i = 0; i < count; i++) {
         const out = await runner.step(taken(program, { ...loader.batch(i * shape.rows), seed: ids([], [seed]), step: ids([], [0]) }))

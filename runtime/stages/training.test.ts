@@ -2,6 +2,7 @@ import { test } from "uvu"
 import * as assert from "uvu/assert"
 import type { LoweredTraining } from "../../compiler/graph/lower/programs.ts"
 import type { HostTensor } from "../device.ts"
+import { keptOnHost } from "./handed.ts"
 import type { Stepper } from "./stepper.ts"
 import type { LoopOptions, Progress } from "./training.ts"
 import { runTraining, untrained, validationEvery } from "./training.ts"
@@ -10,7 +11,7 @@ const value = (x: number): HostTensor => ({ shape: [], dtype: "f32", data: Float
 const lowered = { weights: [{ name: "model.w", kept: true, trained: true }], optimizer: [] } as unknown as LoweredTraining
 
 /** A training whose weight counts the steps and whose losses are given. */
-function fixture(losses: (step: number) => number): { options: LoopOptions; progress: Progress[]; warnings: string[]; samples: string[] } {
+function fixture(losses: (step: number) => number): { options: LoopOptions; weight: () => number; progress: Progress[]; warnings: string[]; samples: string[] } {
   let w = 0
   const stepper: Stepper = {
     step: async (_, step) => {
@@ -18,6 +19,7 @@ function fixture(losses: (step: number) => number): { options: LoopOptions; prog
       return { loss: losses(step), gradNorm: 1, lr: null }
     },
     read: async () => new Map([["model.w", value(w)]]),
+    give: async () => {}, keep: async () => keptOnHost(new Map([["model.w", value(w)]])), hashes: async () => ({ "model.w": String(w) }),
     write: async (states) => { w = states.get("model.w")?.data[0] ?? 0 },
     dispose: () => {},
   }
@@ -26,11 +28,11 @@ function fixture(losses: (step: number) => number): { options: LoopOptions; prog
   const samples: string[] = []
   const options: LoopOptions = {
     lowered, stepper, total: 100, batches: () => [], validate: null, keepBest: false,
-    sample: async (share, weights) => { samples.push(`${share}: ${weights.get("model.w")?.data[0]}`) },
+    sample: async (share) => { samples.push(`${share}: ${w}`) },
     report: (p) => { progress.push(p) }, warn: (message) => { warnings.push(message) }, signal: null, clock: () => 0,
     trace: () => {}, saver: null, stopAfter: null,
   }
-  return { options, progress, warnings, samples }
+  return { options, weight: () => w, progress, warnings, samples }
 }
 
 const start = untrained(new Map())
@@ -46,7 +48,7 @@ test("every step is made, and the model is sampled at 0, 25, 50 and 100%", async
 
 test("steps made in one go give the same results, and end where somebody looks", async () => {
   const run = async (together: boolean): Promise<{ readonly seen: readonly string[]; readonly sizes: readonly number[]; readonly loss: number }> => {
-    const { options } = fixture((step) => 1 / step)
+    const { options, weight } = fixture((step) => 1 / step)
     const [seen, sizes] = [[] as string[], [] as number[]]
     const { stepper } = options
     let now = 0
@@ -58,8 +60,8 @@ test("steps made in one go give the same results, and end where somebody looks",
     }
     const result = await runTraining(start, {
       ...options, total: 4000, clock: () => (now += 1e-4), stepper: together ? { ...stepper, steps: several } : stepper,
-      validate: async (weights) => { seen.push(`valid ${weights.get("model.w")?.data[0]}`); return 1 }, report: (p, fixed) => { if (fixed) seen.push(`${p.step} ${p.loss}`) },
-      trace: (step, steps, states) => { seen.push(`trace ${step} ${steps} ${states?.get("model.w")?.data[0]}`) },
+      validate: async () => { seen.push(`valid ${weight()}`); return 1 }, report: (p, fixed) => { if (fixed) seen.push(`${p.step} ${p.loss}`) },
+      trace: (step, steps, states) => { seen.push(`trace ${step} ${steps} ${states["model.w"]}`) },
     })
     return { seen, sizes, loss: result.is === "done" ? result.loss : NaN }
   }
@@ -71,17 +73,17 @@ test("steps made in one go give the same results, and end where somebody looks",
 
 test("about twenty validations, the last step among them", async () => {
   assert.equal([1, 7, 100, 301].map(validationEvery), [1, 1, 5, 16])
-  const { options } = fixture(() => 1)
+  const { options, weight } = fixture(() => 1)
   const at: number[] = []
-  await runTraining(start, { ...options, total: 301, validate: async (weights) => { at.push(weights.get("model.w")?.data[0] ?? 0); return 1 } })
+  await runTraining(start, { ...options, total: 301, validate: async () => { at.push(weight()); return 1 } })
   assert.is(at.length, 19)
   assert.is(at.at(-1), 301)
 })
 
 test("the best weights are those of the lowest validation loss", async () => {
-  const { options } = fixture(() => 1)
+  const { options, weight } = fixture(() => 1)
   const valid = (w: number): number => Math.abs(w - 40) + 1
-  const result = await runTraining(start, { ...options, keepBest: true, validate: async (weights) => valid(weights.get("model.w")?.data[0] ?? 0) })
+  const result = await runTraining(start, { ...options, keepBest: true, validate: async () => valid(weight()) })
   if (result.is !== "done") throw new Error(result.is)
   assert.is(result.state.best?.step, 40)
   assert.is(result.state.best?.weights.get("model.w")?.data[0], 40)
@@ -97,8 +99,8 @@ test("a loss that is not a number stops the training with its step", async () =>
 })
 
 test("overfitting is said once", async () => {
-  const { options, warnings } = fixture((step) => 1 / step)
-  await runTraining(start, { ...options, validate: async (weights) => 1 + Math.abs((weights.get("model.w")?.data[0] ?? 0) - 50) / 50 })
+  const { options, weight, warnings } = fixture((step) => 1 / step)
+  await runTraining(start, { ...options, validate: async () => 1 + Math.abs(weight() - 50) / 50 })
   assert.is(warnings.length, 1)
   assert.match(warnings[0] ?? "", "validation loss rises (1.000 at step 50, 1.300 at step 65)")
 })

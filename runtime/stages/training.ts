@@ -1,6 +1,8 @@
 /** The loop of a training: steps, validations, samples and the best weights. All of its state is in a `TrainingState`. */
 import { createHash } from "node:crypto"
 import type { LoweredTraining } from "../../compiler/graph/lower/programs.ts"
+import type { Kept } from "./handed.ts"
+import { keptOnHost } from "./handed.ts"
 import type { Batch, States, StepMetrics, Stepper } from "./stepper.ts"
 
 /** What an interrupted training needs to go on as if nothing had happened. */
@@ -56,15 +58,15 @@ export interface LoopOptions {
   readonly total: number
   /** The micro-batches of a step. */
   readonly batches: (step: number) => readonly Batch[]
-  /** Mean loss on the validation data with these weights; null where there are none. */
-  readonly validate: ((weights: States) => Promise<number>) | null
+  /** Mean loss on the validation data with the weights of the moment; null where there is none. */
+  readonly validate: (() => Promise<number>) | null
   readonly keepBest: boolean
-  /** Called at 0, 25, 50 and 100% of the steps. */
-  readonly sample: ((share: number, weights: States) => Promise<void>) | null
+  /** Called at 0, 25, 50 and 100% of the steps: writes with the weights of the moment. */
+  readonly sample: ((share: number) => Promise<void>) | null
   /** `fixed`: its place does not depend on the clock. */
   readonly report: (progress: Progress, fixed: boolean) => void
   /** Hashes of the steps since the last call, with the states as they are now: where a validation would be, and after 1, 2, 4, 8, … steps. */
-  readonly trace: (step: number, steps: string, states: States) => void
+  readonly trace: (step: number, steps: string, states: Readonly<Record<string, string>>) => void
   readonly warn: (message: string, help: string) => void
   /** Keeps the state of the moment now and then. */
   readonly saver: Saver | null
@@ -119,21 +121,29 @@ const isSampled = (step: number, total: number): boolean => shares.some((share) 
 const isMarked = (step: number, total: number): boolean => step % validationEvery(total) === 0 || step === total
 const isFixed = (step: number, total: number): boolean => isMarked(step, total) || step === 1 || step % Math.ceil(total / reports) === 0
 
-/** Runs from `from` to the end, or to the signal. */
+/** The best weights lie where they are kept, and are read once somebody takes them along. */
+type KeptBest = Pick<Best, "step" | "valid"> & { readonly kept: Kept }
+
+async function readBest(best: KeptBest | null): Promise<Best | null> {
+  return best === null ? null : { step: best.step, valid: best.valid, weights: await best.kept.read() }
+}
+
+/** Runs from `from` to the end, or to the signal. What the device has stays there: the loop sees metrics, and hashes for the record. */
 export async function runTraining(from: TrainingState, options: LoopOptions): Promise<LoopResult> {
   const { stepper, total, lowered, saver } = options
   const keptNames = new Set(lowered.weights.filter((slot) => slot.kept || slot.trained).map((slot) => slot.name))
   const changing = new Set([...lowered.weights.filter((slot) => slot.trained), ...lowered.optimizer].map((slot) => slot.name))
-  let { step, best, tally } = from
+  let { step, tally } = from
+  let best: KeptBest | null = from.best === null ? null : { step: from.best.step, valid: from.best.valid, kept: keptOnHost(from.best.weights) }
   let reportedAt = options.clock()
   // Steps that the device has made already; all states are those after the last of them.
   let ahead: readonly { readonly metrics: StepMetrics; readonly batches: readonly Batch[] }[] = []
   let pace = 1
-  const state = async (): Promise<TrainingState> => ({ step, states: await stepper.read(changing), best, tally })
-  if (step === 0) await options.sample?.(0, await stepper.read(keptNames))
+  const state = async (): Promise<TrainingState> => ({ step, states: await stepper.read(changing), best: await readBest(best), tally })
+  if (step === 0) await options.sample?.(0)
   while (step < total) {
     if (step === options.stopAfter) {
-      if (tally.steps !== "") options.trace(step, tally.steps, await stepper.read(changing))
+      if (tally.steps !== "") options.trace(step, tally.steps, await stepper.hashes(changing))
       return { is: "interrupted", state: await state() }
     }
     if (ahead.length === 0 && options.signal?.aborted) {
@@ -158,9 +168,11 @@ export async function runTraining(from: TrainingState, options: LoopOptions): Pr
     const marked = isMarked(step, total)
     let valid: number | null = null
     if (marked && options.validate !== null) {
-      const weights = await stepper.read(keptNames)
-      valid = await options.validate(weights)
-      if (options.keepBest && (best === null || valid < best.valid)) best = { step, valid, weights }
+      valid = await options.validate()
+      if (options.keepBest && (best === null || valid < best.valid)) {
+        best?.kept.dispose()
+        best = { step, valid, kept: await stepper.keep(keptNames) }
+      }
       tally = judged(tally, { step, valid, train: tally.sum / tally.count }, options)
     }
     const fixed = isFixed(step, total)
@@ -170,13 +182,15 @@ export async function runTraining(from: TrainingState, options: LoopOptions): Pr
     }
     if (fixed) tally = { ...tally, sum: 0, count: 0 }
     const share = shares.find((s) => step === Math.round(s * total))
-    if (share !== undefined) await options.sample?.(share, await stepper.read(keptNames))
+    if (share !== undefined) await options.sample?.(share)
     if (marked || isPowerOfTwo(step)) {
-      options.trace(step, tally.steps, await stepper.read(changing))
+      options.trace(step, tally.steps, await stepper.hashes(changing))
       tally = { ...tally, steps: "" }
     }
   }
-  return { is: "done", state: { step, states: await stepper.read(), best, tally }, valid: tally.valid, loss: mean(tally.recent) }
+  const whole = { step, states: await stepper.read(), best: await readBest(best), tally }
+  best?.kept.dispose()
+  return { is: "done", state: whole, valid: tally.valid, loss: mean(tally.recent) }
 }
 
 /** What differs from the beginning shows at once, and where. */

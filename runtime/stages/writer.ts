@@ -51,7 +51,7 @@ export function createWriter(session: Session, model: WriterModel, at: Span): Wr
           const { program, caches } = programs(rows, tokens, capacity)
           return { program: weights.over(program), caches }
         },
-        weights: weights.states, context,
+        fill: (runner, program) => weights.fill(runner, program), context,
       }
       const encoded = prompts.map((prompt) => promptIds(tokenizer, framed(prompt, frame), context))
       const { onText, onToken } = options

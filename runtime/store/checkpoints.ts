@@ -22,7 +22,7 @@ export interface Checkpoint {
 
 const kept = 2
 
-export function openCheckpoints(folder: string, key: string, warn: (message: string) => void, from: readonly string[] = []): Checkpoints {
+export function openCheckpoints(folder: string, key: string, warn: (message: string) => void, from: readonly string[] = [], most = Infinity): Checkpoints {
   const nameOf = (step: number): string => String(step).padStart(12, "0")
   const names = (): readonly string[] => (fs.existsSync(folder) ? fs.readdirSync(folder) : [])
   const steps = (): readonly number[] => names().filter((name) => /^\d{12}$/.test(name)).map(Number).sort((a, b) => b - a)
@@ -31,7 +31,7 @@ export function openCheckpoints(folder: string, key: string, warn: (message: str
     latest() {
       for (const step of steps()) {
         const place = path.join(folder, nameOf(step))
-        const entry = readEntry(place, `${key} ${step}`)
+        const entry = readEntry(place, `${key} ${step}`, most)
         if (entry !== null) return { step, files: entry.files }
         warn(`the checkpoint ${place} is damaged; the one before is used`)
         remove(nameOf(step))

@@ -3,6 +3,7 @@ import { randomBytes } from "node:crypto"
 import * as fs from "node:fs"
 import * as path from "node:path"
 import { sha256, syncFolder, writeSynced } from "../files.ts"
+import { readBounded, readRecordJson } from "../open-file.ts"
 import { isSystemError } from "../system-error.ts"
 
 export type Files = ReadonlyMap<string, Uint8Array>
@@ -35,20 +36,16 @@ const safeName = /^[A-Za-z0-9][A-Za-z0-9._-]*$/
 
 /** What the entry says of itself; null where there is none, or it is damaged. */
 export function readManifest(folder: string): Manifest | null {
-  try {
-    const manifest: unknown = JSON.parse(fs.readFileSync(path.join(folder, manifestName), "utf8"))
-    if (!isManifest(manifest)) return null
-    const facts = Object.fromEntries(Object.entries(manifest.about.facts).map(([name, value]) => [name, Number(value)]))
-    return { ...manifest, about: { ...manifest.about, facts } }
-  } catch {
-    return null
-  }
+  const manifest = readRecordJson(path.join(folder, manifestName))
+  if (!isManifest(manifest)) return null
+  const facts = Object.fromEntries(Object.entries(manifest.about.facts).map(([name, value]) => [name, Number(value)]))
+  return { ...manifest, about: { ...manifest.about, facts } }
 }
 
-/** The entry of this key, every file checked against its checksum; null where there is none, or it is damaged. */
-export function readEntry(folder: string, key: string): Entry | null {
+/** The entry of this key, every file checked against its checksum; null where there is none, it is damaged, or its files have more than `most` bytes together. */
+export function readEntry(folder: string, key: string, most = Infinity): Entry | null {
   const manifest = readManifest(folder)
-  const files = manifest === null || manifest.key !== key ? null : readFiles(folder, manifest)
+  const files = manifest === null || manifest.key !== key ? null : readFiles(folder, manifest, most)
   return manifest === null || files === null ? null : { about: manifest.about, files }
 }
 
@@ -100,12 +97,13 @@ function fill(target: string, key: string, about: EntryAbout, files: Files): voi
   syncFolder(target)
 }
 
-function readFiles(folder: string, manifest: Manifest): Files | null {
+function readFiles(folder: string, manifest: Manifest, most: number): Files | null {
+  const listed = Object.entries(manifest.files)
+  if (!listed.every(([name]) => safeName.test(name)) || listed.reduce((sum, [, { bytes }]) => sum + bytes, 0) > most) return null
   const files = new Map<string, Uint8Array>()
-  for (const [name, { sha256: expected }] of Object.entries(manifest.files)) {
-    if (!safeName.test(name)) return null
+  for (const [name, { sha256: expected, bytes }] of listed) {
     try {
-      const data = fs.readFileSync(path.join(folder, name))
+      const data = readBounded(path.join(folder, name), bytes)
       if (sha256(data) !== expected) return null
       files.set(name, data)
     } catch {
@@ -118,10 +116,20 @@ function readFiles(folder: string, manifest: Manifest): Files | null {
 function isManifest(x: unknown): x is Manifest {
   if (typeof x !== "object" || x === null) return false
   const m = x as Partial<Record<keyof Manifest, unknown>>
-  const about = m.about
-  if (typeof about !== "object" || about === null || !("facts" in about) || typeof about.facts !== "object" || about.facts === null) return false
+  if (!isAbout(m.about) || typeof m.files !== "object" || m.files === null || !Object.values(m.files).every(isListed)) return false
   const { sum, ...content } = m
-  return m.version === 2 && typeof m.key === "string" && typeof m.files === "object" && m.files !== null && sum === sumOf(content)
+  return m.version === 2 && typeof m.key === "string" && sum === sumOf(content)
+}
+
+/** Whoever can write a checksum can write anything beside it: the form is looked at, too. */
+function isAbout(x: unknown): boolean {
+  if (typeof x !== "object" || x === null || !("facts" in x) || typeof x.facts !== "object" || x.facts === null) return false
+  const from = "from" in x ? x.from : []
+  return "kind" in x && typeof x.kind === "string" && "name" in x && typeof x.name === "string" && Array.isArray(from) && from.every((path) => typeof path === "string")
+}
+
+function isListed(x: unknown): boolean {
+  return typeof x === "object" && x !== null && "sha256" in x && typeof x.sha256 === "string" && "bytes" in x && Number.isSafeInteger(x.bytes) && Number(x.bytes) >= 0
 }
 
 function sumOf(content: object): string {

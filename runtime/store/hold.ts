@@ -6,6 +6,7 @@ import { randomBytes } from "node:crypto"
 import * as fs from "node:fs"
 import { hostname } from "node:os"
 import * as path from "node:path"
+import { readBoundedText } from "../open-file.ts"
 import { isSystemError } from "../system-error.ts"
 
 export interface Hold {
@@ -20,6 +21,7 @@ interface Holder {
   readonly born: string | null
 }
 
+const mostBytes = 4096
 const pollMilliseconds = 200
 const beatMilliseconds = 30_000
 /** A holder on another machine cannot be asked; it shows that it lives by touching the file. */
@@ -90,7 +92,7 @@ function touch(file: string): void {
 /** null: it does not say. */
 function readHolder(file: string): Holder | null | "absent" {
   try {
-    const value: unknown = JSON.parse(fs.readFileSync(file, "utf8"))
+    const value: unknown = JSON.parse(readBoundedText(file, mostBytes))
     return isHolder(value) ? value : null
   } catch (error) {
     return isSystemError(error) && error.code === "ENOENT" ? "absent" : null
@@ -144,6 +146,6 @@ function takeOver(file: string, dead: Holder | null): void {
   } catch (error) {
     if (!isSystemError(error) || (error.code !== "ENOENT" && error.code !== "EEXIST")) throw error
   } finally {
-    fs.rmSync(aside, { force: true })
+    fs.rmSync(aside, { recursive: true, force: true })
   }
 }

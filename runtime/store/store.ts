@@ -28,22 +28,22 @@ export interface Store {
   hold(key: string, signal: AbortSignal | null, waiting: (holder: string) => void): Promise<Hold | null>
 }
 
-/** A store of plain files below `root`. `warn` hears of damaged entries. */
-export function openStore(root: string, warn: (message: string) => void): Store {
+/** A store of plain files below `root`. `warn` hears of damaged entries. `most`: bytes that one entry may have, as what reads it may take. */
+export function openStore(root: string, warn: (message: string) => void, most = Infinity): Store {
   const folder = (key: string): string => path.join(root, key.slice(0, 16))
   return {
     folder,
     has: (key) => readManifest(folder(key))?.key === key,
     get(key) {
       if (!fs.existsSync(folder(key))) return null
-      const entry = readEntry(folder(key), key)
+      const entry = readEntry(folder(key), key, most)
       if (entry !== null) return entry
       warn(`the stored result ${folder(key)} is damaged; its stage runs again`)
       discard(folder(key))
       return null
     },
     put: (key, about, files) => writeEntry(folder(key), key, about, files),
-    checkpoints: (key, from) => openCheckpoints(`${folder(key)}.partial`, key, warn, from),
+    checkpoints: (key, from) => openCheckpoints(`${folder(key)}.partial`, key, warn, from, most),
     hold: (key, signal, waiting) => takeHold(`${folder(key)}.lock`, signal, waiting),
   }
 }

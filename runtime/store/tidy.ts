@@ -26,11 +26,12 @@ export function listStore(root: string, now = Date.now()): readonly Stored[] {
 }
 
 function storedAt(file: string, now: number): readonly Stored[] {
-  const stat = fs.statSync(file, { throwIfNoEntry: false })
+  const stat = fs.lstatSync(file, { throwIfNoEntry: false })
   if (stat === undefined) return [] // gone in the meantime
   const bytes = bytesOf(file)
   if (file.endsWith(".tmp")) return now - stat.mtimeMs < restMilliseconds ? [] : [{ is: "rest", file, bytes }]
   if (file.endsWith(".lock")) return [{ is: isHeld(file) ? "held" : "rest", file, bytes }]
+  if (!stat.isDirectory()) return [{ is: "rest", file, bytes }]
   if (file.endsWith(".partial")) return [{ is: "partial", file, bytes, from: fs.readdirSync(file).flatMap((step) => readManifest(path.join(file, step))?.about.from ?? []) }]
   const manifest = readManifest(file)
   if (manifest === null) return [{ is: "rest", file, bytes }]
@@ -38,7 +39,7 @@ function storedAt(file: string, now: number): readonly Stored[] {
 }
 
 function bytesOf(file: string): number {
-  const stat = fs.statSync(file, { throwIfNoEntry: false })
+  const stat = fs.lstatSync(file, { throwIfNoEntry: false })
   if (stat?.isDirectory() !== true) return stat?.size ?? 0
   return fs.readdirSync(file).reduce((sum, name) => sum + bytesOf(path.join(file, name)), 0)
 }

@@ -4,7 +4,8 @@ import type { WgslProgram } from "../../compiler/render/wgsl.ts"
 import { loadTokenizer } from "../data/tokenizer-json.ts"
 import type { HostTensor, Runner } from "../device.ts"
 import { createRunner } from "../devices/webgpu-run.ts"
-import type { Host } from "../devices/webgpu-run.ts"
+import type { Host } from "../devices/webgpu-host.ts"
+import { createHost } from "../devices/webgpu-host.ts"
 import { promptIds } from "../stages/prompt-ids.ts"
 import { nextToken } from "../stages/sample.ts"
 import { firstStop } from "../stages/stream.ts"
@@ -49,7 +50,7 @@ async function openHost({ program }: WebModel): Promise<Host> {
   }
   const gpu = await adapter.requestDevice({ requiredLimits: { maxStorageBufferBindingSize: adapter.limits.maxStorageBufferBindingSize, maxBufferSize: adapter.limits.maxBufferSize } })
   const name = [adapter.info.vendor, adapter.info.architecture, adapter.info.description].filter((part) => part !== "").join(" ")
-  return { gpu, counters: { dispatches: 0, submits: 0, metricReads: 0, stateReads: 0, pipelines: 0 }, pipelines: new Map(), layouts: new Map(), adapter: name === "" ? "this GPU" : name }
+  return createHost(gpu, name === "" ? "this GPU" : name, adapter.limits.maxBufferSize)
 }
 
 /** Weights from the file (safetensors), zeros for the caches. */

@@ -21,6 +21,7 @@ import { randomPrimitives } from "./layers-random.ts"
 import { lossPrimitives } from "./loss.ts"
 import { vocabularyPrimitives } from "./loss-vocabulary.ts"
 import { numberPrimitives } from "./number-functions.ts"
+import { searchPrimitives } from "./search.ts"
 import { rowPrimitives } from "./rows.ts"
 import { shapePrimitives } from "./shape.ts"
 import { passPrimitives } from "./passes.ts"
@@ -33,7 +34,7 @@ export type PrimitiveTable = Readonly<Record<string, Primitive>>
 
 const tables: readonly PrimitiveTable[] = [
   numberPrimitives, tensorPrimitives, productPrimitives, listPrimitives, shapePrimitives, layerPrimitives, instancePrimitives, descendPrimitives, randomPrimitives, lossPrimitives, vocabularyPrimitives, initPrimitives,
-  dataPrimitives, rowPrimitives, stagePrimitives, passPrimitives, hostPrimitives, eachWeightPrimitives,
+  dataPrimitives, rowPrimitives, stagePrimitives, passPrimitives, hostPrimitives, eachWeightPrimitives, searchPrimitives,
 ]
 
 export const primitives: ReadonlyMap<string, Primitive> = new Map(tables.flatMap((table) => Object.entries(table)))

@@ -136,7 +136,7 @@ export function lossOf(b: Builder, terms: readonly { readonly weight: number; re
 /** What a stage rounds the factors of its products to: its field `precision`. */
 export function factorsOf(args: ReadonlyMap<string, Value>): Factors {
   const value = argOf(args, "precision")
-  return value?.kind === "symbol" && value.name === "bf16" ? "bf16" : "f32"
+  return value?.kind === "symbol" && (value.name === "bf16" || value.name === "f16") ? value.name : "f32"
 }
 
 export function argOf(args: ReadonlyMap<string, Value>, name: string): Value | null {

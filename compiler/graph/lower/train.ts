@@ -143,14 +143,24 @@ function termOutputs(terms: readonly Term[]): readonly Output[] {
 function stepProgram({ lowering, terms }: LossGraph, stage: Stage, optimizer: OptimizerValue, trained: readonly WeightSlot[], shape: TrainShape): Program {
   const { b } = lowering
   const nodes = trained.map((slot) => b.input(slot.name, "state", "f32", slot.shape))
-  const { outputs, found } = differentiated(b, termOutputs(terms), lossOf(b, terms), nodes, factorsOf(stage.args))
+  const { outputs, found } = differentiated(b, termOutputs(terms), lossOf(b, terms), nodes, factorsOf(stage.args), shape)
   return programOf(`${stage.name} step`, [...outputs, ...updates(lowering, stage, optimizer, trained, found, shape.total)], shape.raw)
 }
 
 /** What the loss yields and its gradients, over rounded factors where the stage says so; what follows (the update) is not part of it. */
-function differentiated(b: Builder, outputs: readonly Output[], loss: Node, wrt: readonly Node[], factors: Factors): { readonly outputs: readonly Output[]; readonly found: readonly Node[] } {
-  const all = outputsWith(b, [...outputs, ...gradients(b, loss, wrt).map((node, i): Output => ({ name: `${i}`, node }))], factors)
-  return { outputs: all.slice(0, outputs.length), found: all.slice(outputs.length).map((output) => output.node) }
+function differentiated(b: Builder, outputs: readonly Output[], loss: Node, wrt: readonly Node[], factors: Factors, shape: TrainShape): { readonly outputs: readonly Output[]; readonly found: readonly Node[] } {
+  const scale = lossScale(factors, shape)
+  const all = outputsWith(b, [...outputs, ...gradients(b, scale === 1 ? loss : g.mul(b, loss, scale), wrt).map((node, i): Output => ({ name: `${i}`, node }))], factors)
+  const found = all.slice(outputs.length).map(({ node }) => (scale === 1 ? node : g.mul(b, node, 1 / scale)))
+  return { outputs: all.slice(0, outputs.length), found }
+}
+
+/**
+ * The gradient of a mean over n positions is about 1/n at each of them, where f16 has few numbers or none. A power of two near n brings it to
+ * about 1 before anything is rounded, and is divided out of the sums in f32, which is exact.
+ */
+function lossScale(factors: Factors, { rows, length, accumulate }: TrainShape): number {
+  return factors === "f16" ? 2 ** Math.floor(Math.log2(rows * length * accumulate)) : 1
 }
 
 /** Transforms and updates: the next weights and states, the norm of the gradients and the learning rate. */
@@ -180,7 +190,7 @@ function accumulation(session: Session, forward: LossGraph, stage: Stage, optimi
   const nodes = trained.map((slot) => b.input(slot.name, "state", "f32", slot.shape))
   const totals = forward.terms.map((term, i) => ({ ...term, count: b.input(`total.${i}`, "batch", "f32", []) }))
   const sumOutputs = forward.terms.map((term, i): Output => ({ name: `sum.${i}`, node: term.sum }))
-  const { outputs, found } = differentiated(b, sumOutputs, lossOf(b, totals), nodes, factorsOf(stage.args))
+  const { outputs, found } = differentiated(b, sumOutputs, lossOf(b, totals), nodes, factorsOf(stage.args), shape)
   const first = g.eq(b, b.input("first", "batch", "i32", []), 1)
   const added = sums.map(({ name, shape: of }, i): Output => {
     const sum = b.input(name, "state", "f32", of)

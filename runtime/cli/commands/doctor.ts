@@ -3,6 +3,7 @@ import { findToolchain } from "../../devices/cpu-build.ts"
 import { probeDevices } from "../../devices/open.ts"
 import type { Adapter } from "../../devices/webgpu-adapter.ts"
 import { findAdapters } from "../../devices/webgpu-adapter.ts"
+import type { DeviceInfo, Unusable } from "../../device.ts"
 import type { Command } from "../commands.ts"
 import { version } from "../../version.ts"
 import { bytes } from "../../numbers.ts"
@@ -11,9 +12,7 @@ import type { Terminal } from "../terminal.ts"
 export const doctor: Command = async (args, terminal) => {
   const machine = { slm: version, node: process.version, platform: `${process.platform} ${process.arch}`, cores: availableParallelism(), memory: totalmem() }
   const compiler = await findCompiler()
-  const devices = (await probeDevices()).map((device): Found => ("reason" in device
-    ? { name: device.name, usable: false, about: device.reason, more: ["to use it", device.help] }
-    : { name: device.name, usable: true, about: device.detail, more: ["numerics class", device.numericsClass] }))
+  const devices = (await probeDevices()).map(foundDevice)
   const found = await findAdapters({ software: true })
   const adapters = "reason" in found ? [] : found
   if (args.flag("json")) {
@@ -25,13 +24,23 @@ export const doctor: Command = async (args, terminal) => {
   }
   terminal.line(`slm ${machine.slm}, Node ${machine.node}, ${machine.platform}, ${machine.cores} ${machine.cores === 1 ? "core" : "cores"}, ${bytes(machine.memory)}`)
   terminal.line()
-  const best = devices.find((device) => device.usable)
-  for (const device of devices) show(device, device === best ? "  (default)" : "", terminal)
+  showDevices(devices, terminal)
   terminal.line()
   show(compiler, "", terminal)
   if (adapters.length > 0) terminal.line()
   adapters.forEach((adapter, i) => showAdapter(adapter, i, terminal))
   return 0
+}
+
+export function foundDevice(device: DeviceInfo | Unusable): Found {
+  return "reason" in device ? { name: device.name, usable: false, about: device.reason, more: ["to use it", device.help] }
+    : { name: device.name, usable: true, about: device.detail, more: ["numerics class", device.numericsClass] }
+}
+
+/** The first that can be used is the default. */
+export function showDevices(devices: readonly Found[], terminal: Pick<Terminal, "line" | "style">): void {
+  const best = devices.find((device) => device.usable)
+  for (const device of devices) show(device, device === best ? "  (default)" : "", terminal)
 }
 
 /** What generated shaders ask of an adapter. */
@@ -49,7 +58,7 @@ function showAdapter({ name, backend, software, features, limits }: Adapter, num
   note(`features: ${featureNames.map((feature) => `${features.includes(feature) ? "" : "no "}${feature}`).join(", ")}`)
 }
 
-interface Found {
+export interface Found {
   readonly name: string
   readonly usable: boolean
   readonly about: string
@@ -68,7 +77,7 @@ function plain({ name, usable, about, more }: Found): Readonly<Record<string, un
   return { name, usable, about, ...(more === null ? {} : { [more[0].replaceAll(" ", "_")]: more[1] }) }
 }
 
-function show({ name, usable, about, more }: Found, note: string, terminal: Terminal): void {
+function show({ name, usable, about, more }: Found, note: string, terminal: Pick<Terminal, "line" | "style">): void {
   terminal.line(`${usable ? terminal.style("green", "✓") : terminal.style("yellow", "✗")} ${name.padEnd(10)} ${about}${note}`)
   if (more !== null) terminal.line(`  ${"".padEnd(10)} ${terminal.style(usable ? "dim" : "cyan", more[0])}: ${more[1]}`)
 }

@@ -15,6 +15,7 @@ export const emitTs: Command = async (args, terminal) => {
   const opened = openRecipe(args, terminal)
   if (typeof opened === "number") return opened
   const { recipe, params, checked } = opened
+  if (checked.session.undecided) return usage(terminal, { message: "which stages this recipe has is decided by a search, and a program names all of them", help: "write down what the search found, or `slm run` it" })
   const planned = await openPlan(args, terminal)
   if (typeof planned === "number") return planned
   const measured = new Map(planned.plan.stages.map(({ stage, parameters, flops }) => [stage.key, { parameters, flops }]))

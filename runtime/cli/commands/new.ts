@@ -16,8 +16,9 @@ function filesOf(template: string): readonly string[] {
 }
 
 export const newRecipe: Command = async (args, terminal) => {
-  const [template = "", given] = args.positionals
+  const [template, given] = args.positionals
   const known = readdirSync(templates).sort()
+  if (template === undefined) return usage(terminal, { message: "which template?", help: `slm new NAME, one of ${known.join(", ")}` })
   if (!known.includes(template)) {
     const close = nearest(template, known)
     return usage(terminal, { message: `there is no template ${JSON.stringify(template)}`, help: close === null ? `templates: ${known.join(", ")}` : `did you mean ${close}?` })

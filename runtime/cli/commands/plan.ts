@@ -12,8 +12,9 @@ import { openPlan, type Planned } from "../planned.ts"
 import { showProblem } from "../problem.ts"
 import { showDiagnostics } from "../recipe.ts"
 import { bytes, count, duration, flop } from "../../numbers.ts"
-import { table } from "../show.ts"
-import type { Terminal } from "../terminal.ts"
+import { narrowTable, widthOf } from "../show.ts"
+import type { Style, Terminal } from "../terminal.ts"
+import { wrap } from "../text.ts"
 
 export const plan: Command = async (args, terminal) => {
   const opened = await openPlan(args, terminal)
@@ -30,7 +31,7 @@ export const plan: Command = async (args, terminal) => {
     terminal.line(JSON.stringify({ event: "plan", recipe: recipe.source.id, ...rest }))
     return exit
   }
-  for (const { name, text, doc } of planned.recipe.params) terminal.line(`param ${name} = ${text}${doc === null ? "" : terminal.style("dim", `  ${doc}`)}`)
+  for (const { name, text, doc } of planned.recipe.params) say(`param ${name} = ${text}${doc === null ? "" : terminal.style("dim", `  ${doc}`)}`, terminal)
   showStages(summary, args.flag("args"), terminal)
   terminal.line()
   showEnd(summary, terminal)
@@ -66,25 +67,39 @@ function showStages({ stages }: PlanSummary, withArgs: boolean, terminal: Termin
     stateMarks[s.state], s.name, s.kind, optional(s.parameters, count), marked(s.tokens), optional(s.flops, flop), optional(s.memory, bytes), optional(s.disk, bytes),
     s.state === "cached" ? "" : optional(s.seconds, duration),
   ])
-  table([header, ...rows], [false, false, false, true, true, true, true, true, true]).forEach((line, i) => {
+  const { lines, leftOut } = narrowTable([header, ...rows], [false, false, false, true, true, true, true, true, true], widthOf(terminal), { spare: ["tokens", "kind", "disk", "parameters", "work"], long: "stage" })
+  lines.forEach((line, i) => {
     terminal.line(i === 0 ? terminal.style("dim", line) : line)
     const stage = stages[i - 1]
-    for (const why of stage?.why ?? []) terminal.line(terminal.style("yellow", `     ${why}`))
-    if (withArgs && stage !== undefined) for (const [name, value] of Object.entries(stage.args)) terminal.line(terminal.style("dim", `     ${name}: ${value}`))
+    for (const why of stage?.why ?? []) say(`     ${why}`, terminal, "yellow")
+    if (withArgs && stage !== undefined) for (const [name, value] of Object.entries(stage.args)) say(`     ${name}: ${value}`, terminal, "dim")
   })
+  if (leftOut.length > 0) say(`left out at this width: ${leftOut.join(", ")}`, terminal, "dim")
+}
+
+/** A sentence, broken where the terminal ends. */
+function say(text: string, terminal: Terminal, style: Style | null = null): void {
+  const indent = /^ */.exec(text)?.[0] ?? ""
+  for (const line of wrap(text, widthOf(terminal), indent === "" ? "  " : indent)) terminal.line(style === null ? line : terminal.style(style, line))
 }
 
 function showEnd(summary: PlanSummary, terminal: Terminal): void {
   for (const { name, taken, resolvedBy } of summary.unknowns) {
-    terminal.line(`${name} is known once \`${resolvedBy}\` has run; ${taken.is === "at most" ? "at most " : "about "}${count(taken.value)} ${taken.value === 1 ? "was" : "were"} taken`)
+    say(`${name} is known once \`${resolvedBy}\` has run; ${taken.is === "at most" ? "at most " : "about "}${count(taken.value)} ${taken.value === 1 ? "was" : "were"} taken`, terminal)
+  }
+  for (const { name, taken, refused } of summary.choices) {
+    for (const each of refused) terminal.line(`${name}: its budget refuses ${each}`)
+    if (taken !== null) terminal.line(`${name} decides what follows once its trials have run; ${taken} was taken`)
   }
   const kept = summary.stages.filter(({ kind, args }) => kind === "train" && args["keep"] === "best").map(({ name }) => name)
-  if (kept.length > 0) terminal.line(`${kept.join(", ")}: the weights of the best of about 20 validations are kept`)
+  if (kept.length > 0) say(`${kept.join(", ")}: the weights of the best of about 20 validations are kept`, terminal)
   const [fresh, changed, done] = (["new", "changed", "cached"] as const).map((state) => summary.stages.filter((stage) => stage.state === state).length) as [number, number, number]
-  terminal.line(`${summary.stages.length} stages, ${fresh} to run (+)${changed === 0 ? "" : `, ${changed} to run again (~)`}, ${done} done before (=)`)
-  terminal.line(`${flop(summary.flops)}, up to ${bytes(summary.memory)} on the device and ${bytes(summary.disk)} on disk`)
-  for (const line of memoryLines(summary)) terminal.line(line)
-  terminal.line(`about ${duration(summary.seconds)} on ${summary.device}, on two cores like those its rate was measured on`)
+  say(`${summary.stages.length} stages, ${fresh} to run (+)${changed === 0 ? "" : `, ${changed} to run again (~)`}, ${done} done before (=)`, terminal)
+  if (summary.flops === 0) return say("nothing is left to compute", terminal)
+  say(`${flop(summary.flops)}, up to ${bytes(summary.memory)} on the device and ${bytes(summary.disk)} on disk`, terminal)
+  for (const line of memoryLines(summary)) say(line, terminal)
+  say(`allowed are ${bytes(summary.limits.memory)} for a stage (--max-memory) and ${count(summary.limits.params)} parameters for a model (--max-params)`, terminal)
+  say(`about ${duration(summary.seconds)} on ${summary.device}, on two cores like those its rate was measured on`, terminal)
 }
 
 /** What the largest stage takes of the device, part by part; a bound has no parts. */

@@ -69,6 +69,10 @@ function showEnd(result: RecordedRun, terminal: Terminal): void {
     terminal.line(`stopped after ${duration(result.seconds)}; finished stages are kept, run again to go on`)
     return
   }
+  if (!result.recorded) {
+    terminal.line(`${terminal.style("red", "refused")}: nothing was run${existsSync(result.out) ? `, and ${folder} is as it was` : ""}`)
+    return
+  }
   const held = result.expects.filter((e) => e.holds).length
   const expects = result.expects.length === 0 ? "" : `, ${held} of ${result.expects.length} expectations hold`
   terminal.line(`${result.status === "done" ? terminal.style("green", "done") : terminal.style("red", "failed")} in ${duration(result.seconds)}${expects}`)

@@ -4,7 +4,7 @@ import { shownPath } from "../../system-error.ts"
 import type { Command } from "../commands.ts"
 import { folderOf } from "../folder.ts"
 import { usage } from "../problem.ts"
-import { table } from "../show.ts"
+import { narrowTable, widthOf } from "../show.ts"
 
 export const runs: Command = async (args, terminal) => {
   const folder = folderOf(args)
@@ -19,7 +19,9 @@ export const runs: Command = async (args, terminal) => {
     return 0
   }
   const rows = found.map((run) => [shownPath(run.folder), run.recipe, run.status, when(run), run.status === "unfinished" ? "" : duration(run.seconds), run.loss === null ? "" : number(run.loss), bytes(run.bytes)])
-  table([["run", "recipe", "status", "ended", "took", "loss", "size"], ...rows], [false, false, false, false, true, true, true]).forEach((line, i) => terminal.line(i === 0 ? terminal.style("dim", line) : line))
+  const header = ["run", "recipe", "status", "ended", "took", "loss", "size"]
+  const { lines } = narrowTable([header, ...rows], [false, false, false, false, true, true, true], widthOf(terminal), { spare: ["size", "took", "recipe", "ended"], long: "run" })
+  lines.forEach((line, i) => terminal.line(i === 0 ? terminal.style("dim", line) : line))
   return 0
 }
 

@@ -1,7 +1,11 @@
+import { resolve } from "node:path"
 import { nearest } from "../../../grammar/nearest.ts"
+import { isBelow } from "../../files.ts"
 import { openPastRun, type PastRun } from "../../past-run.ts"
-import { shownPath } from "../../system-error.ts"
+import { isRunOf } from "../../past-runs.ts"
+import { pasted, shownPath } from "../../system-error.ts"
 import { verify as verifyRun, type Verdict, type Verified } from "../../verify.ts"
+import type { UsageError } from "../args.ts"
 import { chooseDevice } from "../choose-device.ts"
 import type { Command } from "../commands.ts"
 import { interruptible } from "../interrupt.ts"
@@ -17,12 +21,15 @@ export const verify: Command = async (args, terminal) => {
   const steps = args.value("steps") === null ? null : Number(args.value("steps"))
   if (steps !== null && !(Number.isInteger(steps) && steps >= 1)) return usage(terminal, { message: `--steps takes a whole number of at least 1, not ${args.value("steps") ?? ""}`, help: null })
   if (steps !== null && stage !== null && stage.kind !== "train") return usage(terminal, { message: `\`${stage.name}\` is no training: it has no steps`, help: "leave out --steps" })
+  const granted = args.values("allow-read").map((place) => resolve(place))
+  const closed = notGranted(past, granted)
+  if (closed !== null) return usage(terminal, closed)
   const device = await chooseDevice(args, terminal)
   if (typeof device === "number") return device
   const stop = interruptible("stopping after this step; nothing was changed", terminal)
   const json = args.flag("json")
   const verified = await verifyRun(past, {
-    device, stage, steps, signal: stop.signal,
+    device, stage, steps, allowRead: granted, signal: stop.signal,
     emit(event) {
       if (json) return
       if (event.event === "stage-started") terminal.status(`  ${event.stage.name} …`)
@@ -36,6 +43,14 @@ export const verify: Command = async (args, terminal) => {
   if (json) terminal.line(JSON.stringify({ event: "verified", run: shownPath(past.folder), status: verified.status, exact: verified.exact, device: device.info.numericsClass, recorded: past.snapshot.lock.numerics_class }))
   else terminal.line(conclusion(past, verified, device.info.numericsClass))
   return verified.status === "equal" ? 0 : verified.status === "interrupted" ? 130 : 1
+}
+
+/** What the run read and nobody allows now. Its record comes from wherever its folder does, and grants nothing itself. */
+function notGranted({ folder, home, snapshot }: PastRun, granted: readonly string[]): UsageError | null {
+  const places = [...(isRunOf(home, folder) ? [] : [home]), ...snapshot.allow_read].filter((place) => !isBelow(resolve(place), granted))
+  if (places.length === 0) return null
+  const [first = ""] = places
+  return { message: `${shownPath(folder)} says that its run read ${shownPath(first)}, and nobody allows that now`, help: `if you know it to be so, add ${places.map((place) => `--allow-read ${pasted(shownPath(place))}`).join(" ")}` }
 }
 
 function stageNamed({ checked, done }: PastRun, name: string | null) {
