@@ -77,6 +77,7 @@ export interface Roof { readonly name: string; readonly flops: number; readonly 
 export const roofs: readonly Roof[] = [
   { name: "laptop (Apple M2)", flops: 3.6e12, bytes: 100e9, launch: 4e-6 },
   { name: "desktop (RTX 4070)", flops: 29e12, bytes: 504e9, launch: 4e-6 },
+  { name: "server (H100 PCIe)", flops: 51e12, bytes: 2.0e12, launch: 4e-6 },
 ]
 
 const unit = (x: number): string => (x >= 1e9 ? `${(x / 1e9).toFixed(2)} G` : x >= 1e6 ? `${(x / 1e6).toFixed(1)} M` : `${(x / 1e3).toFixed(1)} k`)

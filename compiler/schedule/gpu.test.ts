@@ -9,6 +9,7 @@ import { optimise } from "../transform/pipeline.ts"
 import type { GpuProgram, Refused } from "./gpu.ts"
 import { arenaBytes, buffersOf, gpuBytes, isRefused, scheduleGpu, scheduleGpuWithin, stepsIn } from "./gpu.ts"
 import type { GpuTarget } from "./gpu-plans.ts"
+import { printRoofline } from "./gpu-cost.ts"
 import { smallestTarget } from "./gpu-plans.ts"
 import { renderWgsl } from "../render/wgsl.ts"
 
@@ -83,6 +84,20 @@ test("the arena lies in parts that a binding can cover, and no tensor lies acros
     const place = program.places.get(buffer)
     assert.ok(place !== undefined && 4 * place.offset + gpuBytes(buffer) <= (program.parts[place.part] ?? 0), buffer.name)
   }
+})
+
+test("the roofline says of each kernel what would limit a GPU: arithmetic, memory or the launch", () => {
+  const b = createBuilder()
+  const [x, y, z] = [b.input("x", "batch", "f32", [1024, 1024]), b.input("y", "batch", "f32", [2048, 2048]), b.input("z", "batch", "f32", [8, 8])]
+  const text = printRoofline(accepted(scheduled(programOf([x, y, z], { product: g.dot(b, x, x), sum: g.add(b, y, 1), small: g.mul(b, z, 2) }))))
+  const [header, ...lines] = text.split("\n")
+  // 2 * 1024^3 and some, and no byte more than what is read and written.
+  assert.match(header ?? "", /^test: 2\.15 GFLOP, 41\.9 MB$/)
+  const line = (kind: RegExp): string => lines.find((each) => kind.test(each)) ?? ""
+  assert.match(line(/^ {2}contract/), /2\.15 GFLOP +8\.4 MB +256\.0 FLOP\/B {2}597 µs arithmetic \| 74 µs arithmetic \| 42 µs arithmetic/)
+  assert.match(line(/4\.2 MFLOP/), /^ {2}points .* 33\.6 MB .* 336 µs memory \| 67 µs memory \| 17 µs memory/)
+  assert.match(line(/0\.5 kB/), /4 µs launch \| 4 µs launch \| 4 µs launch/)
+  assert.is(lines.filter((each) => /at best .* ms a step/.test(each)).length, 3)
 })
 
 test("what an adapter cannot hold is refused with the limit's name", () => {
