@@ -25,7 +25,7 @@ import { batchOf, configs, firstStates, prepareConfig, recipeOf } from "./config
 const { values, positionals } = parseArgs({ allowPositionals: true, options: { steps: { type: "string" }, rows: { type: "string" }, "skip-ops": { type: "boolean" } } })
 const beside = fileURLToPath(new URL("webgpu/index.js", import.meta.url))
 
-if (positionals[0] === "pack") await (await import("./gpu-pack.ts")).pack(positionals[1] ?? "dist-gpu", await dawnPackage())
+if (positionals[0] === "pack") await (await import("./gpu-pack.ts")).pack(positionals[1] ?? "dist/gpu", await dawnPackage())
 else await tryGpu()
 process.exit(process.exitCode ?? 0)
 
@@ -62,7 +62,9 @@ async function conforms(device: WebgpuDevice): Promise<void> {
   if (failures.length > 0) process.exitCode = 1
 }
 
-const lossOf = (out: Readonly<Record<string, HostTensor>> | undefined): number => (out?.["sum.0"]?.data[0] ?? NaN) / (out?.["count.0"]?.data[0] ?? NaN)
+function lossOf(out: Readonly<Record<string, HostTensor>> | undefined): number {
+  return (out?.["sum.0"]?.data[0] ?? NaN) / (out?.["count.0"]?.data[0] ?? NaN)
+}
 
 async function loaded(device: WebgpuDevice, prepared: Prepared): Promise<Runner> {
   const runner = await device.load(prepared.step)
