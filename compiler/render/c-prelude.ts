@@ -31,7 +31,7 @@ typedef uint8_t boolu __attribute__((vector_size(LANES), aligned(1), may_alias))
 INLINE f32v set_f32(float x) { return x - (f32v){0}; }
 INLINE i32v set_i32(int32_t x) { return x - (i32v){0}; }
 INLINE i32v set_bool(int x) { return set_i32(-(x != 0)); }
-INLINE i32v lane_numbers(void) { i32v r; for (int l = 0; l < LANES; l++) r[l] = l; return r; }
+INLINE i32v lane_numbers(void) { return (i32v){${Array.from({ length: lanes }, (_, lane) => lane).join(", ")}}; }
 INLINE f32v load_f32(const float *p) { return *(const f32u *)p; }
 INLINE i32v load_i32(const int32_t *p) { return *(const i32u *)p; }
 INLINE i32v load_bool(const uint8_t *p) { return __builtin_convertvector(*(const boolu *)p, i32v) != 0; }

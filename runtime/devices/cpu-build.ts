@@ -3,7 +3,7 @@ import { createHash } from "node:crypto"
 import { existsSync, mkdirSync, mkdtempSync, readFileSync, renameSync, rmSync, writeFileSync } from "node:fs"
 import { availableParallelism, homedir, tmpdir } from "node:os"
 import { join } from "node:path"
-import { commonFlags, familyFlags } from "../../compiler/render/c-flags.ts"
+import { commonFlags, familyFlags, quickly } from "../../compiler/render/c-flags.ts"
 import { partsOf } from "../../compiler/render/c-parts.ts"
 import { cpuTargets, withTiles } from "../../compiler/schedule/cpu.ts"
 import type { CpuTarget } from "../../compiler/schedule/cpu.ts"
@@ -94,7 +94,9 @@ export async function findToolchain(env: NodeJS.ProcessEnv, family?: CpuTarget["
     }
     const chosen = family ?? localFamily()
     const hasTiles = chosen === "avx512" && (tiles ?? detectTiles(readText("/proc/cpuinfo"), process.arch))
-    return { command, version: asked.out.split("\n")[0] ?? "", target: hasTiles ? withTiles(cpuTargets[chosen]) : cpuTargets[chosen], flags: [...commonFlags, "-fPIC", "-shared", "-w", ...familyFlags[chosen]], cache: cacheFolder(env) }
+    const version = asked.out.split("\n")[0] ?? ""
+    const isGcc = !version.includes("clang")
+    return { command, version, target: hasTiles ? withTiles(cpuTargets[chosen]) : cpuTargets[chosen], flags: [quickly(chosen, isGcc), ...commonFlags, "-fPIC", "-shared", "-w", ...familyFlags[chosen]], cache: cacheFolder(env) }
   }
   return { reason: named !== undefined && named !== "" ? `the C compiler that CC names, ${JSON.stringify(named)}, does not run: ${excerpt(problem)}` : `there is no C compiler (tried ${candidates.join(", ")})`, help: installHelp }
 }
