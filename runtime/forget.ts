@@ -52,7 +52,7 @@ const recordFiles = ["recipe.json", "run.yaml", "report.html", "artifacts", "ear
 /** Of a run's folder, which may be any folder, only what the run wrote. */
 function writtenBy(folder: string, lock: Lock): readonly string[] {
   const logs = fs.readdirSync(folder).filter((name) => /^events.*\.jsonl$/.test(name))
-  const exports = lock.stages.filter(({ kind }) => kind === "export").flatMap((stage) => [stage.with["gguf"], ...exportedFiles(folder, stage.with["safetensors"])]).filter((name) => name !== undefined)
+  const exports = lock.stages.filter(({ kind }) => kind === "export").flatMap((stage) => [stage.with["gguf"], stage.with["weights"], ...exportedFiles(folder, stage.with["safetensors"])]).filter((name) => name !== undefined)
   return [...recordFiles, ...logs, ...exports].map((name) => path.join(folder, name)).filter((file) => path.resolve(file).startsWith(path.resolve(folder) + path.sep) && fs.existsSync(file))
 }
 

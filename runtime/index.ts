@@ -52,6 +52,7 @@ export type Measures = Artifact<"report">
 export type Samples = Artifact<"samples">
 export type Statistics = Artifact<"statistics">
 export type Difficulty = Artifact<"difficulty">
+export type Notes = Artifact<"notes">
 export type Files = Artifact<"files">
 
 /** A recipe: the path of a file, or a text whose paths begin in `folder`. */

@@ -5,10 +5,12 @@ import { createMachine } from "../compiler/check/machine.ts"
 import { constant } from "../compiler/check/poly.ts"
 import type { AddressValue, ArtifactValue } from "../compiler/check/value.ts"
 import { LoweringMistake } from "../compiler/graph/lower/context.ts"
+import type { RowShape } from "../compiler/graph/lower/context.ts"
 import { storeOf } from "../compiler/graph/lower/encoding.ts"
 import { factorsOf } from "../compiler/graph/lower/context.ts"
 import { lowerEvaluation } from "../compiler/graph/lower/evaluate.ts"
 import { intArgument, lowerGeneration, weightsOfSpec } from "../compiler/graph/lower/forward.ts"
+import { lowerNotes } from "../compiler/graph/lower/notes.ts"
 import { lowerObservation } from "../compiler/graph/lower/observe.ts"
 import { lowerTraining, type TrainShape } from "../compiler/graph/lower/train.ts"
 import type { LoweredTraining } from "../compiler/graph/lower/programs.ts"
@@ -22,6 +24,7 @@ import type { Count, Finished, Sizes } from "./plan-sizes.ts"
 import { demandPrograms, type Limits } from "./limits.ts"
 import { OverLimit } from "./over-limit.ts"
 import { fromFailure } from "./stages/environment.ts"
+import { continuedAtOnce } from "./stages/continued.ts"
 import { memoryGoal } from "./stages/memory.ts"
 import { unsuitedPrecision } from "./stages/precision.ts"
 
@@ -62,8 +65,10 @@ function measured(stage: Stage, known: Checked, sizes: Sizes, device: Counting):
     case "train": return measureTraining(stage, known, sizes, device)
     case "evaluate": case "loss_of": return measureEvaluation(stage, known, sizes, device)
     case "observe": return measureObservation(stage, known, sizes)
+    case "noted": return measureNotes(stage, known, sizes, device)
+    case "continued": return measureContinuation(stage, known, sizes, device)
     case "generate": return measureGeneration(stage, known, device)
-    case "load": case "initial": case "quantize": return { ...nothingMeasured, ...weightsOf(stage, known) }
+    case "load": case "overlay": case "initial": case "quantize": return { ...nothingMeasured, ...weightsOf(stage, known) }
     default: return nothingMeasured
   }
 }
@@ -92,7 +97,7 @@ function artifact(stage: Stage, name: string): ArtifactValue | null {
   return value?.kind === "artifact" ? value : null
 }
 
-interface DataShape { readonly length: number; readonly vocab: number; readonly labelled: boolean }
+interface DataShape { readonly length: number; readonly vocab: number; readonly labelled: boolean; readonly beside: NonNullable<RowShape["beside"]> }
 
 /** Row length and vocabulary of packed data. */
 function dataShape(data: ArtifactValue | null, stage: Stage, known: Checked): DataShape | null {
@@ -100,10 +105,12 @@ function dataShape(data: ArtifactValue | null, stage: Stage, known: Checked): Da
   const machine = createMachine(known.session)
   const length = type?.length?.kind === "int" ? machine.known(type.length.poly) : null
   const vocab = type === null ? null : machine.known(machine.unknownInt(type.tokenizer.stage, "size", stage.span).poly)
-  return length === null || vocab === null ? null : { length, vocab, labelled: type?.labels != null }
+  if (type === null || length === null || vocab === null) return null
+  const beside = [...type.fields].map(([path, field]) => [path, { ...field, shape: field.shape.map((d) => machine.known(d.size) ?? 1) }] as const)
+  return { length, vocab, labelled: type.labels !== null, beside: new Map(beside) }
 }
 
-const rowShape = (rows: number, { length, vocab, labelled }: DataShape) => ({ rows, length, vocab: { size: constant(vocab), origin: null }, label: labelled ? { classes: null } : null })
+const rowShape = (rows: number, { length, vocab, labelled, beside }: DataShape) => ({ rows, length, vocab: { size: constant(vocab), origin: null }, label: labelled ? { classes: null } : null, beside })
 
 // ---------------------------------------------------------------- training
 
@@ -179,7 +186,7 @@ function evaluationOf(stage: Stage, known: Checked) {
   const rows = number(stage, "batch", known) ?? 16
   const loss = stage.args.get("loss")
   const request = { model, objective, loss: loss === undefined || loss.kind === "none" ? null : loss, span: stage.span, factors: factorsOf(stage.args), byRow: stage.kind === "loss_of" }
-  return { lowered: lowerEvaluation(known.session, stage.name, request, rowShape(rows, packed)), data, tokensPerBatch: rows * packed.length }
+  return { lowered: lowerEvaluation(known.session, stage, request, rowShape(rows, packed)), data, tokensPerBatch: rows * packed.length }
 }
 
 function measureEvaluation(stage: Stage, known: Checked, sizes: Sizes, device: Counting): Measures {
@@ -206,6 +213,37 @@ function measureObservation(stage: Stage, known: Checked, sizes: Sizes): Measure
     ...nothingMeasured, parameters: weights.reduce((sum, w) => sum + size(w.shape), 0), tokens, memory: once.peakBytes,
     disk: program.outputs.reduce((sum, { node }) => sum + 4 * size(node.shape), 0),
     flops: tokens === null ? null : once.flops * Math.ceil(tokens.value / (rows * packed.length)),
+  }
+}
+
+/** What is noted is kept: its bytes are those of the rows times those of a row. */
+function measureNotes(stage: Stage, known: Checked, sizes: Sizes, device: Counting): Measures {
+  const data = artifact(stage, "data")
+  const packed = dataShape(data, stage, known)
+  const rows = number(stage, "batch", known) ?? 16
+  if (data === null || packed === null) return nothingMeasured
+  const { program, weights } = lowerNotes(known.session, stage, rowShape(rows, packed))
+  const tokens = sizes.packed(data.stage, data.member)
+  const batches = tokens === null ? null : Math.ceil(tokens.value / (rows * packed.length))
+  return {
+    ...nothingMeasured, parameters: weights.reduce((sum, w) => sum + size(w.shape), 0), tokens, ...memoryOf(stage, [{ program }], device),
+    disk: batches === null ? null : batches * program.outputs.reduce((sum, { node }) => sum + (node.dtype === "bool" ? 1 : 4) * size(node.shape), 0),
+    flops: batches === null ? null : cost(program).flops * batches,
+  }
+}
+
+/** One token at a time for all rows, behind what each begins with. */
+function measureContinuation(stage: Stage, known: Checked, sizes: Sizes, device: Counting): Measures {
+  const [model, data] = [artifact(stage, "model"), artifact(stage, "data")]
+  const packed = dataShape(data, stage, known)
+  if (model?.type.is !== "weights" || data === null || packed === null) return nothingMeasured
+  const programs = lowerGeneration(known.session, model.type.spec, packed.vocab, stage.span, factorsOf(stage.args))
+  const tokens = sizes.packed(data.stage, data.member)
+  if (typeof programs !== "function") return nothingMeasured
+  const { program } = programs(continuedAtOnce, 1, packed.length + 1)
+  return {
+    ...nothingMeasured, parameters: countOf(stage, known), tokens: tokens === null ? null : { ...tokens, is: "at most" }, ...memoryOf(stage, [{ program }], device),
+    flops: tokens === null ? null : cost(program).flops * (tokens.value / continuedAtOnce),
   }
 }
 
@@ -259,6 +297,10 @@ export function programsOf(stage: Stage, known: Checked, raw: boolean): readonly
   if (stage.kind === "observe") {
     const packed = dataShape(artifact(stage, "data"), stage, known)
     return packed === null ? [] : [lowerObservation(known.session, stage, rowShape(number(stage, "batch", known) ?? 16, packed)).program]
+  }
+  if (stage.kind === "noted") {
+    const packed = dataShape(artifact(stage, "data"), stage, known)
+    return packed === null ? [] : [lowerNotes(known.session, stage, rowShape(number(stage, "batch", known) ?? 16, packed)).program]
   }
   if (stage.kind === "generate") return [generationOf(stage, known)?.program].filter((p) => p !== undefined)
   const found = stage.kind === "train" ? trainingShape(stage, known, null) : null

@@ -9,6 +9,7 @@ import { evaluate } from "./evaluate.ts"
 import type { Machine } from "./machine.ts"
 import { error, list, none, record, string, unknown } from "./make.ts"
 import { didYouMean, listed } from "./suggest.ts"
+import { sameFields } from "./row-fields.ts"
 import { coerce } from "./types.ts"
 import type { ArtifactType, ArtifactValue, MixValue, Scope, Value } from "./value.ts"
 
@@ -162,6 +163,10 @@ function sameTokens(a: ArtifactValue, b: ArtifactValue, at: Span, m: Machine): b
   }
   for (const x of [a, b]) if (x.type.is === "tokens" && x.type.parts !== null) {
     m.report(diagnostic("SLM2110", x.origin ?? at, `a mixture is made of one part of the data, not of ${kindOf(x, m)}`, { help: `choose one: \`.${x.type.parts[0] ?? "train"}\`` }))
+    return false
+  }
+  if (!sameFields(a.type.fields, b.type.fields, m)) {
+    m.report(diagnostic("SLM2102", b.origin ?? at, "a mixture of rows that differ in what stands beside them", { labels: a.origin === null ? [] : [{ span: a.origin, message: "these rows are different" }], help: "put the same `beside` both" }))
     return false
   }
   const [p, q] = [a.type.length, b.type.length]

@@ -9,14 +9,15 @@ import { libraryModule } from "./modules.ts"
 import { force, lookup } from "./scopes.ts"
 import { didYouMean, listed } from "./suggest.ts"
 import { evaluateAs } from "./types.ts"
-import type { FormatValue, Scope, SpecValue, Value } from "./value.ts"
+import { addressedWeights, subjectOf } from "./training.ts"
+import type { ArtifactValue, FormatValue, Scope, SpecValue, Value } from "./value.ts"
 
-/** What can be written, and the block of a format that describes it. */
-const targets: Readonly<Record<string, string>> = { gguf: "gguf", safetensors: "config" }
-const options: readonly string[] = ["type", "format"]
+/** What can be written, and the block of a format that describes it; weights by their own addresses need none. */
+const targets: Readonly<Record<string, string | null>> = { gguf: "gguf", safetensors: "config", weights: null }
+const options: readonly string[] = ["type", "format", "only"]
 const floats: readonly string[] = ["f32", "f16", "bf16"]
 
-/** The stage's args: `model`; the path of each target (`gguf`, `safetensors`); its format (`gguf_format`, `safetensors_format`); `type`. */
+/** The stage's args: `model`; the path of each target (`gguf`, `safetensors`); its format (`gguf_format`, `safetensors_format`); `type`; `only`, of `weights`. */
 export function exportStage(item: ExportItem, scope: Scope, m: Machine): Stage | null {
   const model = evaluate(item.subject, scope, m)
   const fields = fieldsOf(item, scope, m)
@@ -31,13 +32,26 @@ export function exportStage(item: ExportItem, scope: Scope, m: Machine): Stage |
     m.report(diagnostic("SLM2015", item.span, "nothing says what to write", { help: `give at least one of ${listed(Object.keys(targets))}: \`gguf: "model.gguf"\`` }))
     return null
   }
+  if (fields.has("only") && !checkOnly(fields, wanted, model, item, m)) return null
   for (const name of wanted) {
+    if (targets[name] === null) continue
     const format = formatFor(name, model.type.spec, fields.get("format"), item, m)
     if (format === null) return null
     args.set(`${name}_format`, format)
   }
   args.delete("format")
   return m.stage("export", args, { is: "samples" }, item.span).stage
+}
+
+/** `only` chooses among the weights of a file of weights; an address that matches none is a mistake. */
+function checkOnly(fields: ReadonlyMap<string, Value>, wanted: readonly string[], model: ArtifactValue, item: ExportItem, m: Machine): boolean {
+  const at = item.fields.find((f) => f.name.name === "only")?.value.span ?? item.span
+  if (wanted.some((name) => name !== "weights")) {
+    m.report(diagnostic("SLM2202", at, "`only` has no effect on files of other programs, which hold whole models", { help: "`weights: \"adapter.safetensors\"` alone" }))
+    return false
+  }
+  const subject = subjectOf(model, "model", item.subject.span, m)
+  return subject !== null && addressedWeights(fields.get("only"), [subject], at, m)
 }
 
 function fieldsOf(item: ExportItem, scope: Scope, m: Machine): ReadonlyMap<string, Value> | null {
@@ -58,11 +72,13 @@ function fieldsOf(item: ExportItem, scope: Scope, m: Machine): ReadonlyMap<strin
       mistake("SLM2110", f.value.span, `\`${name}\` is the path to write to, a text`, `write \`"${textOf(f.value.span, m.session)}"\``)
       continue
     }
-    const value = name === "type" ? evaluateAs(f.value, { kind: "oneof", span: f.span, names: floats.map((n) => ({ name: n, span: f.span })) }, scope, m) : evaluate(f.value, scope, m)
+    const value = name === "only" ? evaluateAs(f.value, { kind: "list", span: f.span, of: { kind: "named", span: f.span, name: "address", dims: null } }, scope, m)
+      : name === "type" ? evaluateAs(f.value, { kind: "oneof", span: f.span, names: floats.map((n) => ({ name: n, span: f.span })) }, scope, m) : evaluate(f.value, scope, m)
     if (fields.has(name)) mistake("SLM2017", f.name.span, `\`${name}\` is given twice`)
     else if (value.kind === "error") good = false
     else if (name in targets && (value.kind !== "string" || value.value === "")) mistake("SLM2110", f.value.span, `\`${name}\` is the path to write to, a text, not ${kindOf(value, m)}`)
     else if (name in targets && value.kind === "string" && !staysInside(value.value)) mistake("SLM2213", f.value.span, "this is not a place below the output folder", "exports are written below the run's folder: `\"model.gguf\"`; `--out` chooses that folder")
+    else if (name === "only" && value.kind !== "list") mistake("SLM2110", f.value.span, `\`only\` is a list of addresses, not ${kindOf(value, m)}`)
     else if (name === "format" && value.kind !== "format") mistake("SLM2110", f.value.span, `\`format\` is a format, not ${kindOf(value, m)}`)
     else if (name === "type" && value.kind !== "symbol") mistake("SLM2110", f.value.span, `\`type\` is ${listed(floats, "or")}, not ${kindOf(value, m)}`, value.kind === "encoding" || (value.kind === "definition" && value.code.kind === "encoding") ? "`quantize` the weights first, and export what it yields" : undefined)
     fields.set(name, value)

@@ -37,6 +37,7 @@ export function storedAs(artifact: ArtifactValue, path: string, rank: number, m:
       const start = instance.kind === "error" ? undefined : weightsOf(instance).find((w) => w.path === path)?.start
       return start?.is === "taken" ? storedAs(start.from, start.path, rank, m) : null
     }
+    case "overlay": return model?.kind === "artifact" ? storedAs(model, path, rank, m) : null
     default: return null
   }
 }

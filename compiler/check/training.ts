@@ -16,6 +16,7 @@ import type { Poly } from "./poly.ts"
 import { add, constant, symbol } from "./poly.ts"
 import { primitives } from "./primitives/table.ts"
 import { lossOf } from "./loss-of.ts"
+import { nested } from "./row-fields.ts"
 import { derived, weightsReached } from "./reach.ts"
 import { listed } from "./suggest.ts"
 import { isTrained } from "./training-weights.ts"
@@ -68,6 +69,7 @@ export function abstractRow(tokens: Tokens, at: Span, m: Machine): Value {
     ["counts", tensor("bool", row, null, at)], ["row", tensor("i32", [batch], null, at)],
   ])
   if (tokens.labels !== null) fields.set("label", tensor("i32", [batch], null, at))
+  for (const [name, value] of nested([...tokens.fields].map(([path, f]) => [path, tensor(f.dtype, [batch, ...f.shape], null, at, f.vocab)]))) fields.set(name, value)
   return record(fields, at)
 }
 

@@ -111,7 +111,7 @@ type Rule = (value: Value, want: Want, m: Machine) => Value | null
 
 const artifacts: Readonly<Record<string, readonly ArtifactType["is"][]>> = {
   Rows: ["rows"], Tokenizer: ["tokenizer"], Tokens: ["tokens"], data: ["rows", "tokens"], Difficulty: ["difficulty"], Weights: ["weights"],
-  Statistics: ["statistics"], Report: ["report"], Samples: ["samples"],
+  Statistics: ["statistics"], Report: ["report"], Samples: ["samples"], Notes: ["notes"],
 }
 
 const kinds: Readonly<Record<string, readonly Value["kind"][]>> = {

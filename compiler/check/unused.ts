@@ -87,7 +87,7 @@ export function reportUnusedData(bindings: ReadonlyMap<string, Value>, stages: r
   const used = new Set([...session.read, ...stages.flatMap((s) => s.inputs.map((i) => i.key))])
   for (const stage of stages) reportUnusedParts(stage, used, session, m)
   for (const [name, value] of bindings) {
-    if (value.kind !== "artifact" || used.has(value.stage.key) || !["rows", "tokens", "tokenizer", "difficulty"].includes(value.type.is)) continue
+    if (value.kind !== "artifact" || used.has(value.stage.key) || !["rows", "tokens", "tokenizer", "difficulty", "notes"].includes(value.type.is)) continue
     m.report(diagnostic("SLM2011", value.stage.span, `nothing reads \`${name}\``, { label: artifactKind(value.type), help: "use it, or take it out" }))
   }
 }

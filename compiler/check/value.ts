@@ -169,6 +169,8 @@ export type ArtifactType =
   | {
       readonly is: "tokens"; readonly tokenizer: ArtifactValue; readonly length: Value | null; readonly parts: readonly string[] | null
       readonly labels: string | null // name of the class field carried along, if any
+      /** What `beside` has put beside each row, by its path in `row` (`taught.ids`). */
+      readonly fields: RowFields
     }
   | { readonly is: "weights"; readonly spec: SpecValue; readonly encodings: readonly EncodingValue[]; readonly tokenizer: ArtifactValue | null }
   /** Several roles trained together; each member is `weights`. */
@@ -178,6 +180,11 @@ export type ArtifactType =
   /** What was gathered over data, by path and field (`blocks[0].mlp.up.second`). */
   | { readonly is: "statistics"; readonly spec: SpecValue; readonly tensors: ReadonlyMap<string, readonly Dim[]> }
   | { readonly is: "difficulty" } // a number per document
+  /** Tensors for each row of `of`. */
+  | { readonly is: "notes"; readonly fields: RowFields; readonly of: ArtifactValue }
+/** A tensor for each row, without the axis of the batch. */
+export interface RowField { readonly dtype: DType; readonly shape: readonly Dim[]; readonly vocab: Dim | null }
+export type RowFields = ReadonlyMap<string, RowField>
 export type RowType = "string" | "int" | "float" | "chat" | { readonly classes: readonly string[] | null }
 
 /** `80% prose + 20% poems`, `easiest(prose, 30%)`: a weighted choice of token sets, before it becomes data of a stage. */

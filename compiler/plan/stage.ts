@@ -3,16 +3,17 @@ import type { ArtifactType, Value } from "../check/value.ts"
 
 /** The kinds of work a run consists of. Library functions reduce to these. */
 export type StageKind =
-  | "text" | "jsonl" | "csv" | "parquet" // inputs
+  | "text" | "jsonl" | "csv" | "parquet" | "made" // inputs
   | "documents" | "clean" | "split" | "take" | "chat" // rows -> rows
   | "each_row" | "instruct" | "append" | "filter" | "distinct" | "redact" | "in_language"
   | "byte" | "char" | "bpe" // tokenizers
-  | "encode" | "pack" // rows -> tokens
+  | "encode" | "pack" | "continued" // rows -> tokens
+  | "noted" | "beside" // tensors for each row, and rows with them
   | "rarity" | "loss_of" | "lengths" // a difficulty per row
   | "curriculum" // staged mixture of tokens
-  | "train" | "load" | "initial" | "rewrite" | "quantize" // weights
+  | "train" | "load" | "overlay" | "initial" | "rewrite" | "quantize" // weights
   | "observe" // statistics
-  | "evaluate" | "generate" // reports and samples
+  | "evaluate" | "answered" | "generate" // reports and samples
   | "ranking" // which of several reports are best
   | "write" // rows that a model has written
   | "expect" | "export"

@@ -2,7 +2,7 @@
 import type { Stage, StageKind } from "../plan/stage.ts"
 
 /** What a stage makes, for whoever passes it on. */
-export type ArtifactKind = "rows" | "tokenizer" | "tokens" | "weights" | "roles" | "report" | "samples" | "statistics" | "difficulty" | "files"
+export type ArtifactKind = "rows" | "tokenizer" | "tokens" | "weights" | "roles" | "report" | "samples" | "statistics" | "difficulty" | "notes" | "files"
 
 export function artifactKindOf({ kind, type }: Stage): ArtifactKind {
   return kind === "export" ? "files" : type.is

@@ -68,7 +68,7 @@ function addConstants(file: SourceFile, { name, recipe, set, stages }: TsProgram
 }
 
 const typeNames: Readonly<Record<ArtifactKind, string>> = {
-  rows: "Rows", tokenizer: "Tokenizer", tokens: "Tokens", weights: "Weights", roles: "Roles", report: "Measures", samples: "Samples", statistics: "Statistics", difficulty: "Difficulty", files: "Files",
+  rows: "Rows", tokenizer: "Tokenizer", tokens: "Tokens", weights: "Weights", roles: "Roles", report: "Measures", samples: "Samples", statistics: "Statistics", difficulty: "Difficulty", notes: "Notes", files: "Files",
 }
 
 function addStage(file: SourceFile, { stage, args }: TsStage, names: ReadonlyMap<string, StageNames>): void {

@@ -1,7 +1,8 @@
 import { bits, hash32 } from "../../compiler/graph/random.ts"
+import { besideInput } from "../../compiler/graph/lower/context.ts"
 import type { HostTensor } from "../device.ts"
 import { orderCache, type Mixture, type Pick } from "./mixture.ts"
-import { rowArrays, type PackedRows } from "./pack.ts"
+import { rowArrays, type PackedRows, type RowTensor } from "./pack.ts"
 
 export interface LoaderOptions {
   readonly source: PackedRows | Mixture
@@ -12,7 +13,7 @@ export interface LoaderOptions {
 }
 
 /** What a batch holds: the record `row` of the spec (5.5). */
-export type Batch = Readonly<Record<"tokens" | "segments" | "positions" | "counts" | "row", HostTensor>> & Readonly<Partial<Record<"label", HostTensor>>>
+export type Batch = Readonly<Record<"tokens" | "segments" | "positions" | "counts" | "row", HostTensor>> & Readonly<Record<string, HostTensor>>
 
 export interface Loader {
   /** Rows of one pass over the data; null for a mixture, which has no such number. */
@@ -32,6 +33,7 @@ export function createLoader(options: LoaderOptions): Loader {
   if (mixed && options.order === "sequential") throw new Error("createLoader: a mixture has no sequential order")
   const pick = mixed ? source.pick : pickFrom(source, options)
   const labelled = first.set.labels !== null
+  const beside = [...first.beside]
   const width = first.length + 1
   return {
     epoch: mixed ? null : source.rows,
@@ -48,6 +50,8 @@ export function createLoader(options: LoaderOptions): Loader {
         row[i] = firstSample + i
         label[i] = sources[from.source]?.label(from.row) ?? -1
       }
+      const picked = beside.length === 0 ? [] : Array.from(row, pick)
+      const others = beside.map(([path, tensor]): [string, HostTensor] => [besideInput(path), besideBatch(path, tensor, sources, picked)])
       const shape = [batch, width]
       const tensors = {
         tokens: { shape, dtype: "i32", data: arrays.tokens },
@@ -56,9 +60,17 @@ export function createLoader(options: LoaderOptions): Loader {
         counts: { shape, dtype: "bool", data: arrays.counts },
         row: { shape: [batch], dtype: "i32", data: row },
       } as const satisfies Batch
-      return labelled ? { ...tensors, label: { shape: [batch], dtype: "i32", data: label } } : tensors
+      return { ...tensors, ...(labelled ? { label: { shape: [batch], dtype: "i32", data: label } } : {}), ...Object.fromEntries(others) }
     },
   }
+}
+
+/** What stands beside the rows of a batch at one path. */
+function besideBatch(path: string, { dtype, shape }: RowTensor, sources: readonly PackedRows[], picked: readonly Pick[]): HostTensor {
+  const width = shape.reduce((n, d) => n * d, 1)
+  const data = dtype === "f32" ? new Float32Array(picked.length * width) : dtype === "i32" ? new Int32Array(picked.length * width) : new Uint8Array(picked.length * width)
+  picked.forEach(({ source, row }, i) => sources[source]?.beside.get(path)?.fill(row, data, i * width))
+  return { shape: [picked.length, ...shape], dtype, data }
 }
 
 function pickFrom(source: PackedRows, options: LoaderOptions): (sample: number) => Pick {

@@ -108,6 +108,10 @@ export const dataCodes = {
     title: "mixture is malformed",
     page: "Shares of a mixture are not negative and at least one is positive at every step; an easiest share lies above 0 and at most 1, with one difficulty per row; stages end in increasing order.",
   },
+  SLM3145: {
+    title: "rows that do not belong together",
+    page: "`beside` puts the tensors of a row beside those of the row with the same number, so both data sets have equally many rows in the same order: made from the same rows, with the same parts (`split(by: …)` on a field that both read), `pack(documents: alone)`, and nothing that drops rows of one alone.",
+  },
 } as const satisfies Record<string, { readonly title: string; readonly page: string }>
 
 export type DataCode = keyof typeof dataCodes

@@ -20,6 +20,8 @@ export interface PackedRows {
   readonly length: number
   readonly set: TokenSet
   readonly layout: "apart" | "joined" | "one per row"
+  /** What stands beside each row, by path. */
+  readonly beside: Beside
   /** Number of places of the stream at which a training may begin a window; null: it reads the rows as they are. */
   readonly windows: number | null
   /** Targets of each row. */
@@ -33,6 +35,18 @@ export interface PackedRows {
   /** The class of the row's document; -1 where there is none. */
   label(row: number): number
 }
+
+/** Numbers that belong to a row. */
+export type Numbers = Float32Array | Int32Array | Uint8Array
+/** A tensor for each row: `shape` without the axis of the rows. A row outside of the data is filled as padding. */
+export interface RowTensor {
+  readonly dtype: "f32" | "i32" | "bool"
+  readonly shape: readonly number[]
+  /** Ids of the tokenizer of the data. */
+  readonly ids: boolean
+  fill(row: number, into: Numbers, at: number): void
+}
+export type Beside = ReadonlyMap<string, RowTensor>
 
 export interface PackStats {
   readonly rows: number
@@ -50,8 +64,8 @@ export interface PackStats {
 
 export interface PackOptions {
   readonly length: number
-  /** `joined`: the whole stream is one document. */
-  readonly documents?: "apart" | "joined"
+  /** `joined`: the whole stream is one document; `alone`: each document has a row of its own. */
+  readonly documents?: "apart" | "joined" | "alone"
   /** `random`: a training begins each window at a place of its own; evaluation reads the rows all the same. */
   readonly windows?: "fixed" | "random"
 }
@@ -61,7 +75,7 @@ const longestRow = 2 ** 20
 /**
  * Packs documents into rows of `length` predictions. Without labels the documents are one stream, cut into rows that
  * overlap by one token, so that each token but a document's (or, joined, the stream's) first is a target exactly once.
- * With labels each document has a row of its own.
+ * With labels, and with `alone`, each document has a row of its own.
  */
 export function pack(set: TokenSet, options: PackOptions): Result<PackedRows> {
   const { length } = options
@@ -72,6 +86,9 @@ export function pack(set: TokenSet, options: PackOptions): Result<PackedRows> {
     if (options.documents === "joined") return bad(failure("SLM3141", "documents with a class cannot be joined", "leave `documents: joined` out: each has a row of its own"))
     if (options.windows === "random") return bad(failure("SLM3141", "documents with a class have no windows", "leave `windows: random` out: each has a row of its own"))
     return good(packSingles(set, length))
+  }
+  if (options.documents === "alone") {
+    return options.windows === "random" ? bad(failure("SLM3141", "documents in rows of their own have no windows", "leave `windows: random` out")) : good(packSingles(set, length))
   }
   return good(packStream(set, length, options.documents ?? "apart", options.windows ?? "fixed"))
 }
@@ -164,7 +181,7 @@ function fillPadding(set: TokenSet, into: RowArrays, from: number, to: number): 
   into.counts.fill(0, from, to)
 }
 
-function finish(packed: Omit<PackedRows, "targetsOf" | "stats" | "get" | "label">, known: Omit<PackStats, "rows" | "targets" | "withoutTargets">): PackedRows {
+function finish(packed: Omit<PackedRows, "targetsOf" | "stats" | "get" | "label" | "beside">, known: Omit<PackStats, "rows" | "targets" | "withoutTargets">): PackedRows {
   const { set, length, rows, fill } = packed
   const get = (row: number): RowArrays => {
     const arrays = rowArrays(length + 1)
@@ -184,7 +201,7 @@ function finish(packed: Omit<PackedRows, "targetsOf" | "stats" | "get" | "label"
     if (n === 0) withoutTargets++
   }
   const label = (row: number): number => set.labels?.[row] ?? -1
-  return { ...packed, targetsOf, stats: { rows, targets, withoutTargets, ...known }, get, label }
+  return { ...packed, beside: new Map(), targetsOf, stats: { rows, targets, withoutTargets, ...known }, get, label }
 }
 
 export function rowArrays(elements: number): RowArrays {
@@ -193,8 +210,10 @@ export function rowArrays(elements: number): RowArrays {
 
 /** The first `count` rows. */
 export function takePacked(packed: PackedRows, count: number): PackedRows {
-  const { set, length, layout, windows } = packed
-  const rows = Math.max(0, Math.min(count, packed.rows))
+  return { ...taken(packed, Math.max(0, Math.min(count, packed.rows))), beside: packed.beside }
+}
+
+function taken({ set, length, layout, windows }: PackedRows, rows: number): PackedRows {
   if (layout === "one per row") return packSingles(takeDocuments(set, rows), length)
   return packStream(cutTokens(set, rows === 0 ? 0 : rows * length + 1), length, layout, windows === null ? "fixed" : "random")
 }

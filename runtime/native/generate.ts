@@ -16,7 +16,7 @@ import { expectData, memberOf } from "../stages/artifact.ts"
 import { chatFrameOf, framed } from "../stages/chat-frame.ts"
 import type { ChatFrame } from "../stages/chat-frame.ts"
 import { decodingShape, rowsPerBatch } from "../stages/decode.ts"
-import { artifactArg, numberArg, required, textsArg } from "../stages/environment.ts"
+import { artifactArg, numberArg, required, textsArg, wholeNumbers } from "../stages/environment.ts"
 import type { StageEnv } from "../stages/environment.ts"
 import { tokenizerOf } from "../stages/generate.ts"
 import { stream } from "../stages/sample.ts"
@@ -30,6 +30,7 @@ export async function nativeGeneration(stage: Stage, env: StageEnv, target: CpuT
   const model = required(artifactArg(stage, "model"), stage, "model")
   if (model.type.is !== "weights") throw new Error(`native: ${stage.name} generates with ${model.type.is}`)
   const { spec } = model.type
+  if (wholeNumbers(stage, "before", env).length > 0) return [diagnostic("SLM3502", stage.span, `\`${stage.name}\` puts ids before every prompt, and the program reads text`, { help: "leave `before` out, or use `slm generate`" })]
   const tokenizer = await tokenizerOf(model, env)
   const tables = tokenizer === null ? "it has none" : tablesOf(tokenizer)
   if (tokenizer === null || typeof tables === "string") return [diagnostic("SLM3502", stage.span, `the tokenizer of \`${model.stage.name}\` cannot be written as C: ${String(tables)}`, { help: "byte, char and BPE tokenizers that slm made can be; others are left to `slm generate`" })]

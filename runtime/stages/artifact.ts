@@ -1,4 +1,5 @@
 /** What stages yield, in memory. */
+import type { NotedTensor } from "../data/beside.ts"
 import type { Mixture } from "../data/mixture.ts"
 import type { TokenSet } from "../data/encode.ts"
 import type { PackedRows } from "../data/pack.ts"
@@ -23,6 +24,8 @@ export type ArtifactData =
   | { readonly is: "report"; readonly values: Members<number> }
   | { readonly is: "samples"; readonly samples: readonly Sample[] }
   | { readonly is: "difficulty"; readonly values: Float64Array }
+  /** Tensors [rows, ..] by path. */
+  | { readonly is: "notes"; readonly rows: number; readonly tensors: ReadonlyMap<string, NotedTensor> }
   | { readonly is: "files"; readonly files: readonly { readonly file: string; readonly bytes: number }[] }
 
 export interface Sample {

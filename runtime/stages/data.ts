@@ -37,7 +37,7 @@ import { artifactArg, done, failed, fromResult, given, machineFor, numberArg, re
 
 /** The files a stage reads, none for other kinds. */
 export function inputFiles(stage: Stage, env: Pick<StageEnv, "folder" | "allowRead">): Result<readonly InputFile[]> {
-  if (stage.kind !== "text" && stage.kind !== "jsonl" && stage.kind !== "csv" && stage.kind !== "parquet") return good([])
+  if (stage.kind !== "text" && stage.kind !== "jsonl" && stage.kind !== "csv" && stage.kind !== "parquet" && stage.kind !== "overlay") return good([])
   return resolveInput(textArg(stage, "path") ?? "", env.folder, { allowRead: env.allowRead })
 }
 
@@ -183,13 +183,13 @@ export const packStage: Executor = async (stage, env) => {
   const { members } = expectData(await env.input(value.stage), "tokens")
   const chosen = value.member === null ? members : whole(memberOf(members, value.member))
   const options = {
-    length: required(numberArg(stage, "length", env), stage, "length"), documents: wordArg(stage, "documents") === "joined" ? "joined" : "apart",
+    length: required(numberArg(stage, "length", env), stage, "length"), documents: (wordArg(stage, "documents") ?? "apart") as "apart" | "joined" | "alone",
     windows: wordArg(stage, "windows") === "random" ? "random" : "fixed",
   } as const
   return fromResult(allMembers(chosen, (set) => pack(set, options)), stage, packedOutcome)
 }
 
-function packedOutcome(members: Members<PackedRows>): Outcome {
+export function packedOutcome(members: Members<PackedRows>): Outcome {
   return done({ is: "packed", members }, countFacts(members, (packed) => ({ rows: packed.rows, tokens: packed.stats.targets })))
 }
 

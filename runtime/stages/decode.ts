@@ -26,6 +26,8 @@ export interface DecodeOptions extends Sampling {
   readonly signal: AbortSignal | null
   /** The index of the first prompt, where a caller splits a long list. */
   readonly firstPrompt?: number
+  /** How many prompts are written together, `rowsPerBatch` where nothing is said. */
+  readonly atOnce?: number
   readonly onToken?: (prompt: number, id: number) => void
   /** After the last token of a prompt. */
   readonly onEnd?: (prompt: number) => void
@@ -62,8 +64,10 @@ export function decodingShape(longest: number, tokens: number, context: number |
 /** Continues prompts of any lengths (at least one token each). */
 export async function decode(device: Device, decoder: Decoder, prompts: readonly (readonly number[])[], options: DecodeOptions): Promise<Decoded[]> {
   const results: Decoded[] = []
-  for (let first = 0; first < prompts.length; first += rowsPerBatch) {
-    const group = prompts.slice(first, first + rowsPerBatch)
+  const atOnce = options.atOnce ?? rowsPerBatch
+  for (let first = 0; first < prompts.length; first += atOnce) {
+    if (options.signal?.aborted) return results
+    const group = prompts.slice(first, first + atOnce)
     results.push(...await decodeGroup(device, decoder, group, options, (options.firstPrompt ?? 0) + first))
   }
   return results

@@ -129,6 +129,12 @@ export function textsArg(stage: Stage, name: string): readonly string[] {
   return value?.kind === "list" ? value.items.flatMap((item) => (item.kind === "string" && item.value !== null ? [item.value] : [])) : []
 }
 
+/** A list of integers. */
+export function wholeNumbers(stage: Stage, name: string, env: StageEnv): readonly number[] {
+  const value = given(stage, name)
+  return (value?.kind === "list" ? value.items : []).map((item) => required(item.kind === "int" ? machineFor(env).known(item.poly) : null, stage, name))
+}
+
 export function artifactArg(stage: Stage, name: string): ArtifactValue | null {
   const value = given(stage, name)
   return value?.kind === "artifact" ? value : null

@@ -20,7 +20,7 @@ import { artifactArg, done, given, machineFor, numberArg, refOf, required } from
 import type { Stage } from "../../compiler/plan/stage.ts"
 import { combine } from "./stepper.ts"
 import { rowShapeOf } from "./train.ts"
-import { countBytes, countParameters, weightsInput } from "./weights-io.ts"
+import { countBytes, countParameters, startStates, weightsInput } from "./weights-io.ts"
 
 interface Subject {
   readonly weights: Weights
@@ -46,6 +46,7 @@ async function overRows(stage: Stage, lowered: LoweredEvaluation, { weights, pac
   const runner = await env.device.load(program)
   try {
     await writeStates(runner, program, given.states)
+    await writeStates(runner, program, await startStates(lowered.called, 0, env))
     const loader = createLoader({ source: packed, batch, seed: 0, order: "sequential" })
     const total = Math.ceil(packed.rows / batch)
     for (let i = 0; i < total; i++) {
@@ -63,7 +64,7 @@ export const evaluateStage: Executor = async (stage, env) => {
   const subject = await subjectOf(stage, env)
   const batch = Math.min(numberArg(stage, "batch", env) ?? 16, subject.packed.rows)
   const request = { model: required(given(stage, "model"), stage, "model"), objective: required(given(stage, "objective"), stage, "objective"), loss: given(stage, "loss"), span: stage.span, factors: factorsOf(stage.args), byRow: false }
-  const lowered = lowerEvaluation(env.session, stage.name, request, rowShapeOf(subject.packed, subject.tokenizer, batch))
+  const lowered = lowerEvaluation(env.session, stage, request, rowShapeOf(subject.packed, subject.tokenizer, batch))
   const [sums, counts] = [lowered.terms.map(() => 0), lowered.terms.map(() => 0)]
   let [correct, labelled] = [0, 0]
   const whole = await overRows(stage, lowered, subject, batch, env, (outputs) => {
@@ -93,7 +94,7 @@ export const lossOfStage: Executor = async (stage, env) => {
   const objective = nextToken(env)
   if (objective === null) throw new Error("stages: the library has no `next_token`")
   const request = { model: required(given(stage, "model"), stage, "model"), objective, loss: null, span: stage.span, factors: "f32" as const, byRow: true }
-  const lowered = lowerEvaluation(env.session, stage.name, request, rowShapeOf(subject.packed, subject.tokenizer, batch))
+  const lowered = lowerEvaluation(env.session, stage, request, rowShapeOf(subject.packed, subject.tokenizer, batch))
   const values = new Float64Array(subject.packed.rows)
   const whole = await overRows(stage, lowered, subject, batch, env, (outputs, first) => {
     const [sums, counts] = [outputs["loss_by_row"], outputs["counts_by_row"]]

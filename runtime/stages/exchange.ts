@@ -1,7 +1,9 @@
 /** `load` and `export`: weights from and to foreign files. */
 import * as fs from "node:fs"
 import * as path from "node:path"
+import { matches } from "../../compiler/check/address.ts"
 import { resolveSpec } from "../../compiler/check/instance.ts"
+import { addressesIn } from "../../compiler/check/training-weights.ts"
 import type { FormatValue, SpecValue } from "../../compiler/check/value.ts"
 import { intArgument, lowerForward, weightsOfSpec } from "../../compiler/graph/lower/forward.ts"
 import { bodyKey } from "../../compiler/graph/builder.ts"
@@ -25,6 +27,8 @@ import { resolveInput, writeAtomic } from "../files.ts"
 import type { InputFile } from "../files.ts"
 import { readSmallText } from "../open-file.ts"
 import { foreignPlace } from "../own-place.ts"
+import type { Weights } from "../weights.ts"
+import { writeWeights } from "../weights.ts"
 import { whole } from "./artifact.ts"
 import { chatFrameOf, endOfTurn, jinjaOf } from "./chat-frame.ts"
 import type { Executor, Outcome, StageEnv } from "./environment.ts"
@@ -98,7 +102,9 @@ export const exportStage: Executor = async (stage, env) => {
   const { spec } = model.type
   const weights = await weightsInput(model.stage, model.member, env)
   const tokenizer = await tokenizerOf(model, env)
-  if (isAltered(spec, stage, env)) return failed(diagnostic("SLM3222", stage.span, `\`${model.stage.name}\` has parts that \`${spec.template.code.name.name}\` does not have with these arguments`, { help: "`merge` or `detach` adapters before the export" }))
+  const own = textArg(stage, "weights")
+  const foreign = textArg(stage, "gguf") !== null || textArg(stage, "safetensors") !== null
+  if (foreign && isAltered(spec, stage, env)) return failed(diagnostic("SLM3222", stage.span, `\`${model.stage.name}\` has parts that \`${spec.template.code.name.name}\` does not have with these arguments`, { help: "`merge` or `detach` adapters before the export" }))
   const about = tokenizer === null ? null : exportTokenizer(tokenizer, model.stage)
   const written: { file: string; bytes: number }[] = []
   const floats = (wordArg(stage, "type") ?? "f32") as Floats
@@ -115,7 +121,14 @@ export const exportStage: Executor = async (stage, env) => {
     const outcome = writeAll(stage, wanted, files.value, env, written)
     if (outcome !== null) return outcome
   }
-  return done({ is: "files", files: written })
+  const outcome = own === null ? null : writeAll(stage, own, new Map([["", writeWeights(chosen(weights, stage))]]), env, written)
+  return outcome ?? done({ is: "files", files: written })
+}
+
+/** Those that `only` names, by their own addresses. */
+function chosen(weights: Weights, { args }: Stage): Weights {
+  const only = addressesIn(args, "only")
+  return only.length === 0 ? weights : { tensors: new Map([...weights.tensors].filter(([path]) => only.some((address) => matches(address, path, "below")))) }
 }
 
 /** Whether replaced parts make a model compute something else than its arguments alone say. */

@@ -4,6 +4,10 @@ import {
   bpeStage, byteStage, charStage, chatStage, cleanStage, csv, curriculumStage, documentsStage, encodeStage, jsonl, lengthsStage, packStage, rarityStage,
   splitStage, takeStage, text,
 } from "./data.ts"
+import { answersStage } from "./answers.ts"
+import { besideStage, notesStage } from "./beside.ts"
+import { continuedStage } from "./continued.ts"
+import { madeStage } from "./made.ts"
 import type { Executor } from "./environment.ts"
 import { failed } from "./environment.ts"
 import { evaluateStage, lossOfStage } from "./evaluate.ts"
@@ -13,6 +17,7 @@ import { initialStage } from "./initial.ts"
 import { observeStage } from "./observe.ts"
 import { unsuitedPrecision } from "./precision.ts"
 import { appendStage, distinctStage, eachRowStage, filterStage, inLanguageStage, instructStage, parquet, redactStage } from "./rows.ts"
+import { overlayStage } from "./overlay.ts"
 import { quantizeStage } from "./quantize.ts"
 import { rankingStage } from "./ranking.ts"
 import { rewriteStage } from "./rewrite.ts"
@@ -44,11 +49,11 @@ export const kinds: { readonly [K in StageKind]: Kind } = {
   each_row: remade(eachRowStage), instruct: remade(instructStage), append: remade(appendStage), filter: remade(filterStage), distinct: remade(distinctStage), redact: remade(redactStage), in_language: remade(inLanguageStage),
   write: computed(writeStage),
   byte: kept(byteStage), char: kept(charStage), bpe: kept(bpeStage),
-  encode: remade(encodeStage), pack: remade(packStage),
+  made: remade(madeStage), encode: remade(encodeStage), pack: remade(packStage), continued: computed(continuedStage), noted: computed(notesStage), beside: remade(besideStage),
   rarity: remade(rarityStage), lengths: remade(lengthsStage), loss_of: computed(lossOfStage),
   curriculum: remade(curriculumStage),
-  train: computed(trainStage), load: remade(loadStage), initial: kept(initialStage), rewrite: kept(rewriteStage), observe: computed(observeStage), quantize: kept(quantizeStage),
-  evaluate: computed(evaluateStage), generate: computed(generateStage), ranking: computed(rankingStage),
+  train: computed(trainStage), load: remade(loadStage), overlay: remade(overlayStage), initial: kept(initialStage), rewrite: kept(rewriteStage), observe: computed(observeStage), quantize: kept(quantizeStage),
+  evaluate: computed(evaluateStage), answered: computed(answersStage), generate: computed(generateStage), ranking: computed(rankingStage),
   expect: { execute: async (stage) => { throw new Error(`stages: ${stage.name} is a condition, not work`) }, result: "always", numeric: false },
   export: { execute: exportStage, result: "always", numeric: false },
 }

@@ -7,7 +7,7 @@ import type { Tokenizer } from "../data/tokenizer.ts"
 import { expectData, memberOf, type Sample } from "./artifact.ts"
 import { chatFrameOf } from "./chat-frame.ts"
 import type { Executor, StageEnv } from "./environment.ts"
-import { artifactArg, done, failed, numberArg, refOf, required, textsArg } from "./environment.ts"
+import { artifactArg, done, failed, numberArg, refOf, required, textsArg, wholeNumbers } from "./environment.ts"
 import type { ArtifactValue } from "../../compiler/check/value.ts"
 import { givenTo, type Given } from "./encoded.ts"
 import { createWriter, type WriteOptions, type Writer } from "./writer.ts"
@@ -33,7 +33,7 @@ export async function openWriter(stage: Stage, env: StageEnv): Promise<Opened | 
   const weights = memberOf(expectData(await env.input(model.stage), "weights").members, model.member)
   const sampling = {
     temperature: numberArg(stage, "temperature", env) ?? 0.8, topK: numberArg(stage, "top_k", env), topP: numberArg(stage, "top_p", env),
-    seed: numberArg(stage, "seed", env) ?? 0, stop: textsArg(stage, "stop"), tokens: numberArg(stage, "tokens", env) ?? 64,
+    seed: numberArg(stage, "seed", env) ?? 0, stop: textsArg(stage, "stop"), before: wholeNumbers(stage, "before", env), tokens: numberArg(stage, "tokens", env) ?? 64,
   }
   return { writer, weights: givenTo(env.device, weights, weightsOfSpec(env.session, spec)), sampling }
 }

@@ -11,6 +11,7 @@ import type { Files } from "../store/store.ts"
 import type { Decoder, Weights } from "../weights.ts"
 import { readWeights, writeWeights } from "../weights.ts"
 import type { ArtifactData, Sample } from "./artifact.ts"
+import { notesFiles, notesIn, packedFiles, packedIn } from "./persist-noted.ts"
 import { rowsFromFiles, rowsToFiles } from "./persist-rows.ts"
 import { decoderOf } from "./quantize.ts"
 
@@ -32,7 +33,12 @@ export function toFiles(data: ArtifactData): Files | null {
     case "samples": return new Map([["samples.json", json(data.samples)]])
     case "difficulty": return new Map([["difficulty.f64", new Uint8Array(data.values.buffer.slice(data.values.byteOffset, data.values.byteOffset + data.values.byteLength))]])
     case "rows": return rowsToFiles(data.members, data.reports)
-    case "tokens": case "packed": case "curriculum": case "files": return null
+    case "notes": return notesFiles(data)
+    case "packed": {
+      const rows = data.members.get("")
+      return rows === undefined ? null : packedFiles(rows)
+    }
+    case "tokens": case "curriculum": case "files": return null
   }
 }
 
@@ -59,7 +65,8 @@ export function fromFiles(stage: Stage, files: Files, session: Session): Artifac
       return bytes === undefined || bytes.length % 8 !== 0 ? null : { is: "difficulty", values: new Float64Array(bytes.slice().buffer) }
     }
     case "rows": return rowsFromFiles(files)
-    case "tokens": return null
+    case "notes": return notesIn(files)
+    case "tokens": return stage.kind === "continued" ? packedIn(files) : null
   }
 }
 

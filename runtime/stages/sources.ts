@@ -15,7 +15,7 @@ export function sourcesOf(stage: Stage): readonly Stage[] {
 
 /** What a stage reads, as the recipe names it; null: it reads nothing from outside. */
 export function pathOf(stage: Stage): string | null {
-  const path = stage.inputs.length === 0 ? stage.args.get("path") : undefined
+  const path = stage.inputs.length === 0 || stage.kind === "overlay" ? stage.args.get("path") : undefined
   return path?.kind === "string" ? path.value : null
 }
 

@@ -112,7 +112,9 @@ export async function planTraining(stage: Stage, env: StageEnv): Promise<Result<
 export function rowShapeOf(packed: PackedRows, tokenizer: Tokenizer, rows: number): Omit<TrainShape, "accumulate" | "total"> {
   const { labels, classes } = packed.set
   const label = labels === null ? null : { classes: { size: constant(classes?.length ?? 1), origin: null } }
-  return { rows, length: packed.length, vocab: { size: constant(tokenizer.size), origin: null }, label }
+  const vocab = { size: constant(tokenizer.size), origin: null }
+  const beside = new Map([...packed.beside].map(([path, { dtype, shape, ids: own }]) => [path, { dtype, shape, vocab: own ? vocab : null }] as const))
+  return { rows, length: packed.length, vocab, label, beside }
 }
 
 function stepsOf(stage: Stage, first: PackedRows, samples: number, env: StageEnv): number {

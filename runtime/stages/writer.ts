@@ -18,6 +18,8 @@ import { firstStop, streamText } from "./stream.ts"
 
 export interface WriteOptions extends Sampling {
   readonly tokens: number
+  /** Ids before every prompt. */
+  readonly before?: readonly number[]
   /** Texts that end the answer; they are not part of it. */
   readonly stop: readonly string[]
   readonly signal: AbortSignal | null
@@ -53,7 +55,7 @@ export function createWriter(session: Session, model: WriterModel, at: Span): Wr
         },
         fill: (runner, program) => weights.fill(runner, program), context,
       }
-      const encoded = prompts.map((prompt) => promptIds(tokenizer, framed(prompt, frame), context))
+      const encoded = prompts.map((prompt) => promptIds(tokenizer, framed(prompt, frame), context, options.before))
       const { onText, onToken } = options
       const done = new Set<number>()
       const streams = onText === undefined ? [] : prompts.map((_, i) => streamText(tokenizer, options.stop, (piece) => onText(i, piece, false)))

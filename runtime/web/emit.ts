@@ -16,7 +16,7 @@ import type { Files } from "../native/folder.ts"
 import { expectData, memberOf } from "../stages/artifact.ts"
 import { chatFrameOf, framed } from "../stages/chat-frame.ts"
 import { givenTo } from "../stages/encoded.ts"
-import { artifactArg, numberArg, required, textsArg } from "../stages/environment.ts"
+import { artifactArg, numberArg, required, textsArg, wholeNumbers } from "../stages/environment.ts"
 import type { StageEnv } from "../stages/environment.ts"
 import { tokenizerOf } from "../stages/generate.ts"
 import { stopTokens } from "../stages/writer.ts"
@@ -51,6 +51,7 @@ export async function webFiles(stage: Stage, env: StageEnv): Promise<Files | rea
   const scheduled = compileGpu(program, smallestTarget)
   if (isRefused(scheduled)) return [diagnostic("SLM3505", stage.span, `${scheduled.refused.what} needs ${scheduled.refused.needs}, and browsers promise no more than ${scheduled.refused.has} (${scheduled.refused.limit})`, { help: "make the model or its `context` smaller, or quantize it" })]
   const { program: plain, files } = webProgram(renderWgsl(scheduled))
+  if (wholeNumbers(stage, "before", env).length > 0) return [diagnostic("SLM3505", stage.span, `\`${stage.name}\` puts ids before every prompt, and the page reads text`, { help: "leave `before` out" })]
   const frame = chatFrameOf(model.stage)
   const [before = "", after = ""] = framed(mark, frame).split(mark)
   const about: Omit<WebModel, "program"> = {

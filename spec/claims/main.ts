@@ -22,7 +22,7 @@ type Results = Record<string, { recipe: string; seeds: Record<string, Measured[]
 const { values, positionals } = parseArgs({ allowPositionals: true, options: { data: { type: "string" }, device: { type: "string" } } })
 const data = path.resolve(root, values.data ?? "../shared/data")
 const readResults = (): Results => (fs.existsSync(resultsFile) ? (JSON.parse(fs.readFileSync(resultsFile, "utf8")) as Results) : {})
-const names = fs.readdirSync(folder).filter((name) => name.endsWith(".slm")).sort()
+const names = fs.readdirSync(folder).filter((name) => name.endsWith(".slm") && name !== ".slm").sort()
 
 const head = `# Claims
 

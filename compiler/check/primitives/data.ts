@@ -154,7 +154,7 @@ function encode(args: Args, site: CallSite, ctx: Machine): ArtifactType | null {
   const rows = needsText(args, "`encode`", site, ctx)
   if (rows === null) return null
   const label = [...rows.fields].find(([, type]) => typeof type === "object")?.[0] ?? null
-  return { is: "tokens", tokenizer: artifact(args, "tokenizer"), length: null, parts: rows.parts, labels: label }
+  return { is: "tokens", tokenizer: artifact(args, "tokenizer"), length: null, parts: rows.parts, labels: label, fields: new Map() }
 }
 
 function pack(args: Args, site: CallSite, ctx: Machine): ArtifactType | null {

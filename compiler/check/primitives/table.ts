@@ -20,9 +20,11 @@ import { instancePrimitives } from "./layers-instance.ts"
 import { randomPrimitives } from "./layers-random.ts"
 import { lossPrimitives } from "./loss.ts"
 import { vocabularyPrimitives } from "./loss-vocabulary.ts"
+import { rowPrimitives } from "./row-stages.ts"
 import { numberPrimitives } from "./number-functions.ts"
 import { searchPrimitives } from "./search.ts"
-import { rowPrimitives } from "./rows.ts"
+import { rowPrimitives as dataRowPrimitives } from "./rows.ts"
+import { overlayPrimitives } from "./overlay.ts"
 import { shapePrimitives } from "./shape.ts"
 import { passPrimitives } from "./passes.ts"
 import { stagePrimitives } from "./stages.ts"
@@ -34,7 +36,7 @@ export type PrimitiveTable = Readonly<Record<string, Primitive>>
 
 const tables: readonly PrimitiveTable[] = [
   numberPrimitives, tensorPrimitives, productPrimitives, listPrimitives, shapePrimitives, layerPrimitives, instancePrimitives, descendPrimitives, randomPrimitives, lossPrimitives, vocabularyPrimitives, initPrimitives,
-  dataPrimitives, rowPrimitives, stagePrimitives, passPrimitives, hostPrimitives, eachWeightPrimitives, searchPrimitives,
+  dataPrimitives, dataRowPrimitives, rowPrimitives, stagePrimitives, passPrimitives, hostPrimitives, eachWeightPrimitives, overlayPrimitives, searchPrimitives,
 ]
 
 export const primitives: ReadonlyMap<string, Primitive> = new Map(tables.flatMap((table) => Object.entries(table)))

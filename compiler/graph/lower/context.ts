@@ -2,6 +2,7 @@
 import type { Machine } from "../../check/machine.ts"
 import { createMachine } from "../../check/machine.ts"
 import { dim, record, tensor } from "../../check/make.ts"
+import { nested } from "../../check/row-fields.ts"
 import type { Session } from "../../check/session.ts"
 import type { Dim, LossValue, RecordValue, TensorValue, Value, WeightInfo } from "../../check/value.ts"
 import type { Diagnostic } from "../../../grammar/diagnostic.ts"
@@ -56,6 +57,8 @@ export interface RowShape {
   readonly vocab: Dim
   /** The field with the number of the class, and how many classes there are; null where only the data will tell. */
   readonly label: { readonly classes: Dim | null } | null
+  /** What stands beside each row, by its path in the record `row`. */
+  readonly beside?: ReadonlyMap<string, { readonly dtype: DType; readonly shape: readonly number[]; readonly vocab: Dim | null }>
   /** Leave programs as lowered, before any pass. */
   readonly raw?: boolean
 }
@@ -68,8 +71,12 @@ export function rowRecord(b: Builder, shape: RowShape): RecordValue {
     ["row", tensorOf(b.input("row", "batch", "i32", [shape.rows]))],
   ])
   if (shape.label !== null) fields.set("label", tensorOf(b.input("label", "batch", "i32", [shape.rows]), shape.label.classes))
-  return record(fields)
+  const beside = [...(shape.beside ?? [])].map(([path, field]): [string, Value] => [path, tensorOf(b.input(besideInput(path), "batch", field.dtype, [shape.rows, ...field.shape]), field.vocab)])
+  return record(new Map([...fields, ...nested(beside)]))
 }
+
+/** The batch input that holds what stands beside rows at a path. */
+export const besideInput = (path: string): string => `beside.${path}`
 
 /** Outputs whose products take rounded factors. */
 export function outputsWith(b: Builder, outputs: readonly Output[], factors: Factors): readonly Output[] {

@@ -3,6 +3,7 @@ import { defaultLoss, subjectOf } from "../../check/training.ts"
 import { weightsOf } from "../../check/instance.ts"
 import type { Session } from "../../check/session.ts"
 import type { CallSite, Value } from "../../check/value.ts"
+import type { Stage } from "../../plan/stage.ts"
 import type { Span } from "../../../grammar/diagnostic.ts"
 import type { Builder } from "../builder.ts"
 import type { Factors, Node, Output, Program } from "../node.ts"
@@ -11,11 +12,15 @@ import type { RowShape } from "./context.ts"
 import { createLowering, lowered, nodeOf, outputsWith, programOf, rowRecord, termsOf } from "./context.ts"
 import type { SpecWeight } from "./forward.ts"
 import { specWeights } from "./forward.ts"
+import type { WeightSlot } from "./programs.ts"
+import { calledWeights } from "./train.ts"
 
 export interface LoweredEvaluation {
   /** Batch -> `sum.i`, `count.i`; with labels of the logits' shape `correct`, `labelled`; `loss_by_row` [B], `counts_by_row` [B] where the loss is the default one. */
   readonly program: Program
   readonly weights: readonly SpecWeight[]
+  /** Weights of other models, which the loss calls. */
+  readonly called: readonly WeightSlot[]
   readonly terms: readonly number[]
   readonly accuracy: boolean
 }
@@ -32,8 +37,8 @@ export interface EvaluationRequest {
 }
 
 /** The program that measures weights (role `model`) on a batch, in evaluation mode. */
-export function lowerEvaluation(session: Session, name: string, request: EvaluationRequest, shape: RowShape): LoweredEvaluation {
-  const { machine, b } = createLowering(session, { training: false, rows: shape.rows })
+export function lowerEvaluation(session: Session, stage: Stage, request: EvaluationRequest, shape: RowShape): LoweredEvaluation {
+  const { machine, b, states } = createLowering(session, { training: false, rows: shape.rows })
   const { span } = request
   const subject = lowered(subjectOf(request.model, "model", span, machine), machine)
   const batch = lowered(machine.apply(request.objective, [rowRecord(b, shape)], span), machine)
@@ -47,7 +52,8 @@ export function lowerEvaluation(session: Session, name: string, request: Evaluat
   if (pair !== null) outputs.push(...accuracy(b, pair))
   if (request.byRow && pair !== null) outputs.push(...byRow(b, pair))
   return {
-    program: programOf(name, outputsWith(b, outputs, request.factors)), weights: specWeights(weightsOf(subject.instance), "model", session),
+    program: programOf(stage.name, outputsWith(b, outputs, request.factors)), weights: specWeights(weightsOf(subject.instance), "model", session),
+    called: calledWeights([...states].filter(([, { role }]) => role !== "model"), stage, session),
     terms: terms.map((term) => term.weight), accuracy: pair !== null,
   }
 }

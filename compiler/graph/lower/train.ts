@@ -6,7 +6,7 @@ import type { Session } from "../../check/session.ts"
 import { defaultLoss, rolesOf } from "../../check/training.ts"
 import type { Roles } from "../../check/training.ts"
 import { isTrained } from "../../check/training-weights.ts"
-import type { ArtifactValue, CallSite, OptimizerValue, Value } from "../../check/value.ts"
+import type { ArtifactValue, CallSite, OptimizerValue, Value, WeightInfo } from "../../check/value.ts"
 import type { Stage } from "../../plan/stage.ts"
 import { gradients } from "../gradient.ts"
 import type { Builder } from "../builder.ts"
@@ -91,10 +91,14 @@ function slotsOf({ lowering, roles }: LossGraph, stage: Stage): readonly WeightS
     trained: info.dtype === "f32" && isTrained(stage.args, subject.name, info.path, roles.subjects.length > 1), kept: roles.subjects.includes(subject),
   })))
   const known = new Set(own.map((slot) => slot.name))
-  const called = [...lowering.states].filter(([name]) => !known.has(name)).map(([name, { role, info }]): WeightSlot => ({
-    name, role, path: info.path, info, shape: weightShape(info, facts), source: sourceOf(stage, role), trained: false, kept: false,
+  return [...own, ...calledWeights([...lowering.states].filter(([name]) => !known.has(name)), stage, machine.session)]
+}
+
+/** Weights of trained models that a stage's functions call, by the states that they asked for. */
+export function calledWeights(states: readonly (readonly [string, { readonly role: string; readonly info: WeightInfo }])[], stage: Stage, session: Session): readonly WeightSlot[] {
+  return states.map(([name, { role, info }]) => ({
+    name, role, path: info.path, info, shape: weightShape(info, session.environment.facts), source: sourceOf(stage, role), trained: false, kept: false,
   }))
-  return [...own, ...called]
 }
 
 /** The weights that a role goes on from; null where it starts from a specification. */
@@ -108,7 +112,7 @@ function trainedBefore(stage: Stage, role: string): WeightSlot["source"] {
 }
 
 /** The stage behind a role of the form `frozen:<key>`. */
-export function sourceOf(stage: Stage, role: string): { readonly stage: Stage; readonly member: string | null } {
+function sourceOf(stage: Stage, role: string): { readonly stage: Stage; readonly member: string | null } {
   for (const input of stage.inputs) {
     const members = input.type.is === "roles" ? [null, ...input.type.roles.keys()] : [null]
     for (const member of members) {
