@@ -68,9 +68,9 @@ function clobbered(program: CpuProgram): readonly string[] {
   const inPlace = (x: Buffer, y: Buffer): boolean => at(x) === at(y) && x.size === y.size
   for (const wave of program.waves) {
     if (wave.is === "loop") continue
-    const kernels = wave.steps.flatMap(({ kernel }) => (kernel.kind === "pack" ? [] : [kernel]))
-    for (const kernel of kernels) for (const read of trafficOf(kernel).reads) if (read.role === "temp" && holds.get(read) !== true) wrong.push(`${kernel.note} reads ${read.name}`)
-    for (const kernel of kernels) for (const written of trafficOf(kernel).writes) {
+    const kernels = wave.steps.map(({ kernel }) => ({ note: kernel.note, ...kernel.kind === "pack" || kernel.kind === "panels" ? { reads: [kernel.from.buffer], writes: [kernel.to] } : trafficOf(kernel) }))
+    for (const { note, reads } of kernels) for (const read of reads) if (read.role === "temp" && holds.get(read) !== true) wrong.push(`${note} reads ${read.name}`)
+    for (const { writes } of kernels) for (const written of writes) {
       for (const other of temps) if (other !== written && !inPlace(other, written) && overlap(other, written)) holds.set(other, false)
       holds.set(written, true)
     }

@@ -51,16 +51,43 @@ export function renderContract(kernel: ContractKernel, plan: ContractPlan, targe
   }
   if (plan.way === "vector") return runsAlong(kernel) ? renderAlong(kernel, plan, target, p, names) : renderAcross(kernel, plan, names)
   const blocks = Math.ceil(kernel.m / plan.rows)
-  const inner = plan.way === "stream" ? streamLines(kernel, plan, target, then, make) : outerLines(kernel, plan, target, then, make)
+  const inner = plan.packed ? packedLines(kernel, plan, target, then) : plan.way === "stream" ? streamLines(kernel, plan, target, then, make) : outerLines(kernel, plan, target, then, make)
   return [
     `  for (long share = first; share < last;) {`,
     `    const long b = share / ${blocks}, from = share % ${blocks} * ${plan.rows}, here = MIN(last - share, ${blocks} - share % ${blocks});`,
     `    const long to = MIN(${kernel.m}, from + here * ${plan.rows});`,
-    `    const float *left = ${names.a} + ${names.offsetA}${names.b === null ? "" : `, *right = ${names.b} + ${names.offsetB}`};`,
+    ...(plan.packed ? [
+      `    const float *left = ${names.a} + ${plan.way === "outer" ? `b * ${kernel.m * kernel.k}L` : names.offsetA}, *right = ${names.b} + b * ${padded(kernel.n, plan.tile.vectors * target.lanes) * kernel.k}L;`,
+    ] : [`    const float *left = ${names.a} + ${names.offsetA}${names.b === null ? "" : `, *right = ${names.b} + ${names.offsetB}`};`]),
     `    float *out = ${names.c} + b * ${kernel.m * kernel.n}L;`,
     ...inner,
     "    share += here;",
     "  }",
+  ]
+}
+
+/** Both sides lie in panels, or rows of a stream past those of b: a block of rows meets slice after slice of k, the sums wait in memory. */
+function packedLines(kernel: ContractKernel, plan: ContractPlan, target: CpuTarget, then: Call | null): string[] {
+  const width = plan.tile.vectors * target.lanes
+  const { rows } = plan.tile
+  const isOuter = plan.way === "outer"
+  const tile = (name: string, row: string): string => {
+    const full = name.startsWith(`tile_${rows}x`)
+    const left = isOuter ? `left + (block + ${row}) * ${kernel.k}L + k * ${full ? rows : `(stop - block - ${row})`}, ${full ? rows : `stop - block - ${row}`}` : `left + (block + ${row}) * ${kernel.a.rowStride}L + k, ${kernel.a.rowStride}`
+    return `${name}(slice, ${left}, panel + k * ${width}, out + (block + ${row}) * ${kernel.n}L + column, ${kernel.n}, ${kernel.n} - column, k > 0)`
+  }
+  return [
+    `    for (long block = from; block < to; block += ${isOuter ? `to - from` : plan.rows}) {`,
+    `      const long stop = ${isOuter ? "to" : `MIN(to, block + ${plan.rows})`};`,
+    `      for (long k = 0; k < ${kernel.k}; k += ${plan.slice}) {`,
+    `        const long slice = MIN(${plan.slice}, ${kernel.k} - k);`,
+    "        const float *panel = right;",
+    `        for (long column = 0; column < ${kernel.n}; column += ${width}, panel += ${kernel.k * width}L) {`,
+    ...tileLoop(kernel, plan, "stop - block", tile, "          "),
+    "        }",
+    "      }",
+    ...(then === null ? [] : [`      ${then("block", "stop")}`]),
+    "    }",
   ]
 }
 
@@ -108,7 +135,7 @@ function outerLines(kernel: ContractKernel, plan: ContractPlan, target: CpuTarge
     `    float *packed = scratch + (to - from + ${rows}) * ${plan.slice};`,
     `    for (long k = 0; k < ${kernel.k}; k += ${plan.slice}) {`,
     `      const long slice = MIN(${plan.slice}, ${kernel.k} - k);`,
-    `      pack_left(scratch, left + from * ${kernel.a.rowStride}L + k * ${kernel.a.colStride}L, ${kernel.a.rowStride}, ${kernel.a.colStride}, slice, to - from, ${rows});`,
+    `      pack_left(scratch, left + from * ${kernel.a.rowStride}L + k * ${kernel.a.colStride}L, ${kernel.a.rowStride}, ${kernel.a.colStride}, 0, slice, to - from, ${rows}, slice);`,
     ...(make === null ? [`      pack_any(packed, right + k * ${kernel.b.rowStride}L, ${kernel.b.rowStride}, ${kernel.b.colStride}, slice, ${kernel.n}, ${width});`] : [
       `      float *made = packed + ${padded(kernel.n, width) * plan.slice}L;`,
       `      for (long c = 0; c < ${kernel.n}; c += ${width}) {`,
@@ -160,12 +187,15 @@ static __attribute__((noinline, unused)) void combine${suffix}(float *out, const
 `
 
 /** Shared functions of products. */
-export const contractHelpers = `/* out[panel][k][rows] = a(i, k); a(i, k) at a[i * row + k * col]; a panel that is not full is narrower */
-static __attribute__((noinline, unused)) void pack_left(float *out, const float *a, long row, long col, long count, long rows, long height) {
-  for (long from = 0; from < rows; from += height) {
-    const long n = MIN(height, rows - from);
-    if (row == 1) for (long k = 0; k < count; k++, out += n) for (long i = 0; i < n; i += LANES) store_some(out, i, load_some(a + from + k * col, i, n), n);
-    else for (long k = 0; k < count; k++, out += n) for (long i = 0; i < n; i++) out[i] = a[(from + i) * row + k * col];
+export const contractHelpers = `/* out[panel][depth][height] from k on, of which \`count\` are written, = a(i, k); a(i, k) at a[i * row + k * col] with k from 0; a panel that is not full is narrower */
+static __attribute__((noinline, unused)) void pack_left(float *out, const float *a, long row, long col, long k, long count, long rows, long height, long depth) {
+  for (; count > 0; count--, k++, a += col) {
+    for (long from = 0; from < rows; from += height) {
+      const long n = MIN(height, rows - from);
+      float *to = out + from * depth + k * n;
+      if (row == 1) for (long i = 0; i < n; i += LANES) store_some(to, i, load_some(a + from, i, n), n);
+      else for (long i = 0; i < n; i++) to[i] = a[(from + i) * row];
+    }
   }
 }
 /* Numbers rounded in place. */

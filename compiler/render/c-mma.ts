@@ -125,6 +125,7 @@ static int allow_tiles(void) { return syscall(SYS_arch_prctl, 0x1023, 18) == 0; 
 static void open_tiles(void) {
   struct { uint8_t palette, start, reserved[14]; uint16_t bytes[16]; uint8_t rows[16]; } shape __attribute__((aligned(64))) = {.palette = 1};
   for (int i = 0; i < 8; i++) { shape.bytes[i] = 64; shape.rows[i] = 16; }
+  __asm__ volatile("" : : "r"(&shape) : "memory"); /* GCC takes only the first bytes for read by what follows. */
   _tile_loadconfig(&shape);
 }
 static void close_tiles(void) { _tile_release(); }

@@ -31,7 +31,7 @@ typedef uint8_t boolu __attribute__((vector_size(LANES), aligned(1), may_alias))
 INLINE f32v set_f32(float x) { return x - (f32v){0}; }
 INLINE i32v set_i32(int32_t x) { return x - (i32v){0}; }
 INLINE i32v set_bool(int x) { return set_i32(-(x != 0)); }
-INLINE i32v lane_numbers(void) { i32v r; for (int l = 0; l < LANES; l++) r[l] = l; return r; }
+INLINE i32v lane_numbers(void) { return (i32v){${Array.from({ length: lanes }, (_, lane) => lane).join(", ")}}; }
 INLINE f32v load_f32(const float *p) { return *(const f32u *)p; }
 INLINE i32v load_i32(const int32_t *p) { return *(const i32u *)p; }
 INLINE i32v load_bool(const uint8_t *p) { return __builtin_convertvector(*(const boolu *)p, i32v) != 0; }
@@ -73,16 +73,23 @@ INLINE f32v max_f32(f32v a, f32v b) { return pick_f32((a > b) | (a != a), a, b);
 INLINE f32v min_f32(f32v a, f32v b) { return pick_f32((a < b) | (a != a), a, b); }
 INLINE i32v max_i32(i32v a, i32v b) { return pick_i32(a > b, a, b); }
 INLINE i32v min_i32(i32v a, i32v b) { return pick_i32(a < b, a, b); }
-/* Lanes are combined by halves: the order depends on LANES alone. */
-#define ACROSS(name, type, scalar, op) \\
-  INLINE type name(type x) { for (int h = LANES / 2; h > 0; h /= 2) for (int l = 0; l < h; l++) { scalar a = x[l], b = x[l + h]; x[l] = op; } return x[0] - (type){0}; }
-ACROSS(sum_f32, f32v, float, a + b)
-ACROSS(top_f32, f32v, float, (a > b || a != a) ? a : b)
-ACROSS(sum_i32, i32v, int32_t, a + b)
-ACROSS(top_i32, i32v, int32_t, a > b ? a : b)
-INLINE f32v first_f32(f32v x, f32v other, long n) { return pick_f32(lane_numbers() < set_i32((int32_t)n), x, other); }
+${across(lanes)}INLINE f32v first_f32(f32v x, f32v other, long n) { return pick_f32(lane_numbers() < set_i32((int32_t)n), x, other); }
 INLINE i32v first_i32(i32v x, i32v other, long n) { return pick_i32(lane_numbers() < set_i32((int32_t)n), x, other); }
 ${math}`
+}
+
+/** Lanes are combined by halves, each with the one half the vector away, so that all end with the same number. */
+function across(lanes: number): string {
+  const order = (of: (lane: number) => number): string => Array.from({ length: lanes }, (_, lane) => of(lane)).join(", ")
+  const turned = (half: number): string => `__builtin_shufflevector(x, x, ${order((lane) => lane ^ half)})`
+  const define = (name: string, type: string, combined: (y: string) => string, last: string): string => {
+    const halves = Array.from({ length: Math.log2(lanes) }, (_, i) => lanes / 2 ** (i + 1))
+    return `INLINE ${type} ${name}(${type} x) { ${halves.map((half) => `x = ${combined(turned(half))};`).join(" ")} return ${last}; }\n`
+  }
+  // Of two zeros or two NaN the first lane's is the one.
+  const first = `__builtin_shufflevector(x, x, ${order(() => 0)})`
+  return `/* Lanes are combined by halves: the order depends on LANES alone. */
+${define("sum_f32", "f32v", (y) => `x + ${y}`, "x")}${define("top_f32", "f32v", (y) => `max_f32(x, ${y})`, first)}${define("sum_i32", "i32v", (y) => `x + ${y}`, "x")}${define("top_i32", "i32v", (y) => `max_i32(x, ${y})`, "x")}`
 }
 
 const math = `

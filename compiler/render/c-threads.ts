@@ -1,3 +1,5 @@
+import { mostBlocks } from "../schedule/cpu.ts"
+
 /** The pool of threads of a program: workers spin while a step runs and sleep between steps. */
 export const threads = `
 /* ---- threads: the caller is thread 0; workers spin for a while within a step and after it, then sleep until the next */
@@ -34,6 +36,31 @@ static void barrier(program *p) {
     if (spins < 4000) PAUSE(); else sched_yield();
   }
 }
+
+/* Equal shares lo to hi of a kernel, for one thread to do. */
+typedef struct { long turn, lo, hi; } range;
+
+/* The next block of n shares: first a thread's own, then what others have not begun. A kernel is claimed in \`each\` blocks for each thread. */
+static __attribute__((noinline)) int claim(program *p, long thread, long site, long n, long each, range *at) {
+  const long blocks = p->threads == 1 ? 1 : MIN(n, each * p->threads), own = blocks * thread / p->threads;
+  _Atomic unsigned char *claimed = p->claimed + site * ${mostBlocks} * p->threads;
+  while (at->turn < blocks) {
+    const long c = (own + at->turn++) % blocks;
+    if (atomic_load_explicit(&claimed[c], memory_order_relaxed) || atomic_exchange_explicit(&claimed[c], 1, memory_order_relaxed)) continue;
+    at->lo = n * c / blocks;
+    at->hi = n * (c + 1) / blocks;
+    return 1;
+  }
+  return 0;
+}
+#define CLAIM(site, n, each) for (at.turn = 0; claim(p, thread, site, n, each, &at);)
+
+/* A thread's part of n shares, in loops, whose turns cannot be claimed. */
+static __attribute__((noinline, unused)) int share(program *p, long thread, long n, range *at) {
+  *at = (range){at->turn + 1, n * thread / p->threads, n * (thread + 1) / p->threads};
+  return at->turn == 1 && at->lo < at->hi;
+}
+#define SHARE(n) for (at.turn = 0; share(p, thread, n, &at);)
 
 static void run_step(program *p, long thread);
 
@@ -106,8 +133,8 @@ ${inTiles ? "  if (!allow_tiles()) return 0;\n" : ""}  program *p = calloc(1, si
   pthread_cond_init(&p->wake, 0);
   p->arena = pages(p, ${arena}L);
   p->scratch = pages(p, ${scratch}L * p->threads);
-  p->claimed = calloc(${Math.max(1, sites)}, 2 * p->threads);
-  p->bytes += ${Math.max(1, sites)}L * 2 * p->threads;
+  p->claimed = calloc(${Math.max(1, sites)}, ${mostBlocks} * p->threads);
+  p->bytes += ${Math.max(1, sites)}L * ${mostBlocks} * p->threads;
   if (!p->arena || !p->scratch || !p->claimed) { slm_close(p); return 0; }
   fill_constants(p->arena);
   for (p->started = 1; p->started < p->threads; p->started++) {
@@ -126,7 +153,7 @@ long slm_bytes(program *p) { return p->bytes; }
 /* One step. */
 int slm_step(program *p) {
   const unsigned before = flush_small();
-  memset((void *)p->claimed, 0, ${Math.max(1, sites)} * 2 * p->threads);
+  memset((void *)p->claimed, 0, ${Math.max(1, sites)} * ${mostBlocks} * p->threads);
   if (p->threads > 1) {
     atomic_store(&p->finished, 0);
     pthread_mutex_lock(&p->lock);

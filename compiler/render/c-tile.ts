@@ -82,20 +82,22 @@ static __attribute__((noinline, unused)) void pack_any(float *out, const float *
 }
 `
 
-/** Turns LANES vectors of LANES numbers, in steps that double. */
+/** Turns LANES vectors of LANES numbers, in steps that double. Each vector has a name of its own, so that they stay in registers. */
 export function transpose({ lanes }: CpuTarget): string {
   const steps: string[] = []
-  for (let half = 1; half < lanes; half *= 2) {
-    const low = Array.from({ length: lanes }, (_, i) => ((i & half) === 0 ? i : lanes + i - half))
-    const high = Array.from({ length: lanes }, (_, i) => ((i & half) === 0 ? i + half : lanes + i))
-    steps.push(`  for (long i = 0; i < LANES; i++) if (!(i & ${half})) {
-    const f32v x = m[i], y = m[i + ${half}];
-    m[i] = __builtin_shufflevector(x, y, ${low.join(", ")});
-    m[i + ${half}] = __builtin_shufflevector(x, y, ${high.join(", ")});
-  }`)
+  const all = Array.from({ length: lanes }, (_, i) => i)
+  for (let half = 1, level = 0; half < lanes; half *= 2, level++) {
+    const [low, high] = [all.map((i) => ((i & half) === 0 ? i : lanes + i - half)), all.map((i) => ((i & half) === 0 ? i + half : lanes + i))]
+    const name = (i: number): string => `m${level}_${i}`
+    const next = (i: number): string => (half * 2 < lanes ? `const f32v m${level + 1}_${i}` : `m[${i}]`)
+    for (const i of all) if ((i & half) === 0) {
+      const pair = `${name(i)}, ${name(i + half)}`
+      steps.push(`  ${next(i)} = __builtin_shufflevector(${pair}, ${low.join(", ")}); ${next(i + half)} = __builtin_shufflevector(${pair}, ${high.join(", ")});`)
+    }
   }
   return `/* m[i][j] becomes m[j][i] */
 INLINE void transpose(f32v m[LANES]) {
+  const f32v ${all.map((i) => `m0_${i} = m[${i}]`).join(", ")};
 ${steps.join("\n")}
 }
 `

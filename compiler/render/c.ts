@@ -1,7 +1,7 @@
 /** A scheduled program as one C program: functions for kernels (equal ones once), and the step that calls them in waves. */
 import type { Buffer, ContractKernel, RowsKernel } from "../kernel/ir.ts"
 import { plus, times, variable } from "../kernel/index.ts"
-import { flatShare, isFlat, rowShare } from "../schedule/cpu.ts"
+import { blocksEach, flatShare, isFlat, rowShare } from "../schedule/cpu.ts"
 import type { CpuProgram, Step, Wave, Work } from "../schedule/cpu.ts"
 import { attendTiles, renderAttend, renderAttendGrad } from "./c-attend.ts"
 import { contractHelpers, renderContract, tilesOf } from "./c-contract.ts"
@@ -12,10 +12,12 @@ import { prelude } from "./c-prelude.ts"
 import type { Parameters } from "./c-rows.ts"
 import { cType, cTypes, renderNested, renderRows } from "./c-rows.ts"
 import { storedLoads } from "./c-stored.ts"
+import { cGroups, parts } from "./c-parts.ts"
 import { entryPoints, threads } from "./c-threads.ts"
 import { sumRows } from "./c-vector.ts"
 import type { PackUse } from "./c-mma.ts"
 import { packName, packUse, renderPack, renderPacking, renderTiled, tileHelpers, tileProduct } from "./c-mma.ts"
+import { renderPanels } from "./c-panels.ts"
 import { packing, renderTile, tileName, transpose } from "./c-tile.ts"
 
 /** A function's parameters as they are met. */
@@ -37,8 +39,11 @@ function collect(prefix: string): Collected {
   }
 }
 
+/** The parts of a function's text. */
+interface Defined { readonly comment: string; readonly head: string; readonly body: string }
+
 interface Functions {
-  readonly texts: string[]
+  readonly texts: Defined[]
   /** Names by text without name and comment. */
   readonly known: Map<string, string>
 }
@@ -48,13 +53,15 @@ function define(f: Functions, kind: string, note: string, p: Collected, lines: r
   const uses = (name: string): boolean => lines.some((line) => new RegExp(`\\b${name}\\b`).test(line))
   const parameters = p.buffers.map((buffer, i) => `${p.written.has(buffer) ? "" : "const "}${cType(buffer)} *p${i}`)
   const tail = ["long first", "long last", `float *scratch${uses("scratch") ? "" : " __attribute__((unused))"}`, `long trip${uses("trip") ? "" : " __attribute__((unused))"}`]
-  const text = `(${[...parameters, ...tail].join(", ")}) {\n${lines.join("\n")}\n}\n`
+  const list = `(${[...parameters, ...tail].join(", ")})`
+  const body = `{\n${lines.join("\n")}\n}\n`
+  const text = `${list} ${body}`
   const before = f.known.get(text)
   if (before !== undefined) return before
   const name = `${kind}_${f.texts.length}`
   const shapes = p.buffers.map((buffer, i) => `   p${i}: ${typeText(buffer)} ${commented(buffer.name)}${p.written.has(buffer) ? ", written" : ""}`)
   f.known.set(text, name)
-  f.texts.push(`/* ${commented(note)}\n${shapes.join("\n")} */\nstatic __attribute__((noinline)) void ${name}${text}`)
+  f.texts.push({ comment: `/* ${commented(note)}\n${shapes.join("\n")} */`, head: `KERNEL void ${name}${list}`, body })
   return name
 }
 
@@ -66,14 +73,15 @@ function commented(text: string): string {
 }
 
 /** The call of a kernel for one thread. */
-function stepLine(f: Functions, program: CpuProgram, step: Step, shared: string): string {
+function stepLine(f: Functions, program: CpuProgram, step: Step, site: number | null): string {
   const { kernel } = step
   const p = collect("p")
   const { kind, lines } = bodyOf(f, program, step, p)
   const name = define(f, kind, titleOf(kernel), p, lines)
   const address = (buffer: Buffer): string => `(${cType(buffer)} *)(arena + ${offsetOf(program, buffer)}L)`
   const args = [...p.buffers.map(address), ...rangeOf(kernel, step), "scratch", "trip"].join(", ")
-  return `${shared}${step.shares}L) ${name}(${args}); /* ${commented(kernel.note)} */`
+  const shared = site === null ? `SHARE(${step.shares})` : `CLAIM(${site}, ${step.shares}, ${blocksEach(step)})`
+  return `${shared} ${name}(${args}); /* ${commented(kernel.note)} */`
 }
 
 function offsetOf(program: CpuProgram, buffer: Buffer): number {
@@ -85,13 +93,14 @@ function offsetOf(program: CpuProgram, buffer: Buffer): number {
 /** Shares as the kernel counts them: rows, columns of a flat kernel, or shares themselves. */
 function rangeOf(kernel: Work, { shares }: Step): readonly [string, string] {
   if (kernel.kind === "put" && shares === 1) return ["0", String(kernel.batch * kernel.middle)]
-  if (kernel.kind !== "rows") return ["lo", "hi"]
+  if (kernel.kind !== "rows") return ["at.lo", "at.hi"]
   const [unit, most] = isFlat(kernel) ? [flatShare, kernel.cols] : [rowShare(kernel), kernel.rows]
   if (shares === 1) return ["0", String(most)]
-  return unit === 1 ? ["lo", "hi"] : [`lo * ${unit}L`, `MIN(${most}L, hi * ${unit}L)`]
+  return unit === 1 ? ["at.lo", "at.hi"] : [`at.lo * ${unit}L`, `MIN(${most}L, at.hi * ${unit}L)`]
 }
 
 function titleOf(kernel: Work): string {
+  if (kernel.kind === "panels") return `panels of ${kernel.batch === 1 ? "" : `${kernel.batch} x `}${kernel.lines} lines of ${kernel.depth}: ${kernel.note}`
   if (kernel.kind === "pack") return `tiles of ${kernel.batch === 1 ? "" : `${kernel.batch} x `}${kernel.lines} lines of ${kernel.depth}: ${kernel.note}`
   const size = kernel.kind === "rows" ? `${kernel.rows} x ${kernel.cols}` : kernel.kind === "contract" ? `${kernel.batch === 1 ? "" : `${kernel.batch} x `}[${kernel.m}, ${kernel.k}] x [${kernel.k}, ${kernel.n}]` : ""
   const then = kernel.kind === "contract" && kernel.epilogue !== null ? `, then ${kernel.epilogue.note}` : ""
@@ -109,6 +118,7 @@ function bodyOf(f: Functions, program: CpuProgram, { kernel, contract: plan, til
       const make = kernel.prologue === null || plan.way === "vector" ? null : prologue(f, program, kernel.prologue, p)
       return { kind: "dot", lines: renderContract(kernel, plan, target, p, then, make) }
     }
+    case "panels": return { kind: "panels", lines: renderPanels(kernel, p) }
     case "pack": return { kind: "pack", lines: renderPack(kernel, p) }
     case "attend": return { kind: "attend", lines: renderAttend(kernel, target, p) }
     case "attend_grad": return { kind: "attend_grad", lines: renderAttendGrad(kernel, target, p) }
@@ -136,7 +146,7 @@ function prologue(f: Functions, program: CpuProgram, kernel: RowsKernel, p: Coll
 /** Steps outside of loops are numbered, so that threads can claim parts of them; a loop's turns would need numbers of their own. */
 function waveLines(f: Functions, program: CpuProgram, waves: readonly Wave[], indent: string, sites: { count: number } | null): string[] {
   return waves.flatMap((wave) => {
-    if (wave.is === "steps") return [...wave.steps.map((step) => `${indent}${stepLine(f, program, step, sites === null ? "SHARE(" : `CLAIM(${sites.count++}, `)}`), `${indent}barrier(p);`]
+    if (wave.is === "steps") return [...wave.steps.map((step) => `${indent}${stepLine(f, program, step, sites === null ? null : sites.count++)}`), `${indent}barrier(p);`]
     return [`${indent}/* ${commented(wave.note)} */`, `${indent}for (long trip = 0; trip < ${wave.trips}; trip++) {`, ...waveLines(f, program, wave.waves, `${indent}  `, null), `${indent}}`]
   })
 }
@@ -168,6 +178,18 @@ function constantLines(program: CpuProgram): string[] {
   ]
 }
 
+/** Functions in as many groups as compilers may run side by side: each goes to the group with the least text so far, the longest first; the step is in the first. */
+function grouped(texts: readonly Defined[], step: readonly string[]): readonly string[] {
+  const sizes = Array.from({ length: cGroups }, (_, group) => (group === 0 ? step.reduce((sum, line) => sum + line.length, 0) : 0))
+  const groups = new Map<Defined, number>()
+  for (const text of [...texts].sort((x, y) => y.body.length - x.body.length)) {
+    const least = sizes.indexOf(Math.min(...sizes))
+    sizes[least] = (sizes[least] ?? 0) + text.body.length
+    groups.set(text, least)
+  }
+  return texts.map((text) => `${text.comment}\n${text.head}\n#if GROUP(${groups.get(text) ?? 0})\n${text.body}#else\n;\n#endif`)
+}
+
 /** The whole program. `threads` of it run `slm_step`; their number changes no bit of any result. */
 export function renderC(program: CpuProgram): string {
   const f: Functions = { texts: [], known: new Map() }
@@ -183,14 +205,9 @@ export function renderC(program: CpuProgram): string {
     ...program.outputs.map(({ name, buffer }) => `   output ${commented(name)}: ${buffer.dtype}[${buffer.shape.join(", ")}] at ${offsetOf(program, buffer)}`), "*/",
   ].join("\n")
   return [
-    head, prelude(program.target), ...(program.buffers.some((buffer) => buffer.stored !== null) ? [storedLoads(program.target)] : []), transpose(program.target), ...[2, 4, 8].filter((rows) => rows <= program.target.lanes).map((rows) => sumRows(rows, program.target)), packing, contractHelpers, ...tiles.values(), ...(inTiles ? [tileHelpers, tileProduct, ...packs.values()] : []), ...f.texts, ...constantLines(program), threads,
-    "/* The part of n equal shares that is this thread's. */",
-    "#define SHARE(n) for (long lo = (n) * thread / threads, hi = (n) * (thread + 1) / threads; lo < hi; lo = hi)",
-    "/* The same in twice as many blocks as there are threads: a thread does its own two, then what others have not begun. */",
-    "#define CLAIM(site, n) for (long blocks = MIN((long)(n), 2 * threads), turn = 0, c = 0, lo = 0, hi = 0; turn < blocks; turn++) \\",
-    "  if (c = (2 * thread + turn) % blocks, lo = (n) * c / blocks, hi = (n) * (c + 1) / blocks, !atomic_exchange_explicit(&p->claimed[(site) * 2 * threads + c], 1, memory_order_relaxed))",
-    "static void run_step(program *p, long thread) {", "  char *arena = p->arena;", "  const long threads = p->threads, trip = 0;",
-    `  float *scratch = (float *)(p->scratch + thread * ${program.scratch}L);`, "  (void)trip; (void)scratch; (void)arena; (void)threads; (void)thread;", ...(inTiles ? ["  open_tiles();"] : []), ...steps, ...copyLines(program), ...(inTiles ? ["  close_tiles();"] : []), "}",
-    entryPoints(program.arena, program.scratch, sites.count, inTiles),
+    head, parts, prelude(program.target), ...(program.buffers.some((buffer) => buffer.stored !== null) ? [storedLoads(program.target)] : []), transpose(program.target), ...[2, 4, 8].filter((rows) => rows <= program.target.lanes).map((rows) => sumRows(rows, program.target)), packing, contractHelpers, ...tiles.values(), ...(inTiles ? [tileHelpers, tileProduct, ...packs.values()] : []), ...grouped(f.texts, steps), "#if PART == 0", ...constantLines(program), threads,
+    "CALLS static void run_step(program *p, long thread) {", "  char *arena = p->arena;", "  const long trip = 0;", "  range at;",
+    `  float *scratch = (float *)(p->scratch + thread * ${program.scratch}L);`, "  (void)trip; (void)scratch; (void)arena; (void)thread; (void)at;", ...(inTiles ? ["  open_tiles();"] : []), ...steps, ...copyLines(program), ...(inTiles ? ["  close_tiles();"] : []), "}",
+    entryPoints(program.arena, program.scratch, sites.count, inTiles), "#endif\n",
   ].join("\n")
 }

@@ -12,6 +12,8 @@ import { flattened } from "./flatten.ts"
 import { within } from "./within.ts"
 import type { Packing, PackKernel, Tiled, TilePlan, TileUnit } from "./tiles.ts"
 import { isTiled, packShare, padded, tiled } from "./tiles.ts"
+import type { PanelKernel } from "./panels.ts"
+import { fitsPanels, paneled, panelShares } from "./panels.ts"
 
 /** Floats per vector and vector registers of an instruction family. */
 export interface CpuTarget {
@@ -49,10 +51,12 @@ export interface ContractPlan {
   readonly cols: number
   /** Floats of scratch that one thread needs, if it takes all shares. */
   readonly scratch: number
+  /** Whether what is packed was packed by a step before. */
+  readonly packed: boolean
 }
 
 /** What a thread can do a share of. */
-export type Work = Exclude<Kernel, LoopKernel> | PackKernel
+export type Work = Exclude<Kernel, LoopKernel> | PackKernel | PanelKernel
 
 export interface Step {
   readonly kernel: Work
@@ -82,13 +86,14 @@ export interface CpuProgram {
   readonly outputs: Ordered["outputs"]
 }
 
-export function scheduleCpu(program: Ordered & Partial<Pick<Recomputed, "again">>, target: CpuTarget): CpuProgram {
+/** `panels`: factors of f32 products are packed whole where they fit; this takes memory and changes no bit. */
+export function scheduleCpu(program: Ordered & Partial<Pick<Recomputed, "again">>, target: CpuTarget, panels = true): CpuProgram {
   const place = (buffer: Buffer): Buffer => program.inPlace.get(buffer) ?? buffer
   const lives = new Map<Buffer, { first: number; last: number }>()
   /** Of values that are made again later: buffers are empty in between. */
   const before = new Map<Buffer, Span[]>()
   const copies = program.updates.filter(({ value }) => !program.inPlace.has(value))
-  const packing: Packing = { buffers: [], known: new Map(), versions: new Map(), firstId: program.buffers.length }
+  const packing: Packing = { buffers: [], known: new Map(), versions: new Map(), firstId: program.buffers.length, panels }
   const { waves, count } = wavesOf(program.kernels, target, packing, place, program.again ?? new Map(), (buffer, wave, anew) => {
     const life = lives.get(buffer)
     if (life !== undefined && anew) before.set(buffer, [...before.get(buffer) ?? [], life])
@@ -110,9 +115,15 @@ export function scheduleCpu(program: Ordered & Partial<Pick<Recomputed, "again">
   }
 }
 
-/** A program that computes values again where it would otherwise take more than `most` bytes: as few of them as it takes, as far as that goes. */
+/**
+ * A program that computes values again where it would otherwise take more than `most` bytes: as few of them as it takes, as far as that goes. Where that does
+ * not suffice factors are not packed whole either.
+ */
 export function scheduleWithin(program: Ordered, target: CpuTarget, most: number): CpuProgram {
-  return within(program, most, (tried) => scheduleCpu(tried, target), ({ arena }) => arena)
+  const found = (panels: boolean): CpuProgram => within(program, most, (tried) => scheduleCpu(tried, target, panels), ({ arena }) => arena)
+  const whole = found(true)
+  const lean = whole.arena <= most ? whole : found(false)
+  return lean.arena < whole.arena ? lean : whole
 }
 
 /** What a program allocates besides its arena when it runs on so many threads: scratch, and a byte for each block that they claim. */
@@ -120,9 +131,16 @@ export function threadBytes({ scratch, waves }: CpuProgram, threads: number): nu
   return scratch * threads + claimBytes(waves.reduce((sum, wave) => sum + (wave.is === "steps" ? wave.steps.length : 0), 0), threads)
 }
 
-/** Each kernel outside of loops is claimed in twice as many blocks as there are threads. */
+/** Each kernel outside of loops is claimed in as many blocks for each thread, so that threads that are late leave little to wait for. */
+export const mostBlocks = 4
+
+/** Fewer where every block begins with packing. */
+export function blocksEach({ contract }: Step): number {
+  return contract !== null && contract.way !== "vector" && !contract.packed ? 2 : mostBlocks
+}
+
 function claimBytes(kernels: number, threads: number): number {
-  return Math.max(1, kernels) * 2 * threads
+  return Math.max(1, kernels) * mostBlocks * threads
 }
 
 function scratchOf(waves: readonly Wave[]): number {
@@ -162,9 +180,8 @@ function wavesOf(kernels: readonly Kernel[], target: CpuTarget, packing: Packing
     while (waves.length <= wave) waves.push([])
   }
   for (const given of kernels) {
-    const found = given.kind === "contract" && isTiled(given, target.tiles) ? tiled(given, target.tiles, packing) : null
-    const kernel = found?.kernel ?? given
-    const packs = found?.packs ?? []
+    const found = preparedFor(given, target, packing)
+    const { kernel, packs } = found
     const traffic = trafficOf(kernel)
     const [reads, writes] = [[...traffic.reads].map(place), [...traffic.writes].map(place)]
     let wave = Math.max(after(reads), after(writes), ...packs.map((pack) => after([place(pack.from.buffer)]) + 1))
@@ -176,7 +193,7 @@ function wavesOf(kernels: readonly Kernel[], target: CpuTarget, packing: Packing
       enter(wave - 1, [place(pack.from.buffer)], [pack.to], false)
       const steps = waves[wave - 1]
       if (!Array.isArray(steps)) throw new Error(`schedule: ${pack.note} has no wave`)
-      steps.push({ kernel: pack, shares: pack.batch * Math.ceil(pack.lines / packShare(pack.unit)), contract: null, tiles: null })
+      steps.push({ kernel: pack, shares: pack.kind === "panels" ? panelShares(pack) : pack.batch * Math.ceil(pack.lines / packShare(pack.unit)), contract: null, tiles: null })
     }
     for (const buffer of writes) packing.versions.set(buffer, (packing.versions.get(buffer) ?? 0) + 1)
     enter(wave, reads, writes, again.has(given))
@@ -186,22 +203,37 @@ function wavesOf(kernels: readonly Kernel[], target: CpuTarget, packing: Packing
       floor = wave + 1
     } else {
       const steps = waves[wave]
-      if (Array.isArray(steps)) steps.push(found === null ? stepOf(kernel, target) : tiledStep(found))
+      if (Array.isArray(steps)) steps.push(found.tiled === null ? stepOf(kernel, target, found.contract) : tiledStep(found.tiled))
     }
   }
   return { waves: waves.map((wave): Wave => (Array.isArray(wave) ? { is: "steps", steps: wave } : wave as Wave)), count: waves.length }
+}
+
+interface Ready { readonly kernel: Kernel; readonly packs: readonly (PackKernel | PanelKernel)[]; readonly tiled: Tiled | null; readonly contract: ContractPlan | null }
+
+/** A kernel with its factors packed, and what packs them. */
+function preparedFor(given: Kernel, target: CpuTarget, packing: Packing): Ready {
+  if (given.kind !== "contract") return { kernel: given, packs: [], tiled: null, contract: null }
+  if (isTiled(given, target.tiles)) {
+    const found = tiled(given, target.tiles, packing)
+    return { kernel: found.kernel, packs: found.packs, tiled: found, contract: null }
+  }
+  const contract = planContract(given, target, packing.panels)
+  if (!contract.packed) return { kernel: given, packs: [], tiled: null, contract }
+  const found = paneled(given, contract.tile.vectors * target.lanes, contract.way === "outer" ? contract.tile.rows : null, packing)
+  return { kernel: found.kernel, packs: found.panels, tiled: null, contract }
 }
 
 function tiledStep({ kernel, plan }: Tiled): Step {
   return { kernel, shares: kernel.batch * Math.ceil(kernel.m / plan.rows), contract: null, tiles: plan }
 }
 
-function stepOf(given: Exclude<Kernel, LoopKernel>, target: CpuTarget): Step {
+function stepOf(given: Exclude<Kernel, LoopKernel>, target: CpuTarget, plan: ContractPlan | null): Step {
   const kernel = given.kind === "rows" ? flattened(given) : given
   switch (kernel.kind) {
     case "rows": return { kernel, shares: rowShares(kernel), contract: null, tiles: null }
     case "contract": {
-      const contract = planContract(kernel, target)
+      const contract = plan ?? planContract(kernel, target)
       return { kernel, shares: kernel.batch * Math.ceil(kernel.m / contract.rows) * Math.ceil(kernel.n / contract.cols), contract, tiles: null }
     }
     case "attend": return { kernel, shares: kernel.sizes.batch * kernel.sizes.heads, contract: null, tiles: null }
@@ -242,22 +274,23 @@ function sliceOf(k: number, most: number): number {
   return Math.ceil(k / Math.ceil(k / most))
 }
 
-export function planContract(kernel: ContractKernel, target: CpuTarget): ContractPlan {
+export function planContract(kernel: ContractKernel, target: CpuTarget, panels = true): ContractPlan {
   const { m, n, k } = kernel
   // Few rows are taken one by one: each has the same sums however many there are.
   if (isFew(m)) {
     const side = Math.min(8, target.lanes, 2 ** Math.floor(Math.log2(Math.max(1, target.registers / 2 / m))))
-    return { way: "vector", tile: { rows: side, vectors: 1 }, slice: k, rows: m, cols: padded(Math.max(16, Math.min(256, Math.ceil(n / 16))), 16), scratch: m * k }
+    return { way: "vector", tile: { rows: side, vectors: 1 }, slice: k, rows: m, cols: padded(Math.max(16, Math.min(256, Math.ceil(n / 16))), 16), scratch: m * k, packed: false }
   }
   const tile = tileFor(m, n, target)
   const width = tile.vectors * target.lanes
   const chunk = kernel.epilogue !== null && kernel.epilogue.columns.length > 0 ? kernel.epilogue.chunk : 24
+  const packed = panels && fitsPanels(kernel)
   if (kernel.a.colStride !== 1 && k > 1) {
     const slice = sliceOf(k, 256)
-    return { way: "outer", tile, slice, rows: chunk, cols: n, scratch: (padded(m, tile.rows) + tile.rows + padded(n, width)) * slice + (kernel.prologue === null ? 0 : width * k) }
+    return { way: "outer", tile, slice, rows: chunk, cols: n, packed, scratch: packed ? 0 : (padded(m, tile.rows) + tile.rows + padded(n, width)) * slice + (kernel.prologue === null ? 0 : width * k) }
   }
   const rows = chunk * Math.max(1, Math.floor(96 / chunk))
-  return { way: "stream", tile, slice: sliceOf(k, 384), rows, cols: n, scratch: (Math.min(padded(n, width), bandOf(k, width)) + (kernel.prologue === null ? 0 : width)) * k }
+  return { way: "stream", tile, slice: sliceOf(k, 384), rows, cols: n, packed, scratch: packed ? 0 : (Math.min(padded(n, width), bandOf(k, width)) + (kernel.prologue === null ? 0 : width)) * k }
 }
 
 /** Columns of b that are packed at once: about 2 million numbers. */

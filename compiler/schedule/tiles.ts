@@ -61,6 +61,8 @@ export interface Packing {
   /** How often a buffer was written: what is written again is another matrix. */
   readonly versions: Map<Buffer, number>
   readonly firstId: number
+  /** Whether factors of f32 products are packed whole. */
+  readonly panels: boolean
 }
 
 export function isTiled(kernel: ContractKernel, unit: TileUnit | null): unit is TileUnit {

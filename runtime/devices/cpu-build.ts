@@ -3,10 +3,12 @@ import { createHash } from "node:crypto"
 import { existsSync, mkdirSync, mkdtempSync, readFileSync, renameSync, rmSync, writeFileSync } from "node:fs"
 import { availableParallelism, homedir, tmpdir } from "node:os"
 import { join } from "node:path"
-import { commonFlags, familyFlags } from "../../compiler/render/c-flags.ts"
+import { commonFlags, familyFlags, quickly } from "../../compiler/render/c-flags.ts"
+import { partsOf } from "../../compiler/render/c-parts.ts"
 import { cpuTargets, withTiles } from "../../compiler/schedule/cpu.ts"
 import type { CpuTarget } from "../../compiler/schedule/cpu.ts"
 import { reasonOf } from "../system-error.ts"
+import type { Ran } from "../programs.ts"
 import { runProgram } from "../programs.ts"
 
 /** A compiler that works, and what it is told. */
@@ -92,7 +94,9 @@ export async function findToolchain(env: NodeJS.ProcessEnv, family?: CpuTarget["
     }
     const chosen = family ?? localFamily()
     const hasTiles = chosen === "avx512" && (tiles ?? detectTiles(readText("/proc/cpuinfo"), process.arch))
-    return { command, version: asked.out.split("\n")[0] ?? "", target: hasTiles ? withTiles(cpuTargets[chosen]) : cpuTargets[chosen], flags: [...commonFlags, "-fPIC", "-shared", "-w", ...familyFlags[chosen]], cache: cacheFolder(env) }
+    const version = asked.out.split("\n")[0] ?? ""
+    const isGcc = !version.includes("clang")
+    return { command, version, target: hasTiles ? withTiles(cpuTargets[chosen]) : cpuTargets[chosen], flags: [quickly(chosen, isGcc), ...commonFlags, "-fPIC", "-shared", "-w", ...familyFlags[chosen]], cache: cacheFolder(env) }
   }
   return { reason: named !== undefined && named !== "" ? `the C compiler that CC names, ${JSON.stringify(named)}, does not run: ${excerpt(problem)}` : `there is no C compiler (tried ${candidates.join(", ")})`, help: installHelp }
 }
@@ -163,12 +167,21 @@ export async function build(toolchain: Toolchain, source: string): Promise<Built
   if (existsSync(path)) return { path, cached: true }
   return inWorkFolder(toolchain, async (work): Promise<Built | Broken> => {
     writeFileSync(join(work, "step.c"), source)
-    const done = await runProgram(toolchain.command, [...toolchain.flags, "-o", join(work, "step.so"), join(work, "step.c")], 600)
+    const done = await compile(toolchain, work, partsOf(source, coresAvailable()))
     if (done.out === null) return { reason: `${toolchain.command} could not compile the program: ${excerpt(done.problem)}`, help: compileHelp(toolchain) }
     renameSync(join(work, "step.c"), join(toolchain.cache, `${key}.c`))
     renameSync(join(work, "step.so"), path)
     return { path, cached: false }
   })
+}
+
+/** `step.c` as `step.so`: as a whole, or its parts side by side, which are linked then. */
+async function compile({ command, flags }: Toolchain, work: string, parts: number): Promise<Ran> {
+  const [source, result] = [join(work, "step.c"), join(work, "step.so")]
+  if (parts === 1) return runProgram(command, [...flags, "-o", result, source], 600)
+  const objects = Array.from({ length: parts }, (_, part) => join(work, `part${part}.o`))
+  const made = await Promise.all(objects.map((object, part) => runProgram(command, [...flags.filter((flag) => flag !== "-shared"), `-DPARTS=${parts}`, `-DPART=${part}`, "-c", "-o", object, source], 600)))
+  return made.find(({ out }) => out === null) ?? runProgram(command, [...flags, "-o", result, ...objects], 600)
 }
 
 /** `-march=native` means another thing on another processor. */

@@ -53,5 +53,6 @@ export function memoryGoal(stage: Stage, lowered: LoweredTraining, device: Pick<
   if (limit !== null && arena > limit) {
     return diagnostic("SLM3504", stage.span, `\`${stage.name}\` does not fit into \`max_memory\`: one step takes ${bytes(arena)} with everything computed again that can be`, { help: `allow ${bytes(Math.ceil(arena / 1e6) * 1e6)}, or make the batch smaller and \`accumulate\` more of them` })
   }
-  return { most: again === 0 ? Infinity : most, again, warning: null }
+  const fits = again === 0 && device.memoryOf(program).arena <= most
+  return { most: fits ? Infinity : most, again, warning: null }
 }

@@ -1,7 +1,7 @@
 /** The files of one program: its C text under names of its own, and the table that says where its numbers lie. */
 import type { Buffer } from "../../kernel/ir.ts"
 import type { CpuProgram, CpuTarget } from "../../schedule/cpu.ts"
-import { commonFlags, familyFlags } from "../c-flags.ts"
+import { carefully, commonFlags, familyFlags } from "../c-flags.ts"
 import { renderC } from "../c.ts"
 import { commented, cText } from "./text.ts"
 
@@ -66,7 +66,7 @@ export function makefile(binary: string, sources: readonly string[], { family }:
   return `# ${binary}: for ${family === "portable" ? "any processor" : `a processor with ${family}`}; \`make CC=clang\` takes another compiler.
 # Rounding is part of the meaning: no -ffast-math, no -ffp-contract.
 CC = cc
-CFLAGS = ${[...commonFlags, ...familyFlags[family], "-w"].join(" ")}
+CFLAGS = ${[carefully, ...commonFlags, ...familyFlags[family], "-w"].join(" ")}
 
 ${binary}: ${objects}
 	$(CC) $(CFLAGS) -o $@ ${objects}
