@@ -25,6 +25,8 @@ typedef float f32u __attribute__((vector_size(4 * LANES), aligned(4), may_alias)
 typedef int32_t i32u __attribute__((vector_size(4 * LANES), aligned(4), may_alias));
 typedef uint8_t boolu __attribute__((vector_size(LANES), aligned(1), may_alias));
 #define INLINE static inline __attribute__((always_inline, unused))
+/* Before a loop over an array of vectors, so that they stay in registers. */
+#define UNROLL _Pragma("GCC unroll 16")
 #define MIN(a, b) ((a) < (b) ? (a) : (b))
 #define MAX(a, b) ((a) > (b) ? (a) : (b))
 
@@ -67,6 +69,22 @@ INLINE f32v sqrt_f32(f32v x) { for (int l = 0; l < LANES; l++) x[l] = __builtin_
 #else
 INLINE f32v fma_f32(f32v a, f32v b, f32v c) { return a * b + c; }
 INLINE f32v sqrt_f32(f32v x) { for (int l = 0; l < LANES; l++) x[l] = __builtin_sqrtf(x[l]); return x; }
+#endif
+/* x / y for a y of which there are many x: division takes as long as a dozen multiplications. What y's inverse, rounded, makes of x is put right by
+   what that is too much; where that may overflow or vanish, the inverse is no number. */
+#if defined(__AVX512F__) && LANES == 16
+INLINE f32v inverse_f32(f32v y) {
+  const f32v size = (f32v)((i32v)y & 0x7fffffff);
+  return pick_f32((size > 1e-30f) & (size < 1e30f), 1.0f / y, (f32v)set_i32(0x7fc00000));
+}
+INLINE f32v over_f32(f32v x, f32v y, f32v inverse) {
+  if (__builtin_expect(inverse[0] != inverse[0], 0)) return x / y;
+  const f32v q = x * inverse, over = fma_f32(y, q, -x);
+  return (f32v)_mm512_mask3_fnmadd_ps((__m512)over, (__m512)inverse, (__m512)q, _mm512_cmp_ps_mask(_mm512_abs_ps((__m512)q), _mm512_set1_ps(__builtin_inff()), _CMP_LT_OQ));
+}
+#else
+INLINE f32v inverse_f32(f32v y) { return y; }
+INLINE f32v over_f32(f32v x, f32v y, f32v inverse) { (void)inverse; return x / y; }
 #endif
 /* Not a number if either is not. */
 INLINE f32v max_f32(f32v a, f32v b) { return pick_f32((a > b) | (a != a), a, b); }
@@ -117,11 +135,22 @@ INLINE i32v trunc_i32(f32v x) {
   return pick_i32(x <= -2147483648.0f, set_i32(-2147483647 - 1), r);
 }
 INLINE f32v power_of_two(i32v n) { return (f32v)((n + 127) << 23); }
+/* A number that is none stays none. */
+#if defined(__AVX512F__) && LANES == 16
+INLINE f32v at_least(f32v x, float least) { return (f32v)_mm512_max_ps((__m512)set_f32(least), (__m512)x); }
+INLINE f32v at_most(f32v x, float most) { return (f32v)_mm512_min_ps((__m512)set_f32(most), (__m512)x); }
+INLINE f32v nearest(f32v x) { return (f32v)_mm512_roundscale_ps((__m512)x, 8); }
+INLINE f32v scaled(f32v x, f32v n) { return (f32v)_mm512_scalef_ps((__m512)x, (__m512)n); }
+#else
+INLINE f32v at_least(f32v x, float least) { return pick_f32(x < least, set_f32(least), x); }
+INLINE f32v at_most(f32v x, float most) { return pick_f32(x > most, set_f32(most), x); }
+INLINE f32v nearest(f32v x) { return round_f32(pick_f32(x != x, set_f32(0), x)); }
+/* x 2^n: in two steps, as 2^n alone may be out of range. */
+INLINE f32v scaled(f32v x, f32v n) { const i32v whole = __builtin_convertvector(n, i32v), half = whole >> 1; return x * power_of_two(half) * power_of_two(whole - half); }
+#endif
 /* e^x = 2^n e^r with |r| <= ln 2 / 2; the polynomial is Cephes' (Moshier). */
 INLINE f32v exp_f32(f32v given) {
-  f32v x = pick_f32(given < -104.0f, set_f32(-104.0f), given);
-  x = pick_f32(x > 89.0f, set_f32(89.0f), x);
-  f32v n = round_f32(pick_f32(x != x, set_f32(0), x) * 1.44269504088896341f);
+  f32v x = at_most(at_least(given, -104.0f), 89.0f), n = nearest(x * 1.44269504088896341f);
   f32v r = fma_f32(n, set_f32(-0.693359375f), x);
   r = fma_f32(n, set_f32(2.12194440e-4f), r);
   f32v p = set_f32(1.9875691500e-4f);
@@ -131,8 +160,7 @@ INLINE f32v exp_f32(f32v given) {
   p = fma_f32(p, r, set_f32(1.6666665459e-1f));
   p = fma_f32(p, r, set_f32(5.0000001201e-1f));
   p = fma_f32(p, r * r, r) + 1.0f;
-  i32v whole = __builtin_convertvector(n, i32v), half = whole >> 1;
-  return p * power_of_two(half) * power_of_two(whole - half);
+  return scaled(p, n);
 }
 /* x = 2^e m with m near 1; the polynomial is Cephes'. */
 INLINE f32v log_f32(f32v x) {
@@ -161,8 +189,7 @@ INLINE f32v log_f32(f32v x) {
 }
 /* A quotient of polynomials, as in XLA and Eigen. */
 INLINE f32v tanh_f32(f32v given) {
-  f32v x = pick_f32(given > 7.90531110763549805f, set_f32(7.90531110763549805f), given);
-  x = pick_f32(x < -7.90531110763549805f, set_f32(-7.90531110763549805f), x);
+  f32v x = at_least(at_most(given, 7.90531110763549805f), -7.90531110763549805f);
   f32v z = x * x, p = set_f32(-2.76076847742355e-16f);
   p = fma_f32(p, z, set_f32(2.00018790482477e-13f));
   p = fma_f32(p, z, set_f32(-8.60467152213735e-11f));
@@ -177,8 +204,7 @@ INLINE f32v tanh_f32(f32v given) {
   return pick_f32(abs_f32(x) < 0.0004f, x, x * p / q);
 }
 INLINE f32v erf_f32(f32v given) {
-  f32v x = pick_f32(given > 4.0f, set_f32(4.0f), given);
-  x = pick_f32(x < -4.0f, set_f32(-4.0f), x);
+  f32v x = at_least(at_most(given, 4.0f), -4.0f);
   f32v z = x * x, p = set_f32(-2.72614225801306e-10f);
   p = fma_f32(p, z, set_f32(2.77068142495902e-08f));
   p = fma_f32(p, z, set_f32(-2.10102402082508e-06f));

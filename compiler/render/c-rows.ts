@@ -45,6 +45,8 @@ interface Emitter {
   /** Values kept between passes, by array name. */
   readonly kept: Map<Expr, string>
   readonly written: Set<Expr>
+  /** Divisors that are one number for a whole row, with the names of their inverses. */
+  readonly inverses: Map<Expr, string>
   next: number
   /** The row is so many after r. */
   readonly rowsAfter: number
@@ -152,7 +154,7 @@ function text(m: Emitter, x: Expr, scope: Scope): string {
     case "constant": return x.dtype === "f32" ? `set_f32(${cFloat(x.value)})` : x.dtype === "i32" ? `set_i32(${x.value})` : `set_bool(${x.value === 0 ? 0 : 1})`
     case "index": return indexText(m, x.index, scope)
     case "unary": return unaryText(x, of(x.x))
-    case "binary": return fused(m, x, scope) ?? binaryText(x, of(x.x), of(x.y))
+    case "binary": return fused(m, x, scope) ?? dividedBy(m, x, scope) ?? binaryText(x, of(x.x), of(x.y))
     case "select": return `pick_${x.dtype}(${of(x.condition)}, ${of(x.yes)}, ${of(x.no)})`
     case "cast": return castText(x.x.dtype, x.dtype, of(x.x))
     case "guarded": return `pick_${x.dtype}(${maskText(m, x.guards, scope)}, ${of(x.yes)}, ${of(x.no)})`
@@ -169,6 +171,21 @@ function fused(m: Emitter, x: Extract<Expr, { is: "binary" }>, scope: Scope): st
   if (isProduct(x.x)) return `fma_f32(${of(x.x.x)}, ${of(x.x.y)}, ${x.op === "add" ? "" : "-"}${of(x.y)})`
   if (isProduct(x.y)) return `fma_f32(${x.op === "add" ? "" : "-"}${of(x.y.x)}, ${of(x.y.y)}, ${of(x.x)})`
   return null
+}
+
+/** x / y where y is the same along the row: by its inverse, which is computed once, and put right. */
+function dividedBy(m: Emitter, x: Extract<Expr, { is: "binary" }>, scope: Scope): string | null {
+  const inner = (y: Expr): boolean => y.depends.has("j") || y.depends.has("k")
+  if (x.op !== "div" || x.dtype !== "f32" || inner(x.y) || !inner(x.x)) return null
+  const [a, b] = [emit(m, x.x, scope), emit(m, x.y, scope)]
+  let inverse = m.inverses.get(x.y)
+  if (inverse === undefined) {
+    const home = scopeFor(x.y, scope)
+    inverse = `i${m.next++}`
+    home.lines.push(`${home.indent}const f32v ${inverse} = inverse_f32(${b});`)
+    m.inverses.set(x.y, inverse)
+  }
+  return `over_f32(${a}, ${b}, ${inverse})`
 }
 
 /** Whether numbers in narrower storage are in it: what codes stand for is rounded as the encoding says, whoever reads them. */
@@ -289,12 +306,16 @@ function keptBetween(kernel: RowsKernel, passes: readonly Pass[]): Map<Expr, str
 }
 
 function storeText(m: Emitter, store: RowsKernel["stores"][number], scope: Scope): string {
+  const { stored } = store.buffer
+  if (stored !== null) {
+    // What is rounded on its way into memory is rounded by the store.
+    const rounds = stored === "bf16" && store.value.is === "unary" && store.value.op === "narrow_bf16" ? store.value.x : null
+    const value = emit(m, rounds ?? store.value, scope)
+    const [at, kind] = [`${m.p.name(store.buffer, true)}, ${cIndex(store.index, names(m, scope, null))}`, rounds === null ? stored : "rounded"]
+    return m.part === null ? `store_${kind}_f32(${at}, ${value});` : `store_part_${kind}_f32(${at}, ${value}, ${m.part});`
+  }
   const value = emit(m, store.value, scope)
   const place = `${m.p.name(store.buffer, true)} + ${cIndex(store.index, names(m, scope, null))}`
-  if (store.buffer.stored !== null) {
-    const at = `${m.p.name(store.buffer, true)}, ${cIndex(store.index, names(m, scope, null))}`
-    return m.part === null ? `store_${store.buffer.stored}_f32(${at}, ${value});` : `store_part_${store.buffer.stored}_f32(${at}, ${value}, ${m.part});`
-  }
   return m.part === null ? `store_${store.buffer.dtype}(${place}, ${value});` : `store_part_${store.buffer.dtype}(${place}, ${value}, ${m.part});`
 }
 
@@ -347,7 +368,7 @@ function passLines(m: Emitter, pass: Pass, row: Scope): void {
 }
 
 function emitter(kernel: RowsKernel, p: Parameters, target: CpuTarget, kept: Map<Expr, string>): Emitter {
-  return { p, target, kernel, kept, written: new Set(), next: 0, rowsAfter: 0, part: null }
+  return { p, target, kernel, kept, written: new Set(), inverses: new Map(), next: 0, rowsAfter: 0, part: null }
 }
 
 /** The statements of a kernel between `first` and `last`: rows (whole chunks), or columns of a flat kernel. */

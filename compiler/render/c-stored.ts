@@ -67,6 +67,13 @@ INLINE f32v load_bf16_f32(const uint8_t *p, long i) { return (f32v)(load_u16(p, 
 /* Numbers that are of bf16 already lose nothing. */
 INLINE void store_bf16_f32(uint8_t *p, long i, f32v x) { *(u16u *)(p + 2 * i) = __builtin_convertvector((u32v)x >> 16, u16v); }
 INLINE void store_part_bf16_f32(uint8_t *p, long i, f32v x, long n) { const u32v bits = (u32v)x; for (long l = 0; l < n; l++) { const uint16_t h = (uint16_t)(bits[l] >> 16); memcpy(p + 2 * (i + l), &h, 2); } }
+#if defined(__AVX512BF16__) && LANES == 16
+INLINE void store_rounded_f32(uint8_t *p, long i, f32v x) { _mm256_storeu_si256((__m256i *)(p + 2 * i), (__m256i)_mm512_cvtneps_pbh((__m512)x)); }
+INLINE void store_part_rounded_f32(uint8_t *p, long i, f32v x, long n) { _mm256_mask_storeu_epi16(p + 2 * i, (__mmask16)((1u << n) - 1), (__m256i)_mm512_cvtneps_pbh((__m512)x)); }
+#else
+INLINE void store_rounded_f32(uint8_t *p, long i, f32v x) { store_bf16_f32(p, i, narrow_bf16_f32(x)); }
+INLINE void store_part_rounded_f32(uint8_t *p, long i, f32v x, long n) { store_part_bf16_f32(p, i, narrow_bf16_f32(x), n); }
+#endif
 #if defined(__F16C__) && LANES == 8
 INLINE f32v load_f16_f32(const uint8_t *p, long i) { return (f32v)_mm256_cvtph_ps(_mm_loadu_si128((const __m128i *)(p + 2 * i))); }
 #elif defined(__AVX512F__) && LANES == 16

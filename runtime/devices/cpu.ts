@@ -30,7 +30,7 @@ export interface CpuOptions {
 }
 
 /** Changes whenever generated code may give other bits. */
-const generatorRevision = 3
+const generatorRevision = 4
 
 const unusable = ({ reason, help }: Broken): Unusable => ({ name: "cpu", reason, help })
 
