@@ -6,6 +6,7 @@ import * as g from "../graph/ops.ts"
 import { gradients } from "../graph/gradient.ts"
 import { optimise } from "../transform/pipeline.ts"
 import { fuse } from "./fuse.ts"
+import { createMemory, interpretKernels } from "./interpret.ts"
 import type { Kernel } from "./ir.ts"
 import { planArena } from "./memory.ts"
 import type { Ordered } from "./order.ts"
@@ -115,6 +116,38 @@ test("buffers that live at different times share memory, others do not", () => {
     assert.ok(a + x.bytes <= c || c + y.bytes <= a, `${x.buffer.name} and ${y.buffer.name} overlap`)
   }
   assert.is(bytes, 3 * 448)
+})
+
+test("attention whose result is only read rounded stores it rounded, as its readers want it", () => {
+  const b = createBuilder()
+  const [batch, time, heads] = [2, 32, 4]
+  const wide = b.input("x", "batch", "f32", [batch * time, dim])
+  const weights = ["q", "k", "v", "out"].map((name) => b.input(name, "state", "f32", [dim, dim]))
+  const split = (y: Node): Node => g.permute(b, g.reshape(b, y, [batch, time, heads, dim / heads]), [0, 2, 1, 3])
+  const [q, k, v, out] = weights
+  if (!q || !k || !v || !out) throw new Error("four")
+  const [x, y, z] = [q, k, v].map((w) => split(g.dot(b, wide, w, false, false, "bf16")))
+  if (!x || !y || !z) throw new Error("three")
+  const attended = b.make("attend", { causal: true, window: null, segmented: false, offset: false, biased: false, scale: 0.25, factors: "bf16" }, [x, y, z]) as Node
+  const joined = g.reshape(b, g.permute(b, attended, [0, 2, 1, 3]), [batch * time, dim])
+  const program = optimise(programOf([wide, ...weights], { y: g.dot(b, joined, out, false, false, "bf16") }))
+  const [held, apart] = [orderKernels(fuse(program, "bf16")), orderKernels(fuse(program))]
+  const attend = held.kernels.find((kernel) => kernel.kind === "attend")
+  const last = held.kernels.at(-1)
+  assert.ok(attend?.kind === "attend" && last?.kind === "contract")
+  // Nothing stands between: the product reads rows of bf16 where attention left them.
+  assert.equal([last.a.buffer, attend.out.buffer.stored, attend.q.buffer.stored, attend.v.buffer.stored], [attend.out.buffer, "bf16", "bf16", "bf16"])
+  assert.equal([last.a.rowStride, last.a.colStride], [dim, 1])
+  assert.is(apart.kernels.filter(({ kind }) => kind === "rows").length - held.kernels.filter(({ kind }) => kind === "rows").length, 1)
+  // Both ways mean the same numbers.
+  const [one, other] = [held, apart].map((ordered) => {
+    const memory = createMemory(ordered)
+    for (const { buffer } of ordered.inputs) memory.get(buffer)?.set(Array.from({ length: buffer.size }, (_, i) => ((i * 37 + buffer.id * 11) % 101) / 50 - 1))
+    interpretKernels(ordered, memory)
+    return Array.from(memory.get(ordered.outputs[0]?.buffer ?? attend.out.buffer) ?? [])
+  })
+  assert.ok((one?.length ?? 0) === batch * time * dim && one?.some((number) => number !== 0))
+  assert.equal(one, other)
 })
 
 test.run()

@@ -9,6 +9,7 @@ import { groupNodes } from "./groups.ts"
 import { coordinatesOf, linear, plus, times, variable } from "./index.ts"
 import type { Buffer, Kernel, KernelProgram, RowsKernel, Store } from "./ir.ts"
 import { inputAt, isLeaf, toPrimitives } from "./primitives.ts"
+import { withRoundedResults } from "./rounded.ts"
 import { soloKernel } from "./solo.ts"
 import { chooseStorage, heldIn } from "./storage.ts"
 import type { Storage } from "./storage.ts"
@@ -38,15 +39,19 @@ function createTable(): Table {
   }
 }
 
-/** `held`: the format in which a target multiplies, so that rounded factors may lie in it; null: in f32. */
-export function fuse(given: Program, held: Factors | null = null): Fused {
-  const program = toPrimitives(given)
+/** A format in which a target multiplies, so that rounded factors may lie in it, and whose kernels round what they store. */
+interface Held { readonly format: Factors; readonly rounded: ReadonlySet<Node> }
+
+/** `format`: in which a target multiplies rounded factors; null: in f32. */
+export function fuse(given: Program, format: Factors | null = null): Fused {
+  const opened = toPrimitives(given)
+  const { program, rounded } = format === null || format === "f32" ? { program: opened, rounded: new Set<Node>() } : withRoundedResults(opened, format, (of) => targetsOf(changedBy(of).map(({ node }) => node)))
   const table = createTable()
   const inputs = new Map<Node, Buffer>()
   for (const node of program.inputs) inputs.set(node, table.add(node.args.name, node.args.role, node, { stored: node.args.stored ?? null }))
-  const states = new Map(program.inputs.filter((node) => node.args.role === "state").map((node) => [node.args.name, node]))
-  const changed = program.outputs.filter(({ name, node }) => states.get(name) !== node)
-  const { kernels, values } = fuseNodes(table, inputs, changed.map((output) => output.node), held)
+  const states = statesOf(program)
+  const changed = changedBy(program)
+  const { kernels, values } = fuseNodes(table, inputs, changed.map((output) => output.node), format === null || format === "f32" ? null : { format, rounded })
   const updates: Update[] = []
   const outputs: { name: string; buffer: Buffer }[] = []
   changed.forEach(({ name }, i) => {
@@ -59,6 +64,16 @@ export function fuse(given: Program, held: Factors | null = null): Fused {
   return { name: program.name, buffers: table.buffers, kernels, updates, outputs, inputs: program.inputs.map((node) => ({ name: node.args.name, buffer: bufferFor(inputs, node) })) }
 }
 
+const statesOf = (program: Program): ReadonlyMap<string, Node> => new Map(program.inputs.filter((node) => node.args.role === "state").map((node) => [node.args.name, node]))
+
+/** Outputs but states that stay as they are. */
+function changedBy(program: Program): Program["outputs"] {
+  const states = statesOf(program)
+  return program.outputs.filter(({ name, node }) => states.get(name) !== node)
+}
+
+const targetsOf = (wanted: readonly Node[]): readonly Node[] => wanted.map((node) => (node.op === "reshape" ? underReshapes(node) : node)).filter((node) => !isLeaf(node))
+
 function bufferFor(inputs: ReadonlyMap<Node, Buffer>, node: Node): Buffer {
   const buffer = inputs.get(node)
   if (buffer === undefined) throw new Error(`fuse: %${node.id} (${node.op}) has no buffer`)
@@ -66,16 +81,16 @@ function bufferFor(inputs: ReadonlyMap<Node, Buffer>, node: Node): Buffer {
 }
 
 /** Kernels that compute nodes into buffers of their own, none of which is an input's. */
-function fuseNodes(table: Table, inputs: ReadonlyMap<Node, Buffer>, wanted: readonly Node[], held: Factors | null): { readonly kernels: readonly Kernel[]; readonly values: readonly Buffer[] } {
+function fuseNodes(table: Table, inputs: ReadonlyMap<Node, Buffer>, wanted: readonly Node[], held: Held | null): { readonly kernels: readonly Kernel[]; readonly values: readonly Buffer[] } {
   const order = reachable(wanted)
   const targets = wanted.map((node) => (node.op === "reshape" ? underReshapes(node) : node))
   const storage = chooseStorage(order, targets.filter((node) => !isLeaf(node)))
-  const narrow = held === null || held === "f32" ? new Set<Node>() : heldIn(held, order, storage, targets)
+  const narrow = held === null ? new Set<Node>() : heldIn(held.format, order, storage, targets, held.rounded)
   const buffers = new Map<Node, Buffer>(inputs)
   const bufferOf = (node: Node): Buffer => {
     const known = buffers.get(node)
     if (known !== undefined) return known
-    const made = table.add(nameOf(node), node.op === "literal" ? "constant" : "temp", node, node.op === "literal" ? { values: node.args.values } : narrow.has(node) && held === "bf16" ? { stored: held } : {})
+    const made = table.add(nameOf(node), node.op === "literal" ? "constant" : "temp", node, node.op === "literal" ? { values: node.args.values } : narrow.has(node) && held?.format === "bf16" ? { stored: held.format } : {})
     buffers.set(node, made)
     return made
   }
@@ -137,7 +152,7 @@ function copyKernel(from: Buffer, to: Buffer, node: Node, storage: Storage): Row
   return { kind: "rows", name: `copy${to.id}`, note: `copy of ${from.name}`, ...domain, chunk: chunkOf(domain.rows), columns: [], stores: [{ buffer: to, index: pointIndex(domain), value: e.load(from, place, []) }] }
 }
 
-function soloKernels(table: Table, group: SoloGroup, storage: Storage, bufferOf: (node: Node) => Buffer, number: number, held: Factors | null): Kernel[] {
+function soloKernels(table: Table, group: SoloGroup, storage: Storage, bufferOf: (node: Node) => Buffer, number: number, held: Held | null): Kernel[] {
   const [first] = group.members
   if (first === undefined) return []
   return first.op === "scan" ? loopKernels(table, group, first, bufferOf, number, held) : [soloKernel(group.members, storage, bufferOf, (node) => table.add(`${nameOf(node)}, made`, "temp", node), number)]
@@ -146,7 +161,7 @@ function soloKernels(table: Table, group: SoloGroup, storage: Storage, bufferOf:
 // ---------------------------------------------------------------- loops
 
 /** Carries live in buffers that the body reads; at the end of each turn they get their next values. */
-function loopKernels(table: Table, group: SoloGroup, first: NodeOf<"scan">, bufferOf: (node: Node) => Buffer, number: number, held: Factors | null): Kernel[] {
+function loopKernels(table: Table, group: SoloGroup, first: NodeOf<"scan">, bufferOf: (node: Node) => Buffer, number: number, held: Held | null): Kernel[] {
   const { body, trips, carries } = first.args
   const inside = new Map<Node, Buffer>()
   const before: Kernel[] = []

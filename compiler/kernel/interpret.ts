@@ -222,6 +222,11 @@ function factor({ args: { factors } }: AttendKernel | AttendGradKernel, x: numbe
   return factors === "f32" ? x : narrowTo[factors](Math.fround(x))
 }
 
+/** Results of attention that lie in a narrower format are rounded to it. */
+function storedIn({ stored }: Buffer, x: number): number {
+  return stored === "bf16" ? narrowTo.bf16(Math.fround(x)) : x
+}
+
 function runAttend(kernel: AttendKernel, memory: Memory): void {
   const { batch, heads, groups, queries, keys, values } = kernel.sizes
   const [v, out] = [dataOf(memory, kernel.v.buffer), dataOf(memory, kernel.out.buffer)]
@@ -230,7 +235,7 @@ function runAttend(kernel: AttendKernel, memory: Memory): void {
     for (let e = 0; e < values; e++) {
       let sum = 0
       for (let j = 0; j < keys; j++) sum += factor(kernel, weights[j] ?? 0) * (v[element(kernel.v, b, Math.floor(h / (heads / groups)), j, e)] ?? NaN)
-      out[element(kernel.out, b, h, i, e)] = sum
+      out[element(kernel.out, b, h, i, e)] = storedIn(kernel.out.buffer, sum)
     }
   }
 }
@@ -241,7 +246,7 @@ function gradientOf(x: Strided | null, memory: Memory): { add(b: number, h: numb
   const sums = new Float64Array(x.buffer.size)
   return {
     add: (b, h, t, d, value) => { const at = element(x, b, h, t, d); sums[at] = (sums[at] ?? 0) + value },
-    finish: () => dataOf(memory, x.buffer).set(sums),
+    finish: () => dataOf(memory, x.buffer).set(sums.map((sum) => storedIn(x.buffer, sum))),
   }
 }
 

@@ -121,16 +121,22 @@ function layoutOf(node: Node, readers: readonly Node[], outputs: ReadonlySet<Nod
   return strides[3] === 1 ? strides : plain
 }
 
+/** Whether a kernel of its own multiplies factors that may lie in the format: products and attention of more than a few rows. */
+export function readsHeld(node: Node, format: Factors): boolean {
+  if (node.op === "dot") return node.args.factors === format && !isFew(node.shape.at(-2) ?? 1) && madeOperand(node) === null
+  return (node.op === "attend" || node.op === "attend_grad") && node.args.factors === format && !isFew(inputAt(node, 0).shape[2] ?? 1)
+}
+
 /**
- * Stored values that are rounded to a format and may lie in it: every op with a kernel of its own that reads them is a product of such
- * factors (of more than a few rows). Kernels of rows read and write any storage.
+ * Stored values that are rounded to a format (by a node, or by the kernel that makes them) and may lie in it: every op with a kernel of its
+ * own that reads them multiplies such factors. Kernels of rows read and write any storage.
  */
-export function heldIn(format: Factors, order: readonly Node[], storage: Storage, outputs: readonly Node[]): ReadonlySet<Node> {
-  const held = new Set([...storage.keys()].filter((node) => node.op === "narrow" && node.args.format === format && !outputs.includes(node)))
+export function heldIn(format: Factors, order: readonly Node[], storage: Storage, outputs: readonly Node[], rounded: ReadonlySet<Node>): ReadonlySet<Node> {
+  const held = new Set([...storage.keys()].filter((node) => (rounded.has(node) || (node.op === "narrow" && node.args.format === format)) && !outputs.includes(node)))
   const stored = new Set(storage.keys())
   for (const node of order) {
-    if (!isOpaque(node) || (node.op === "dot" && node.args.factors === format && !isFew(node.shape.at(-2) ?? 1) && madeOperand(node) === null)) continue
-    for (const operand of operandsOf(node)) held.delete(storedOperand(operand, stored, (x) => storage.get(x) ?? stridesOf(x.shape)))
+    if (!isOpaque(node)) continue
+    for (const operand of operandsOf(node)) if (!readsHeld(node, format) || operand.as === "plain") held.delete(storedOperand(operand, stored, (x) => storage.get(x) ?? stridesOf(x.shape)))
   }
   return held
 }

@@ -7,7 +7,7 @@ import type { CpuTarget, Tile } from "../schedule/cpu.ts"
 import { tileName } from "./c-tile.ts"
 import type { TileUse } from "./c-contract.ts"
 
-type Attend = AttendKernel | AttendGradKernel
+export type Attend = AttendKernel | AttendGradKernel
 
 /** Panels are 32 numbers wide. */
 const tileOf = (target: CpuTarget, rows: number): Tile => ({ rows, vectors: 32 / target.lanes })
@@ -29,11 +29,21 @@ function blockRows(target: CpuTarget): number {
   return target.lanes === 16 ? 8 : target.lanes === 8 ? 2 : 1
 }
 
-function at(x: Strided, p: Parameters, writes: boolean, places: readonly [string, string, string]): string {
+/** The address of a row of a tensor, or of column `e` of it: of its numbers, or of bytes where they lie in bf16. */
+export function tensorAt(x: Strided, p: Parameters, writes: boolean, places: readonly [string, string, string], e = "0"): string {
   const [b, h, t] = x.strides
   const terms = [[b, places[0]], [h, places[1]], [t, places[2]]].filter(([stride, place]) => stride !== 0 && place !== "0").map(([stride, place]) => `${place} * ${stride}L`)
   if (x.base !== 0) terms.push(String(x.base))
-  return `${p.name(x.buffer, writes)}${terms.length > 0 ? ` + ${terms.join(" + ")}` : ""}`
+  if (e !== "0") terms.push(e)
+  const sum = terms.join(" + ")
+  return `${p.name(x.buffer, writes)}${terms.length === 0 ? "" : x.buffer.stored === null ? ` + ${sum}` : ` + 2 * (${sum})`}`
+}
+
+const at = (x: Strided, p: Parameters, writes: boolean, places: readonly [string, string, string]): string => tensorAt(x, p, writes, places)
+
+/** The factor of scores as a number of C. */
+export function cScale({ args: { scale } }: Attend): string {
+  return /[.e]/.test(`${scale}`) ? `${scale}f` : `${scale}.0f`
 }
 
 /** `switch` over the rows of a block. */
@@ -48,7 +58,7 @@ function queryLefts(kernel: Attend, target: CpuTarget): number[] {
 }
 
 /** The keys that query i may see by its place: from low up to (not including) high. */
-function bounds(kernel: Attend, p: Parameters): string[] {
+export function bounds(kernel: Attend, p: Parameters): string[] {
   const { causal, window, offset } = kernel.args
   const { queries, keys } = kernel.sizes
   const ahead = kernel.offset !== null && offset ? `${p.name(kernel.offset, false)}[b]` : causal ? `${keys - queries}` : "0"
@@ -61,7 +71,7 @@ function bounds(kernel: Attend, p: Parameters): string[] {
 
 /** Scores of one row at columns j …: scaled, biased, and which of them count. */
 function scoreLines(kernel: Attend, p: Parameters, indent: string): string[] {
-  const lines = [`${indent}f32v score = load_f32(row + j - begin) * ${kernel.args.scale}f;`.replace(/\* (-?\d+)f;/, "* $1.0f;")]
+  const lines = [`${indent}f32v score = load_f32(row + j - begin) * ${cScale(kernel)};`]
   lines.push(`${indent}i32v seen = (lane_numbers() + (int32_t)j >= (int32_t)low) & (lane_numbers() + (int32_t)j < (int32_t)high);`)
   if (kernel.bias !== null) lines.push(`${indent}score += load_part_f32(${at(kernel.bias, p, false, ["b", "h", "i"])} + j, MAX(0L, MIN(LANES, ${kernel.sizes.keys}L - j)));`)
   if (kernel.segments !== null) {
@@ -75,7 +85,7 @@ function scoreLines(kernel: Attend, p: Parameters, indent: string): string[] {
 }
 
 /** Turns the raw products of one row into weights; leaves 1 / sum in \`inverse\`. Weights beyond the row's keys become 0. */
-function softmaxLines(kernel: Attend, p: Parameters, indent: string): string[] {
+export function softmaxLines(kernel: Attend, p: Parameters, indent: string): string[] {
   return [
     `${indent}const long low = LOW(i), high = HIGH(i);`,
     `${indent}f32v most = set_f32(-3e38f), total = set_f32(0);`,
@@ -192,7 +202,7 @@ export function renderAttendGrad(kernel: AttendGradKernel, target: CpuTarget, p:
   const share = heads / groups
   const sharedBias = kernel.dbias !== null && kernel.dbias.strides[0] === 0
   const count = sharedBias ? `${kernel.sizes.batch * groups}` : "last"
-  const scale = `${kernel.args.scale}`.includes(".") || `${kernel.args.scale}`.includes("e") ? `${kernel.args.scale}f` : `${kernel.args.scale}.0f`
+  const scale = cScale(kernel)
   const pack = (to: string, x: Strided, g: string, t: string, kind: "turned" | "plain", n: string, wide: number): string => kind === "turned"
     ? `pack_any(${to}, ${at(x, p, false, ["b", g, t])}, ${x.strides[3]}, ${x.strides[2]}, ${wide}, ${n}, 32);`
     : `pack_any(${to}, ${at(x, p, false, ["b", g, t])}, ${x.strides[2]}, ${x.strides[3]}, ${n}, ${wide}, 32);`

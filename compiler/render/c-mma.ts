@@ -2,7 +2,7 @@
 import { cIndex } from "./c-index.ts"
 import type { Parameters } from "./c-rows.ts"
 import type { ContractKernel, Operand } from "../kernel/ir.ts"
-import type { PackKernel, TilePlan } from "../schedule/tiles.ts"
+import type { Packed, PackKernel, TilePlan } from "../schedule/tiles.ts"
 import { packShare, padded } from "../schedule/tiles.ts"
 
 /** Bytes of a tile: 16 rows of 64. */
@@ -19,13 +19,19 @@ function matrix(operand: Operand, p: Parameters): string {
 
 /** How a source is read: whether k or the lines are neighbours in memory, or neither. */
 type Order = "depth" | "line" | "any"
-export interface PackUse { readonly source: "f32" | "bf16"; readonly order: Order; readonly side: PackKernel["side"] }
+/** `far`: more than stays near until it is read. */
+export interface PackUse { readonly source: "f32" | "bf16"; readonly order: Order; readonly side: Packed["side"]; readonly far: boolean }
 
-export function packUse({ from, lineStride, depthStride, side }: PackKernel): PackUse {
-  return { source: from.buffer.stored === null ? "f32" : "bf16", order: depthStride === 1 ? "depth" : lineStride === 1 ? "line" : "any", side }
+/** Bytes of the second level of cache. */
+const near = 2 ** 21
+
+export function packUse({ from, lineStride, depthStride, side }: Packed, bytes = 0): PackUse {
+  return { source: from.buffer.stored === null ? "f32" : "bf16", order: depthStride === 1 ? "depth" : lineStride === 1 ? "line" : "any", side, far: bytes > near }
 }
 
-export const packName = ({ source, order, side }: PackUse): string => `pack_${side}_${source}_${order}`
+export const packUseOf = (kernel: PackKernel): PackUse => packUse(kernel, kernel.batch * kernel.lines * kernel.depth * 2)
+
+export const packName = ({ source, order, side, far }: PackUse): string => `pack_${side}_${source}_${order}${far ? "_far" : ""}`
 
 /** Statements between shares `first` and `last`. */
 export function renderPack(kernel: PackKernel, p: Parameters): string[] {
@@ -36,7 +42,7 @@ export function renderPack(kernel: PackKernel, p: Parameters): string[] {
   return [
     "  for (long share = first; share < last; share++) {",
     `    const long b = share / ${shares}, line = share % ${shares} * ${share};`,
-    `    ${packName(packUse(kernel))}((uint16_t *)${p.name(kernel.to, true)} + (b * ${padded(kernel.lines, share) / kernel.unit.rows} + line / ${kernel.unit.rows}) * ${panel}L,`,
+    `    ${packName(packUseOf(kernel))}((uint16_t *)${p.name(kernel.to, true)} + (b * ${padded(kernel.lines, share) / kernel.unit.rows} + line / ${kernel.unit.rows}) * ${panel}L,`,
     `      ${matrix(kernel.from, p)} + line * ${kernel.lineStride * step}L, ${kernel.lineStride}, ${kernel.depthStride}, MIN(${share}, ${kernel.lines} - line), ${kernel.depth});`,
     "  }",
   ]
@@ -44,63 +50,84 @@ export function renderPack(kernel: PackKernel, p: Parameters): string[] {
 
 /** Two panels of 16 lines each: out[panel][slice][tile]. */
 export function renderPacking(use: PackUse): string {
-  const { source, order, side } = use
+  const { source, order, side, far } = use
   const type = source === "f32" ? "float" : "uint8_t"
   const at = (place: string): string => (source === "f32" ? `from + ${place}` : `from + 2 * (${place})`)
   // Numbers of a line come as a left tile has them, pairs of k as a right one has them; the other is its transpose in pairs.
-  const rows = order === "line"
-    ? `      for (long i = 0; i < 16; i++) {
-        const long n = MAX(0, MIN(16, lines - panel * 16)), row = k + 2 * i;
-        m[i] = row < depth && n > 0 ? pair_${source}(${at("row * depth_stride + panel * 16")}, ${at("MIN(row + 1, depth - 1) * depth_stride + panel * 16")}, n, row + 1 < depth) : (f32v){0};
-      }`
+  const whole = order === "line" ? `pair_${source}(${at("(k + 2 * i) * depth_stride + line")}, ${at("(k + 2 * i + 1) * depth_stride + line")}, 16, 1)` : `halves_${source}(${at("(line + i) * line_stride + k")}, 32)`
+  const part = order === "line"
+    ? `          const long n = MAX(0, MIN(16, lines - line)), row = k + 2 * i;
+          m[i] = row < depth && n > 0 ? pair_${source}(${at("row * depth_stride + line")}, ${at("MIN(row + 1, depth - 1) * depth_stride + line")}, n, row + 1 < depth) : (f32v){0};`
     : order === "depth"
-      ? `      for (long i = 0; i < 16; i++) {
-        const long line = panel * 16 + i;
-        m[i] = line < lines ? halves_${source}(${at("line * line_stride + k")}, depth - k) : (f32v){0};
-      }`
-      : `      for (long i = 0; i < 16; i++) {
-        const long line = panel * 16 + i;
-        float numbers[32] = {0};
-        if (line < lines) for (long j = 0; j < MIN(32, depth - k); j++) numbers[j] = ${source === "f32" ? "from[line * line_stride + (k + j) * depth_stride]" : "read_bf16_f32(from, line * line_stride + (k + j) * depth_stride)"};
-        m[i] = halves_f32(numbers, 32);
-      }`
+      ? `          m[i] = line + i < lines ? halves_${source}(${at("(line + i) * line_stride + k")}, depth - k) : (f32v){0};`
+      : `          float numbers[32] = {0};
+          if (line + i < lines) for (long j = 0; j < MIN(32, depth - k); j++) numbers[j] = ${source === "f32" ? "from[(line + i) * line_stride + (k + j) * depth_stride]" : "read_bf16_f32(from, (line + i) * line_stride + (k + j) * depth_stride)"};
+          m[i] = halves_f32(numbers, 32);`
   const turned = (order === "line") === (side === "left")
-  return `/* ${side} tiles of a matrix of ${source}${order === "any" ? "" : ` whose ${order === "depth" ? "k" : "lines"} are neighbours`}: out[2][depth / 32][512] */
+  const store = far ? "_mm512_stream_ps((float *)(tile + 32 * i), (__m512)m[i])" : "store_f32((float *)(tile + 32 * i), m[i])"
+  const parted = `        for (long i = 0; i < 16; i++) {
+${part}
+        }
+${turned ? "        turn(m);\n" : ""}        for (long i = 0; i < 16; i++) store_f32((float *)(tile + 32 * i), m[i]);`
+  const wholly = `        UNROLL for (long i = 0; i < 16; i++) m[i] = ${whole};
+${turned ? "        transpose(m);\n" : ""}        UNROLL for (long i = 0; i < 16; i++) ${store};`
+  return `/* ${side} tiles of a matrix of ${source}${order === "any" ? "" : ` whose ${order === "depth" ? "k" : "lines"} are neighbours`}${far ? ", past the cache" : ""}: out[2][depth / 32][512] */
 static __attribute__((noinline, unused)) void ${packName(use)}(uint16_t *out, const ${type} *from, long line_stride, long depth_stride, long lines, long depth) {
-  for (long panel = 0; panel < 2; panel++) {
-    for (long k = 0; k < depth; k += 32, out += 512) {
-      f32v m[16];
-${rows}
-${turned ? "      transpose(m);\n" : ""}      for (long i = 0; i < 16; i++) store_f32((float *)(out + 32 * i), m[i]);
+  const long panel = (depth + 31) / 32 * 512;
+  for (long k = 0; k < depth; k += 32, out += 512) {
+${order === "line" ? `    if (k + 64 <= depth) for (long i = 32; i < 64; i++) __builtin_prefetch(${at("(k + i) * depth_stride")});
+` : ""}    for (long line = 0; line < 32; line += 16) {
+      uint16_t *tile = out + line / 16 * panel;
+${order === "any" ? `      f32v m[16];
+${parted}` : `      if (k + 32 <= depth && line + 16 <= lines) {
+        f32v m[16];
+${wholly}
+      } else {
+        f32v m[16];
+${parted}
+      }`}
     }
   }
-}
+${far ? "  _mm_sfence();\n" : ""}}
 `
 }
 
 // ---------------------------------------------------------------- products
 
-/** Statements of a product between shares `first` and `last`; `then(from, to)` is the call of what follows on rows. */
-export function renderTiled(kernel: ContractKernel, { unit, rows, slice, inPlace }: TilePlan, p: Parameters, then: ((from: string, to: string) => string) | null): string[] {
+/** Statements of a product between shares `first` and `last`; `then(from, to)` is the call of what follows on rows. Where that alone reads them, they rest in scratch. */
+export function renderTiled(kernel: ContractKernel, { unit, rows, slice, left, passing }: TilePlan, p: Parameters, then: ((from: string, to: string) => string) | null): string[] {
   const { m, n, k } = kernel
   const blocks = Math.ceil(m / rows)
   const slices = Math.ceil(k / unit.depth)
   const panel = slices * tileBytes
-  const pitch = inPlace ? kernel.a.rowStride * 2 : 64
-  const [next, below] = inPlace ? [64, 16 * pitch] : [tileBytes, panel]
-  const left = inPlace ? matrix(kernel.a, p) : `${p.name(kernel.a.buffer, false)} + b * ${(padded(m, packShare(unit)) / unit.rows) * panel}L`
+  const pitch = left === null ? kernel.a.rowStride * 2 : 64
+  const [next, below] = left === null ? [64, 16 * pitch] : [tileBytes, panel]
+  const made = left === null ? "scratch" : `scratch + ${(rows / unit.rows) * (panel / 4)}L`
   return [
     "  for (long share = first; share < last; share++) {",
     `    const long b = share / ${blocks}, from = share % ${blocks} * ${rows}, to = MIN(${m}, from + ${rows});`,
-    `    const uint8_t *left = ${left}, *right = ${p.name(kernel.b.buffer, false)} + b * ${(padded(n, packShare(unit)) / unit.cols) * panel}L;`,
-    `    float *out = ${p.name(kernel.out, true)} + b * ${m * n}L;`,
+    ...leftLines(kernel, left, p, panel),
+    `    const uint8_t *right = ${p.name(kernel.b.buffer, false)} + b * ${(padded(n, packShare(unit)) / unit.cols) * panel}L;`,
+    passing ? `    float *const passed = ${made} - from * ${n}L, *const out = passed;` : `    float *const out = ${p.name(kernel.out, true)} + b * ${m * n}L;`,
     `    for (long slice = 0; slice < ${slices}; slice += ${slice})`,
     `      for (long column = 0; column < ${n}; column += 32)`,
     "        for (long row = from; row < to; row += 32)",
-    `          multiply_tiles(MIN(${slice}, ${slices} - slice), left + row / 16 * ${below}L + slice * ${next}, ${pitch}, ${next}, ${below}, right + column / 16 * ${panel}L + slice * ${tileBytes}, ${panel},`,
+    `          multiply_tiles(MIN(${slice}, ${slices} - slice), left + (row - from) / 16 * ${below}L + slice * ${next}, ${pitch}, ${next}, ${below}, right + column / 16 * ${panel}L + slice * ${tileBytes}, ${panel},`,
     `            out + row * ${n}L + column, ${n}, MIN(32, to - row), MIN(32, ${n} - column), slice > 0);`,
     ...(then === null ? [] : [`    ${then("from", "to")}`]),
+    ...(passing && kernel.keep ? [`    copy_far(${p.name(kernel.out, true)} + from * ${n}L, passed + from * ${n}L, (to - from) * ${n}L);`] : []),
     "  }",
+  ]
+}
+
+/** The rows of a share as the left factor: where they lie, or packed. */
+function leftLines({ m, k, a }: ContractKernel, left: Packed | null, p: Parameters, panel: number): string[] {
+  const step = a.buffer.stored === null ? 1 : 2
+  if (left === null) return [`    const uint8_t *left = ${matrix(a, p)} + from * ${a.rowStride * step}L;`]
+  return [
+    "    const uint8_t *left = (const uint8_t *)scratch;",
+    `    for (long row = from; row < to; row += 32) ${packName(packUse(left))}((uint16_t *)scratch + (row - from) * ${panel / 32}L,`,
+    `      ${matrix(a, p)} + row * ${left.lineStride * step}L, ${left.lineStride}, ${left.depthStride}, MIN(32, ${m} - row), ${k});`,
   ]
 }
 
@@ -129,6 +156,13 @@ static void open_tiles(void) {
   _tile_loadconfig(&shape);
 }
 static void close_tiles(void) { _tile_release(); }
+
+/* Whole lines, past the cache. */
+static __attribute__((noinline, unused)) void copy_far(float *to, const float *from, long n) {
+  for (long i = 0; i < n; i += 16) _mm512_stream_ps(to + i, (__m512)load_f32(from + i));
+  _mm_sfence();
+}
+static __attribute__((noinline, unused)) void turn(f32v m[16]) { transpose(m); }
 
 /* 32 numbers rounded to bf16, of which n exist */
 INLINE f32v halves_f32(const float *p, long n) {

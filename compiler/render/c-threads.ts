@@ -109,7 +109,12 @@ void slm_close(program *p);
 
 /* Zeros, in large pages where the system has them; under a sanitizer from the heap, which it watches. */
 #if defined(__SANITIZE_ADDRESS__)
-static char *pages(program *p, size_t bytes) { p->bytes += bytes; return calloc(bytes, 1); }
+static char *pages(program *p, size_t bytes) {
+  char *at = aligned_alloc(64, (bytes + 63) / 64 * 64);
+  if (at) memset(at, 0, bytes);
+  p->bytes += bytes;
+  return at;
+}
 static void give_back(char *p, size_t bytes) { (void)bytes; free(p); }
 #else
 static char *pages(program *p, size_t bytes) {

@@ -2,8 +2,10 @@
 import type { Buffer, ContractKernel, RowsKernel } from "../kernel/ir.ts"
 import { plus, times, variable } from "../kernel/index.ts"
 import { blocksEach, flatShare, isFlat, rowShare } from "../schedule/cpu.ts"
+import { attendsInTiles } from "../schedule/tiles.ts"
 import type { CpuProgram, Step, Wave, Work } from "../schedule/cpu.ts"
 import { attendTiles, renderAttend, renderAttendGrad } from "./c-attend.ts"
+import { attendHelpers, attendPacks, renderAttendGradTiles, renderAttendTiles } from "./c-attend-tiles.ts"
 import { contractHelpers, renderContract, tilesOf } from "./c-contract.ts"
 import type { Call, TileUse } from "./c-contract.ts"
 import { cFloat } from "./c-index.ts"
@@ -16,7 +18,7 @@ import { cGroups, parts } from "./c-parts.ts"
 import { entryPoints, threads } from "./c-threads.ts"
 import { sumRows } from "./c-vector.ts"
 import type { PackUse } from "./c-mma.ts"
-import { packName, packUse, renderPack, renderPacking, renderTiled, tileHelpers, tileProduct } from "./c-mma.ts"
+import { packName, packUse, packUseOf, renderPack, renderPacking, renderTiled, tileHelpers, tileProduct } from "./c-mma.ts"
 import { renderPanels } from "./c-panels.ts"
 import { packing, renderTile, tileName, transpose } from "./c-tile.ts"
 
@@ -112,7 +114,7 @@ function bodyOf(f: Functions, program: CpuProgram, { kernel, contract: plan, til
   switch (kernel.kind) {
     case "rows": return { kind: "rows", lines: renderRows(kernel, p, target) }
     case "contract": {
-      const then = kernel.epilogue === null ? null : epilogue(f, program, kernel.epilogue, p)
+      const then = kernel.epilogue === null ? null : epilogue(f, program, kernel.epilogue, p, tiles?.passing === true ? kernel.out : null)
       if (tiles !== null) return { kind: "dot", lines: renderTiled(kernel, tiles, p, then) }
       if (plan === null) throw new Error(`render: ${kernel.name} has no plan`)
       const make = kernel.prologue === null || plan.way === "vector" ? null : prologue(f, program, kernel.prologue, p)
@@ -120,19 +122,19 @@ function bodyOf(f: Functions, program: CpuProgram, { kernel, contract: plan, til
     }
     case "panels": return { kind: "panels", lines: renderPanels(kernel, p) }
     case "pack": return { kind: "pack", lines: renderPack(kernel, p) }
-    case "attend": return { kind: "attend", lines: renderAttend(kernel, target, p) }
-    case "attend_grad": return { kind: "attend_grad", lines: renderAttendGrad(kernel, target, p) }
+    case "attend": return { kind: "attend", lines: attendsInTiles(kernel, target.tiles) ? renderAttendTiles(kernel, p) : renderAttend(kernel, target, p) }
+    case "attend_grad": return { kind: "attend_grad", lines: attendsInTiles(kernel, target.tiles) ? renderAttendGradTiles(kernel, p) : renderAttendGrad(kernel, target, p) }
     case "scatter": return { kind: "scatter", lines: renderScatter(kernel, p) }
     case "put": return { kind: "put", lines: renderPut(kernel, offsetOf(program, kernel.x) === offsetOf(program, kernel.out), p) }
     case "axis": return { kind: kernel.op.is, lines: renderAxis(kernel, p) }
   }
 }
 
-/** The kernel that follows as a function of its own, and how to call it on rows. */
-function epilogue(f: Functions, program: CpuProgram, kernel: RowsKernel, p: Collected): Call {
+/** The kernel that follows as a function of its own, and how to call it on rows; `passed`: what it alone reads is nowhere else. */
+function epilogue(f: Functions, program: CpuProgram, kernel: RowsKernel, p: Collected, passed: Buffer | null): Call {
   const own = collect("p")
   const name = define(f, "rows", titleOf(kernel), own, renderRows(kernel, own, program.target))
-  return (from, to) => `${name}(${[...own.buffers.map((buffer) => p.name(buffer, own.written.has(buffer))), from, to, "scratch", "trip"].join(", ")});`
+  return (from, to) => `${name}(${[...own.buffers.map((buffer) => (buffer === passed ? "passed" : p.name(buffer, own.written.has(buffer)))), from, to, "scratch", "trip"].join(", ")});`
 }
 
 /** The kernel that makes rows of an operand as a function of its own: `made` holds the rows that are asked for, which count from their first. */
@@ -151,14 +153,24 @@ function waveLines(f: Functions, program: CpuProgram, waves: readonly Wave[], in
   })
 }
 
-function tilesUsed(waves: readonly Wave[], program: CpuProgram): readonly TileUse[] {
-  return waves.flatMap((wave) => (wave.is === "loop" ? tilesUsed(wave.waves, program) : wave.steps.flatMap(({ kernel, contract }) =>
-    kernel.kind === "contract" && contract !== null ? tilesOf(kernel as ContractKernel, contract) : kernel.kind === "attend" || kernel.kind === "attend_grad" ? attendTiles(kernel, program.target) : [])))
+function stepsOf(waves: readonly Wave[]): readonly Step[] {
+  return waves.flatMap((wave) => (wave.is === "loop" ? stepsOf(wave.waves) : wave.steps))
+}
+
+function tilesUsed(steps: readonly Step[], { target }: CpuProgram): readonly TileUse[] {
+  return steps.flatMap(({ kernel, contract }) => {
+    if (kernel.kind === "contract" && contract !== null) return tilesOf(kernel as ContractKernel, contract)
+    return (kernel.kind === "attend" || kernel.kind === "attend_grad") && !attendsInTiles(kernel, target.tiles) ? attendTiles(kernel, target) : []
+  })
 }
 
 /** Every way in which matrices are packed. */
-function packsUsed(waves: readonly Wave[]): readonly PackUse[] {
-  return waves.flatMap((wave) => (wave.is === "loop" ? packsUsed(wave.waves) : wave.steps.flatMap(({ kernel }) => (kernel.kind === "pack" ? [packUse(kernel)] : []))))
+function packsUsed(steps: readonly Step[], { target }: CpuProgram): readonly PackUse[] {
+  return steps.flatMap(({ kernel, tiles }) => {
+    if (kernel.kind === "attend" || kernel.kind === "attend_grad") return attendsInTiles(kernel, target.tiles) ? attendPacks(kernel) : []
+    if (kernel.kind === "pack") return [packUseOf(kernel)]
+    return tiles !== null && tiles.left !== null ? [packUse(tiles.left)] : []
+  })
 }
 
 function copyLines(program: CpuProgram): string[] {
@@ -195,8 +207,9 @@ export function renderC(program: CpuProgram): string {
   const f: Functions = { texts: [], known: new Map() }
   const sites = { count: 0 }
   const steps = waveLines(f, program, program.waves, "  ", sites)
-  const tiles = new Map(tilesUsed(program.waves, program).map((use) => [tileName(use.tile, use.storage), renderTile(use.tile, use.storage)]))
-  const packs = new Map(packsUsed(program.waves).map((use) => [packName(use), renderPacking(use)]))
+  const all = stepsOf(program.waves)
+  const tiles = new Map(tilesUsed(all, program).map((use) => [tileName(use.tile, use.storage), renderTile(use.tile, use.storage)]))
+  const packs = new Map(packsUsed(all, program).map((use) => [packName(use), renderPacking(use)]))
   const inTiles = packs.size > 0
   const head = [
     `/* ${commented(program.name)}: generated by slm; one call of slm_step is one step.`,
@@ -205,7 +218,7 @@ export function renderC(program: CpuProgram): string {
     ...program.outputs.map(({ name, buffer }) => `   output ${commented(name)}: ${buffer.dtype}[${buffer.shape.join(", ")}] at ${offsetOf(program, buffer)}`), "*/",
   ].join("\n")
   return [
-    head, parts, prelude(program.target), ...(program.buffers.some((buffer) => buffer.stored !== null) ? [storedLoads(program.target)] : []), transpose(program.target), ...[2, 4, 8].filter((rows) => rows <= program.target.lanes).map((rows) => sumRows(rows, program.target)), packing, contractHelpers, ...tiles.values(), ...(inTiles ? [tileHelpers, tileProduct, ...packs.values()] : []), ...grouped(f.texts, steps), "#if PART == 0", ...constantLines(program), threads,
+    head, parts, prelude(program.target), ...(program.buffers.some((buffer) => buffer.stored !== null) ? [storedLoads(program.target)] : []), transpose(program.target), ...[2, 4, 8].filter((rows) => rows <= program.target.lanes).map((rows) => sumRows(rows, program.target)), packing, contractHelpers, ...tiles.values(), ...(inTiles ? [tileHelpers, tileProduct, attendHelpers, ...packs.values()] : []), ...grouped(f.texts, steps), "#if PART == 0", ...constantLines(program), threads,
     "CALLS static void run_step(program *p, long thread) {", "  char *arena = p->arena;", "  const long trip = 0;", "  range at;",
     `  float *scratch = (float *)(p->scratch + thread * ${program.scratch}L);`, "  (void)trip; (void)scratch; (void)arena; (void)thread; (void)at;", ...(inTiles ? ["  open_tiles();"] : []), ...steps, ...copyLines(program), ...(inTiles ? ["  close_tiles();"] : []), "}",
     entryPoints(program.arena, program.scratch, sites.count, inTiles), "#endif\n",

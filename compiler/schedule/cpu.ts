@@ -11,7 +11,7 @@ import { isFew } from "../kernel/domain.ts"
 import { flattened } from "./flatten.ts"
 import { within } from "./within.ts"
 import type { Packing, PackKernel, Tiled, TilePlan, TileUnit } from "./tiles.ts"
-import { isTiled, packShare, padded, tiled } from "./tiles.ts"
+import { attendLayout, attendsInTiles, gradientLayout, isTiled, layoutFloats, packShare, padded, tiled } from "./tiles.ts"
 import type { PanelKernel } from "./panels.ts"
 import { fitsPanels, paneled, panelShares } from "./panels.ts"
 
@@ -110,7 +110,7 @@ export function scheduleCpu(program: Ordered & Partial<Pick<Recomputed, "again">
   const { offsets, bytes } = planArena(kept.map((buffer) => ({ buffer, bytes: bytesOf(buffer), spans: [...before.get(buffer) ?? [], lives.get(buffer) ?? { first: 0, last: end }] })))
   for (const [value, state] of program.inPlace) offsets.set(value, offsets.get(state) ?? 0)
   return {
-    name: program.name, target, waves, buffers, offsets, arena: bytes, scratch: scratchOf(waves), again: program.again?.size ?? 0, copies,
+    name: program.name, target, waves, buffers, offsets, arena: bytes, scratch: scratchOf(waves, target), again: program.again?.size ?? 0, copies,
     inputs: program.inputs, outputs: program.outputs,
   }
 }
@@ -143,15 +143,18 @@ function claimBytes(kernels: number, threads: number): number {
   return Math.max(1, kernels) * mostBlocks * threads
 }
 
-function scratchOf(waves: readonly Wave[]): number {
+function scratchOf(waves: readonly Wave[], target: CpuTarget): number {
   let most = 0
-  for (const wave of waves) most = Math.max(most, wave.is === "loop" ? scratchOf(wave.waves) : Math.max(0, ...wave.steps.map((step) => 4 * scratchOfStep(step))))
+  for (const wave of waves) most = Math.max(most, wave.is === "loop" ? scratchOf(wave.waves, target) : Math.max(0, ...wave.steps.map((step) => 4 * scratchOfStep(step, target))))
   return Math.ceil(most / 64) * 64 + 4096
 }
 
-function scratchOfStep({ kernel, contract }: Step): number {
+function scratchOfStep({ kernel, contract, tiles }: Step, target: CpuTarget): number {
   if (contract !== null) return contract.scratch
-  return kernel.kind === "attend" || kernel.kind === "attend_grad" ? attendScratch(kernel.sizes, kernel.kind) : 0
+  if (tiles !== null) return tiles.scratch
+  if (kernel.kind !== "attend" && kernel.kind !== "attend_grad") return 0
+  if (!attendsInTiles(kernel, target.tiles)) return attendScratch(kernel.sizes, kernel.kind)
+  return layoutFloats(kernel.kind === "attend" ? attendLayout(kernel.sizes) : gradientLayout(kernel.sizes).layout)
 }
 
 /** Queries that attention's gradient takes at once. */
@@ -183,7 +186,9 @@ function wavesOf(kernels: readonly Kernel[], target: CpuTarget, packing: Packing
     const found = preparedFor(given, target, packing)
     const { kernel, packs } = found
     const traffic = trafficOf(kernel)
-    const [reads, writes] = [[...traffic.reads].map(place), [...traffic.writes].map(place)]
+    // What rests in scratch for what follows is not in memory.
+    const passed = found.tiled !== null && found.tiled.plan.passing && !found.tiled.kernel.keep ? found.tiled.kernel.out : null
+    const [reads, writes] = [[...traffic.reads].map(place), [...traffic.writes].filter((buffer) => buffer !== passed).map(place)]
     let wave = Math.max(after(reads), after(writes), ...packs.map((pack) => after([place(pack.from.buffer)]) + 1))
     for (const buffer of writes) wave = Math.max(wave, (read.get(buffer) ?? -1) + 1)
     for (const buffer of again.get(given) ?? []) wave = Math.max(wave, written.get(place(buffer)) ?? 0)

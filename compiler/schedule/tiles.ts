@@ -1,10 +1,11 @@
 /**
  * Products on a unit that multiplies whole tiles. Factors are packed: the numbers of a tile lie together, and zeros fill what is missing
- * at the edges. Packing is a step of its own, shared by all threads and by all products that read the same matrix.
+ * at the edges. All shares of a product read its whole right factor: packing that is a step of its own, once for all products that read the same
+ * matrix. Each share reads rows of the left one of its own: they are packed into scratch, near where they are read, or read where they lie.
  */
 import { isFew } from "../kernel/domain.ts"
 import { indexKey } from "../kernel/index.ts"
-import type { Buffer, ContractKernel, Operand } from "../kernel/ir.ts"
+import type { AttendGradKernel, AttendKernel, AttendSizes, Buffer, ContractKernel, Operand } from "../kernel/ir.ts"
 
 /** A tile of sums [rows][cols] takes left[rows][depth] times right[depth][cols]. Two by two tiles are multiplied at once. */
 export interface TileUnit {
@@ -14,21 +15,22 @@ export interface TileUnit {
   readonly format: "bf16"
 }
 
-/**
- * `lines` of `depth` numbers (rows of the left factor, columns of the right one) as to[batch][panel][slice of depth][tile]. A left tile is
- * [line][k], a right one [k / 2][line][k mod 2].
- */
-export interface PackKernel {
+/** A factor that is packed: lines are rows of the left one, columns of the right one. A left tile is [line][k], a right one [k / 2][line][k mod 2]. */
+export interface Packed {
+  readonly side: "left" | "right"
+  readonly from: Operand
+  readonly lineStride: number
+  readonly depthStride: number
+}
+
+/** `lines` of `depth` numbers as to[batch][panel][slice of depth][tile]. */
+export interface PackKernel extends Packed {
   readonly kind: "pack"
   readonly note: string
-  readonly side: "left" | "right"
   readonly unit: TileUnit
   readonly batch: number
   readonly lines: number
   readonly depth: number
-  readonly from: Operand
-  readonly lineStride: number
-  readonly depthStride: number
   readonly to: Buffer
 }
 
@@ -36,10 +38,14 @@ export interface TilePlan {
   readonly unit: TileUnit
   /** Rows of one share: whole chunks of the kernel that follows. */
   readonly rows: number
-  /** Tiles along k whose sums stay in registers; fixed by the shape, as they fix the order of the sum. */
+  /** Tiles along k whose sums stay in registers. */
   readonly slice: number
-  /** Whether the left factor is read where it lies. */
-  readonly inPlace: boolean
+  /** How the rows of a share are packed; null: they are read where they lie. */
+  readonly left: Packed | null
+  /** Whether the rows of a share rest in scratch for what follows; where others read them as well, much later, they are copied from there past the cache. */
+  readonly passing: boolean
+  /** Floats of scratch. */
+  readonly scratch: number
 }
 
 /** A product whose operands are packed, and what packs them. */
@@ -69,29 +75,78 @@ export function isTiled(kernel: ContractKernel, unit: TileUnit | null): unit is 
   return unit !== null && kernel.factors === unit.format && !isFew(kernel.m) && kernel.prologue === null
 }
 
+/** Bytes of a right factor that stay near while shares of a few rows go over it. */
+const nearBytes = 1.25 * 2 ** 20
+/** Bytes of a result that are gone from the second level of cache when they are read again. */
+const farBytes = 4 * 2 ** 20
+/** Tiles along k whose sums stay in registers at most: a block of rows of them must stay near. */
+const longestSlice = 64
+
 export function tiled(kernel: ContractKernel, unit: TileUnit, packing: Packing): Tiled {
-  const { m, n, k, batch, a, b, note } = kernel
-  const packs: PackKernel[] = []
-  const packed = (side: PackKernel["side"], lines: number, from: Operand, lineStride: number, depthStride: number): Operand => {
-    const key = `${side} ${from.buffer.id}.${packing.versions.get(from.buffer) ?? 0} ${batch} ${lines} ${k} ${indexKey(from.offset)} ${lineStride} ${depthStride}`
-    const before = packing.known.get(key)
-    const to = before ?? addBuffer(packing, `${from.buffer.name}, packed`, batch * padded(lines, packShare(unit)) * padded(k, unit.depth), unit)
-    if (before === undefined) packs.push({ kind: "pack", note: `${side} factor of ${note}`, side, unit, batch, lines, depth: k, from, lineStride, depthStride, to })
-    packing.known.set(key, to)
-    return { ...from, buffer: to }
-  }
+  const { m, n, k, batch, a, b, note, epilogue, keep } = kernel
+  const [from, lineStride, depthStride] = [b, b.colStride, b.rowStride]
+  const key = `${from.buffer.id}.${packing.versions.get(from.buffer) ?? 0} ${batch} ${n} ${k} ${indexKey(from.offset)} ${lineStride} ${depthStride}`
+  const before = packing.known.get(key)
+  const to = before ?? addBuffer(packing, `${from.buffer.name}, packed`, batch * padded(n, packShare(unit)) * padded(k, unit.depth), unit)
+  packing.known.set(key, to)
+  const packs: readonly PackKernel[] = before === undefined ? [{ kind: "pack", note: `right factor of ${note}`, side: "right", unit, batch, lines: n, depth: k, from, lineStride, depthStride, to }] : []
   const inPlace = a.buffer.stored === unit.format && a.colStride === 1 && m % unit.rows === 0 && k % unit.depth === 0
-  const left = inPlace ? a : packed("left", m, a, a.rowStride, a.colStride)
-  const right = packed("right", n, b, b.colStride, b.rowStride)
+  const left: Packed | null = inPlace ? null : { side: "left", from: a, lineStride: a.rowStride, depthStride: a.colStride }
   const slices = Math.ceil(k / unit.depth)
-  const chunk = kernel.epilogue !== null && kernel.epilogue.columns.length > 0 ? kernel.epilogue.chunk : 1
-  let rows = 3 * packShare(unit)
-  while (rows % chunk !== 0) rows += packShare(unit)
-  return { kernel: { ...kernel, a: left, b: right }, plan: { unit, rows, slice: Math.ceil(slices / Math.ceil(slices / 16)), inPlace }, packs }
+  const rows = rowsOf(kernel, unit)
+  const passing = epilogue !== null && (!keep || (batch === 1 && m * n * 4 > farBytes && n % unit.cols === 0))
+  const scratch = (left === null ? 0 : rows * slices * unit.depth / 2) + (passing ? rows * n : 0)
+  return { kernel: { ...kernel, b: { ...from, buffer: to } }, plan: { unit, rows, slice: Math.ceil(slices / Math.ceil(slices / longestSlice)), left, passing, scratch }, packs }
+}
+
+/** Few rows keep what follows near. Where each share brings the right factor from afar, more of them pay for it; but there must be enough shares for some threads. */
+function rowsOf({ m, n, k, epilogue }: ContractKernel, unit: TileUnit): number {
+  const least = packShare(unit)
+  const far = n * k * 2 > nearBytes
+  const wanted = far ? Math.min(6, Math.max(3, Math.floor(m / least / 8))) * least : least
+  const chunk = epilogue !== null && epilogue.columns.length > 0 ? epilogue.chunk : 1
+  let rows = wanted
+  while (rows % chunk !== 0) rows += least
+  return rows
 }
 
 function addBuffer(packing: Packing, name: string, size: number, unit: TileUnit): Buffer {
   const buffer: Buffer = { id: packing.firstId + packing.buffers.length, name, role: "temp", dtype: "f32", stored: unit.format, size, shape: [size], values: null }
   packing.buffers.push(buffer)
   return buffer
+}
+
+// ---------------------------------------------------------------- attention
+
+export function attendsInTiles({ args, sizes }: AttendKernel | AttendGradKernel, unit: TileUnit | null): boolean {
+  return unit !== null && args.factors === unit.format && !isFew(sizes.queries)
+}
+
+/** Parts of scratch one after the other. */
+export type AttendLayout = readonly { readonly name: string; readonly type: "uint16_t" | "float"; readonly floats: number }[]
+
+const halves = (name: string, numbers: number): AttendLayout[number] => ({ name, type: "uint16_t", floats: numbers / 2 })
+const floats = (name: string, numbers: number): AttendLayout[number] => ({ name, type: "float", floats: numbers })
+
+export const layoutFloats = (layout: AttendLayout): number => layout.reduce((sum, part) => sum + part.floats, 0)
+
+/** Keys and values packed, then what belongs to 32 queries. */
+export function attendLayout(n: AttendSizes): AttendLayout {
+  const [keys, depth, values] = [padded(n.keys, 32), padded(n.depth, 32), padded(n.values, 32)]
+  return [halves("packed_k", keys * depth), halves("packed_v", keys * values), halves("packed_q", 32 * depth), halves("weights", 32 * keys), floats("scores", 32 * keys), floats("sums", 32 * values)]
+}
+
+/** Numbers of weights of one block of queries, as many of them as may stay near. */
+const nearWeights = 2 ** 17
+
+/** Gradients by keys and values are sums over blocks of `block` queries. */
+export function gradientLayout(n: AttendSizes): { readonly layout: AttendLayout; readonly block: number } {
+  const [keys, depth, values] = [padded(n.keys, 32), padded(n.depth, 32), padded(n.values, 32)]
+  const block = Math.min(padded(n.queries, 32), Math.max(64, Math.floor(nearWeights / keys / 32) * 32))
+  const layout = [
+    halves("packed_k", keys * depth), halves("packed_v", keys * values), halves("lines_k", keys * depth), halves("packed_q", 32 * depth), halves("packed_u", 32 * values),
+    halves("lines_q", block * depth), halves("lines_u", block * values), halves("turned", 32 * block), halves("weights", block * keys), halves("slopes", block * keys),
+    floats("scores", 32 * keys), floats("changes", 32 * keys), floats("sums", 32 * depth), floats("sums_k", keys * depth), floats("sums_v", keys * values),
+  ]
+  return { layout, block }
 }
