@@ -1,5 +1,5 @@
 /**
- * `npm run bench [-- A|B|products|generation|overhead] [--precision f32|bf16] [--seconds N] [--rounds N] [--json FILE]`: training steps of two settings on the devices of this machine and on
+ * `npm run bench [-- A|B|products|generation|overhead] [--precision f32|bf16] [--seconds N] [--rounds N] [--skip-tfjs] [--skip-torch] [--json FILE]`: training steps of two settings on the devices of this machine and on
  * PyTorch, in turns, so that all of them meet the same moods of the machine; products alone; generation; and what keys and locks take. Medians and ratios.
  */
 import { writeFileSync } from "node:fs"
@@ -43,7 +43,7 @@ interface Row {
 
 const { values, positionals } = parseArgs({
   allowPositionals: true,
-  options: { seconds: { type: "string", default: "4" }, rounds: { type: "string", default: "3" }, json: { type: "string" }, precision: { type: "string" }, "skip-tfjs": { type: "boolean", default: false } },
+  options: { seconds: { type: "string", default: "4" }, rounds: { type: "string", default: "3" }, json: { type: "string" }, precision: { type: "string" }, "skip-tfjs": { type: "boolean", default: false }, "skip-torch": { type: "boolean", default: false } },
 })
 const [seconds, rounds] = [Number(values.seconds), Number(values.rounds)]
 
@@ -94,7 +94,8 @@ async function contendersFor(prepared: Prepared, precision: Factors): Promise<re
   }
   const tfjs = values["skip-tfjs"] || precision === "bf16" ? null : await openTfjs()
   if (tfjs !== null && isUsable(tfjs)) found.push(await onDevice(tfjs, "tfjs", prepared))
-  return [...found, ...peerSettings(cores, localFamily() === "avx512", precision).map((setting) => peerContender(prepared.config, setting))]
+  const peers = values["skip-torch"] ? [] : peerSettings(cores, localFamily() === "avx512", precision)
+  return [...found, ...peers.map((setting) => peerContender(prepared.config, setting))]
 }
 
 const middle = (times: readonly number[]): number => [...times].sort((x, y) => x - y)[times.length >> 1] ?? NaN
