@@ -143,31 +143,4 @@ expect evaluate(turned, data: pairs, objective: preferences, loss: dpo(m, beta: 
   })
 })
 
-test("a soft prompt stands before what a model answers, if it is asked to", async () => {
-  await withFolder(async (place) => {
-    const result = await ran(place, `
-let rows_of = often => made(24, by: n => { text: if n % often == 0 then "kpqpqpq" else "kxyxyxy", question: "k", answer: "pqpqpq" })
-all = rows_of(4)
-some = rows_of(1)
-letters = char(all)
-model M = Llama(vocab: letters.size, dim: 16, depth: 1, heads: 2, context: 12)
-m = train M { data: all |> encode(letters) |> pack(length: 8, documents: alone), objective: next_token, batch: 8 sequences, steps: 60, optim: adamw(lr: 1e-2) }
-soft = train (m with { at embed: e => SoftPrompt(e, count: 2) }) {
-  data: some |> encode(letters) |> pack(length: 8, documents: alone)
-  objective: prompted(next_token, letters.size, count: 2)
-  only: [embed.prompt]
-  batch: 8 sequences
-  steps: 60
-  optim: adamw(lr: 5e-2)
-}
-expect answered(soft, data: some, prompt: "question", before: soft_ids(letters.size, 2), tokens: 6).exact == 1
-expect answered(soft, data: some, prompt: "question", tokens: 6).exact == 0
-said = generate soft { prompts: ["k"], before: soft_ids(letters.size, 2), temperature: 0, tokens: 6 }`)
-    assert.equal(problemsOf(result), [])
-    assert.equal(result.expects.map((e) => e.holds), [true, true])
-    const samples = result.events.flatMap((e) => (e.event === "sample" && e.stage.name === "said" ? [e.text] : []))
-    assert.equal(samples, ["pqpqpq"])
-  })
-})
-
 test.run()
