@@ -4,6 +4,7 @@ import { bandOf } from "../schedule/cpu.ts"
 import { padded } from "../schedule/tiles.ts"
 import type { ContractPlan, CpuTarget, Tile } from "../schedule/cpu.ts"
 import { cIndex } from "./c-index.ts"
+import { codesOf, renderCodes } from "./c-codes.ts"
 import { renderAlong, runsAlong } from "./c-vector.ts"
 import type { VectorNames } from "./c-vector.ts"
 import type { Parameters } from "./c-rows.ts"
@@ -49,6 +50,8 @@ export function renderContract(kernel: ContractKernel, plan: ContractPlan, targe
     a: p.name(kernel.a.buffer, false), b: kernel.prologue === null ? p.name(kernel.b.buffer, false) : null, c: p.name(kernel.out, true),
     offsetA: cIndex(kernel.a.offset, variables), offsetB: cIndex(kernel.b.offset, variables),
   }
+  const codes = plan.way === "vector" ? codesOf(kernel, target) : null
+  if (codes !== null) return renderCodes(kernel, plan, codes, p, names)
   if (plan.way === "vector") return runsAlong(kernel) ? renderAlong(kernel, plan, target, p, names) : renderAcross(kernel, plan, names)
   const blocks = Math.ceil(kernel.m / plan.rows)
   const inner = plan.packed ? packedLines(kernel, plan, target, then) : plan.way === "stream" ? streamLines(kernel, plan, target, then, make) : outerLines(kernel, plan, target, then, make)

@@ -1,17 +1,21 @@
-import { mostBlocks } from "../schedule/cpu.ts"
+/**
+ * The pool of threads of a program: workers spin while a step runs and sleep between steps. What counts is work that is done, not threads
+ * that arrive: a thread that sleeps, or has lost its core to a neighbour, is waited for only if it was cut off in the midst of a block.
+ */
+import { claimBytes, meetingBytes, mostBlocks } from "../schedule/cpu.ts"
 
-/** The pool of threads of a program: workers spin while a step runs and sleep between steps. */
 export const threads = `
 /* ---- threads: the caller is thread 0; workers spin for a while within a step and after it, then sleep until the next */
+/* The end of a wave: blocks that are done, counted over all turns, and the last turn that is over. */
+typedef struct { _Atomic long done; char apart[56]; _Atomic long over; char rest[56]; } meeting;
 typedef struct program {
   char *arena, *scratch;
   long bytes;                   /* taken from the system */
   long threads, started;
-  _Atomic long arrived, turn;   /* of the barrier */
-  _Atomic long step;            /* changed under the lock */
+  _Atomic long step;            /* the turn that runs; changed under the lock */
   int quit;
-  _Atomic long finished;
-  _Atomic unsigned char *claimed; /* blocks of this step's kernels that a thread has taken */
+  _Atomic long *claimed;        /* for each block of each kernel: the last turn in which a thread took it */
+  meeting *meetings;
   pthread_mutex_t lock;
   pthread_cond_t wake;
   pthread_t ids[256];
@@ -23,46 +27,43 @@ typedef struct program {
 #define PAUSE() ((void)0)
 #endif
 
-/* All threads wait here for one another. A thread that waits long gives its core away. */
-static void barrier(program *p) {
-  if (p->threads == 1) return;
-  const long turn = atomic_load_explicit(&p->turn, memory_order_relaxed);
-  if (atomic_fetch_add(&p->arrived, 1) == p->threads - 1) {
-    atomic_store_explicit(&p->arrived, 0, memory_order_relaxed);
-    atomic_store_explicit(&p->turn, turn + 1, memory_order_release);
-    return;
-  }
-  for (long spins = 0; atomic_load_explicit(&p->turn, memory_order_acquire) == turn; spins++) {
-    if (spins < 4000) PAUSE(); else sched_yield();
-  }
-}
+/* Equal shares lo to hi of a kernel, for one thread to do; blocks that it tried to take, and those it took since threads met last. */
+typedef struct { long tried, lo, hi, mine; } range;
 
-/* Equal shares lo to hi of a kernel, for one thread to do. */
-typedef struct { long turn, lo, hi; } range;
+/* A kernel of n shares is taken in so many blocks, at most \`each\` for each thread. */
+#define BLOCKS(n, each) (p->threads == 1 ? 1 : MIN((long)(n), (each) * p->threads))
 
-/* The next block of n shares: first a thread's own, then what others have not begun. A kernel is claimed in \`each\` blocks for each thread. */
-static __attribute__((noinline)) int claim(program *p, long thread, long site, long n, long each, range *at) {
-  const long blocks = p->threads == 1 ? 1 : MIN(n, each * p->threads), own = blocks * thread / p->threads;
-  _Atomic unsigned char *claimed = p->claimed + site * ${mostBlocks} * p->threads;
-  while (at->turn < blocks) {
-    const long c = (own + at->turn++) % blocks;
-    if (atomic_load_explicit(&claimed[c], memory_order_relaxed) || atomic_exchange_explicit(&claimed[c], 1, memory_order_relaxed)) continue;
+/* The next block of n shares that is ours in this turn: first a thread's own, then what others have not begun. Turns only grow: whoever lags behind in an old one finds all its blocks taken. */
+static __attribute__((noinline)) int claim(program *p, long thread, long site, long turn, long n, long each, range *at) {
+  const long blocks = BLOCKS(n, each), own = blocks * thread / p->threads;
+  _Atomic long *claimed = p->claimed + site * ${mostBlocks} * p->threads;
+  while (at->tried < blocks) {
+    const long c = (own + at->tried++) % blocks;
+    long before = atomic_load_explicit(&claimed[c], memory_order_relaxed);
+    if (before >= turn || !atomic_compare_exchange_strong_explicit(&claimed[c], &before, turn, memory_order_acquire, memory_order_relaxed)) continue;
     at->lo = n * c / blocks;
     at->hi = n * (c + 1) / blocks;
+    at->mine++;
     return 1;
   }
   return 0;
 }
-#define CLAIM(site, n, each) for (at.turn = 0; claim(p, thread, site, n, each, &at);)
+#define CLAIM(site, turn, n, each) for (at.tried = 0; claim(p, thread, site, turn, n, each, &at);)
 
-/* A thread's part of n shares, in loops, whose turns cannot be claimed. */
-static __attribute__((noinline, unused)) int share(program *p, long thread, long n, range *at) {
-  *at = (range){at->turn + 1, n * thread / p->threads, n * (thread + 1) / p->threads};
-  return at->turn == 1 && at->lo < at->hi;
+/* The end of a wave of so many blocks: 1 for the thread that did the last of them, which says when the turn is over; the others wait for that. A thread that waits long gives its core away. */
+static __attribute__((noinline)) int ends(program *p, long wave, long turn, long blocks, range *at) {
+  meeting *m = &p->meetings[wave];
+  const long mine = at->mine;
+  at->mine = 0;
+  if (mine > 0 && atomic_fetch_add_explicit(&m->done, mine, memory_order_acq_rel) + mine == turn * blocks) return 1;
+  for (long spins = 0; atomic_load_explicit(&m->over, memory_order_acquire) < turn; spins++) {
+    if (spins < 4000) PAUSE(); else sched_yield();
+  }
+  return 0;
 }
-#define SHARE(n) for (at.turn = 0; share(p, thread, n, &at);)
+static void declare_over(program *p, long wave, long turn) { atomic_store_explicit(&p->meetings[wave].over, turn, memory_order_release); }
 
-static void run_step(program *p, long thread);
+static void run_step(program *p, long thread, long turn);
 
 /* Numbers too small to be normal count as 0: they are slow, and nothing here needs them. */
 static unsigned flush_small(void) {
@@ -96,13 +97,13 @@ static void *work(void *given) {
     const int quit = w.p->quit;
     pthread_mutex_unlock(&w.p->lock);
     if (quit) return 0;
-    run_step(w.p, w.thread);
-    atomic_fetch_add(&w.p->finished, 1);
+    run_step(w.p, w.thread, seen);
   }
 }
 `
 
-export function entryPoints(arena: number, scratch: number, sites: number, inTiles: boolean): string {
+export function entryPoints(arena: number, scratch: number, { sites, meetings }: { readonly sites: number; readonly meetings: number }, inTiles: boolean): string {
+  const claims = `${Math.max(1, sites)}L * ${mostBlocks} * p->threads`
   return `
 /* ---- what the caller sees */
 void slm_close(program *p);
@@ -138,9 +139,10 @@ ${inTiles ? "  if (!allow_tiles()) return 0;\n" : ""}  program *p = calloc(1, si
   pthread_cond_init(&p->wake, 0);
   p->arena = pages(p, ${arena}L);
   p->scratch = pages(p, ${scratch}L * p->threads);
-  p->claimed = calloc(${Math.max(1, sites)}, ${mostBlocks} * p->threads);
-  p->bytes += ${Math.max(1, sites)}L * ${mostBlocks} * p->threads;
-  if (!p->arena || !p->scratch || !p->claimed) { slm_close(p); return 0; }
+  p->claimed = calloc(${claims}, ${claimBytes});
+  p->meetings = calloc(${Math.max(1, meetings)}, sizeof(meeting));
+  p->bytes += ${claims} * ${claimBytes} + ${Math.max(1, meetings) * meetingBytes}L;
+  if (!p->arena || !p->scratch || !p->claimed || !p->meetings) { slm_close(p); return 0; }
   fill_constants(p->arena);
   for (p->started = 1; p->started < p->threads; p->started++) {
     worker *w = malloc(sizeof *w);
@@ -158,16 +160,14 @@ long slm_bytes(program *p) { return p->bytes; }
 /* One step. */
 int slm_step(program *p) {
   const unsigned before = flush_small();
-  memset((void *)p->claimed, 0, ${Math.max(1, sites)} * ${mostBlocks} * p->threads);
+  const long turn = p->step + 1;
   if (p->threads > 1) {
-    atomic_store(&p->finished, 0);
     pthread_mutex_lock(&p->lock);
-    p->step++;
+    p->step = turn;
     pthread_cond_broadcast(&p->wake);
     pthread_mutex_unlock(&p->lock);
-  }
-  run_step(p, 0);
-  for (long spins = 0; atomic_load(&p->finished) < p->threads - 1; spins++) { if (p->threads == 1) break; if (spins < 4000) PAUSE(); else sched_yield(); }
+  } else p->step = turn;
+  run_step(p, 0, turn);
   restore_small(before);
   return 0;
 }
@@ -183,6 +183,7 @@ void slm_close(program *p) {
   give_back(p->arena, ${arena}L);
   give_back(p->scratch, ${scratch}L * p->threads);
   free((void *)p->claimed);
+  free(p->meetings);
   free(p);
 }
 `

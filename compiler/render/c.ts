@@ -1,11 +1,12 @@
 /** A scheduled program as one C program: functions for kernels (equal ones once), and the step that calls them in waves. */
 import type { Buffer, ContractKernel, RowsKernel } from "../kernel/ir.ts"
 import { plus, times, variable } from "../kernel/index.ts"
-import { blocksEach, flatShare, isFlat, rowShare } from "../schedule/cpu.ts"
+import { agreementsOf, blocksEach, flatShare, isFlat, rowShare } from "../schedule/cpu.ts"
 import { attendsInTiles } from "../schedule/tiles.ts"
 import type { CpuProgram, Step, Wave, Work } from "../schedule/cpu.ts"
 import { attendTiles, renderAttend, renderAttendGrad } from "./c-attend.ts"
 import { attendHelpers, attendPacks, renderAttendGradTiles, renderAttendTiles } from "./c-attend-tiles.ts"
+import { codeHelpers, codesOf } from "./c-codes.ts"
 import { contractHelpers, renderContract, tilesOf } from "./c-contract.ts"
 import type { Call, TileUse } from "./c-contract.ts"
 import { cFloat } from "./c-index.ts"
@@ -75,15 +76,14 @@ function commented(text: string): string {
 }
 
 /** The call of a kernel for one thread. */
-function stepLine(f: Functions, program: CpuProgram, step: Step, site: number | null): string {
+function stepLine(f: Functions, program: CpuProgram, step: Step): string {
   const { kernel } = step
   const p = collect("p")
   const { kind, lines } = bodyOf(f, program, step, p)
   const name = define(f, kind, titleOf(kernel), p, lines)
   const address = (buffer: Buffer): string => `(${cType(buffer)} *)(arena + ${offsetOf(program, buffer)}L)`
   const args = [...p.buffers.map(address), ...rangeOf(kernel, step), "scratch", "trip"].join(", ")
-  const shared = site === null ? `SHARE(${step.shares})` : `CLAIM(${site}, ${step.shares}, ${blocksEach(step)})`
-  return `${shared} ${name}(${args}); /* ${commented(kernel.note)} */`
+  return `${name}(${args}); /* ${commented(kernel.note)} */`
 }
 
 function offsetOf(program: CpuProgram, buffer: Buffer): number {
@@ -145,16 +145,27 @@ function prologue(f: Functions, program: CpuProgram, kernel: RowsKernel, p: Coll
   return (from, to) => `${name}(${[...own.buffers.map((buffer) => (kernel.stores.some((store) => store.buffer === buffer) ? "made" : p.name(buffer, false))), from, to, "scratch", from].join(", ")});`
 }
 
-/** Steps outside of loops are numbered, so that threads can claim parts of them; a loop's turns would need numbers of their own. */
-function waveLines(f: Functions, program: CpuProgram, waves: readonly Wave[], indent: string, sites: { count: number } | null): string[] {
+/** Kernels that are claimed in blocks, and waves, are numbered. `depth`: of the loop; its turns count on from one step to the next. */
+function waveLines(f: Functions, program: CpuProgram, waves: readonly Wave[], depth: number, next: { site: number; wave: number }): string[] {
+  const indent = "  ".repeat(depth + 1)
   return waves.flatMap((wave) => {
-    if (wave.is === "steps") return [...wave.steps.map((step) => `${indent}${stepLine(f, program, step, sites === null ? null : sites.count++)}`), `${indent}barrier(p);`]
-    return [`${indent}/* ${commented(wave.note)} */`, `${indent}for (long trip = 0; trip < ${wave.trips}; trip++) {`, ...waveLines(f, program, wave.waves, `${indent}  `, null), `${indent}}`]
+    if (wave.is === "loop") return [
+      `${indent}/* ${commented(wave.note)} */`, `${indent}for (long trip = 0; trip < ${wave.trips}; trip++) {`,
+      `${indent}  const long turn_${depth + 1} = (turn_${depth} - 1) * ${wave.trips}L + trip + 1;`, ...waveLines(f, program, wave.waves, depth + 1, next), `${indent}}`,
+    ]
+    const turn = `turn_${depth}`
+    const lines = wave.steps.map((step) => `${indent}CLAIM(${next.site++}, ${turn}, ${step.shares}, ${blocksEach(step)}) ${stepLine(f, program, step)}`)
+    const tail = wave.tail.map((step) => `${indent}  at.lo = 0; at.hi = ${step.shares}; ${stepLine(f, program, step)}`)
+    const blocks = wave.steps.map((step) => `BLOCKS(${step.shares}, ${blocksEach(step)})`).join(" + ")
+    const number = next.wave++
+    const [end, over] = [`${indent}if (ends(p, ${number}, ${turn}, ${blocks}, &at))`, `declare_over(p, ${number}, ${turn});`]
+    return [...lines, ...(tail.length === 0 ? [`${end} ${over}`] : [`${end} {`, ...tail, `${indent}  ${over}`, `${indent}}`])]
   })
 }
 
+/** Every step, in no special order. */
 function stepsOf(waves: readonly Wave[]): readonly Step[] {
-  return waves.flatMap((wave) => (wave.is === "loop" ? stepsOf(wave.waves) : wave.steps))
+  return waves.flatMap((wave) => (wave.is === "loop" ? stepsOf(wave.waves) : [...wave.steps, ...wave.tail]))
 }
 
 function tilesUsed(steps: readonly Step[], { target }: CpuProgram): readonly TileUse[] {
@@ -205,12 +216,12 @@ function grouped(texts: readonly Defined[], step: readonly string[]): readonly s
 /** The whole program. `threads` of it run `slm_step`; their number changes no bit of any result. */
 export function renderC(program: CpuProgram): string {
   const f: Functions = { texts: [], known: new Map() }
-  const sites = { count: 0 }
-  const steps = waveLines(f, program, program.waves, "  ", sites)
+  const steps = waveLines(f, program, program.waves, 0, { site: 0, wave: 0 })
   const all = stepsOf(program.waves)
   const tiles = new Map(tilesUsed(all, program).map((use) => [tileName(use.tile, use.storage), renderTile(use.tile, use.storage)]))
   const packs = new Map(packsUsed(all, program).map((use) => [packName(use), renderPacking(use)]))
   const inTiles = packs.size > 0
+  const usesCodes = all.some(({ kernel, contract }) => kernel.kind === "contract" && contract?.way === "vector" && codesOf(kernel, program.target) !== null)
   const head = [
     `/* ${commented(program.name)}: generated by slm; one call of slm_step is one step.`,
     `   arena ${(program.arena / 1e6).toFixed(1)} MB, scratch ${(program.scratch / 1e6).toFixed(1)} MB for each thread; ${f.texts.length} functions.`,
@@ -218,9 +229,9 @@ export function renderC(program: CpuProgram): string {
     ...program.outputs.map(({ name, buffer }) => `   output ${commented(name)}: ${buffer.dtype}[${buffer.shape.join(", ")}] at ${offsetOf(program, buffer)}`), "*/",
   ].join("\n")
   return [
-    head, parts, prelude(program.target), ...(program.buffers.some((buffer) => buffer.stored !== null) ? [storedLoads(program.target)] : []), transpose(program.target), ...[2, 4, 8].filter((rows) => rows <= program.target.lanes).map((rows) => sumRows(rows, program.target)), packing, contractHelpers, ...tiles.values(), ...(inTiles ? [tileHelpers, tileProduct, attendHelpers, ...packs.values()] : []), ...grouped(f.texts, steps), "#if PART == 0", ...constantLines(program), threads,
-    "CALLS static void run_step(program *p, long thread) {", "  char *arena = p->arena;", "  const long trip = 0;", "  range at;",
-    `  float *scratch = (float *)(p->scratch + thread * ${program.scratch}L);`, "  (void)trip; (void)scratch; (void)arena; (void)thread; (void)at;", ...(inTiles ? ["  open_tiles();"] : []), ...steps, ...copyLines(program), ...(inTiles ? ["  close_tiles();"] : []), "}",
-    entryPoints(program.arena, program.scratch, sites.count, inTiles), "#endif\n",
+    head, parts, prelude(program.target), ...(program.buffers.some((buffer) => buffer.stored !== null) ? [storedLoads(program.target)] : []), transpose(program.target), ...[2, 4, 8].filter((rows) => rows <= program.target.lanes).map((rows) => sumRows(rows, program.target)), packing, contractHelpers, ...(usesCodes ? [codeHelpers] : []), ...tiles.values(), ...(inTiles ? [tileHelpers, tileProduct, attendHelpers, ...packs.values()] : []), ...grouped(f.texts, steps), "#if PART == 0", ...constantLines(program), threads,
+    "CALLS static void run_step(program *p, long thread, long turn_0) {", "  char *arena = p->arena;", "  const long trip = 0;", "  range at = {0};",
+    `  float *scratch = (float *)(p->scratch + thread * ${program.scratch}L);`, "  (void)trip; (void)scratch; (void)arena; (void)thread; (void)turn_0; (void)at;", ...(inTiles ? ["  open_tiles();"] : []), ...steps, ...copyLines(program), ...(inTiles ? ["  close_tiles();"] : []), "}",
+    entryPoints(program.arena, program.scratch, agreementsOf(program.waves), inTiles), "#endif\n",
   ].join("\n")
 }

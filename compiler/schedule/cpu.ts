@@ -65,8 +65,10 @@ export interface Step {
   readonly contract: ContractPlan | null
   readonly tiles: TilePlan | null
 }
-/** Steps without a barrier between them, or a loop over waves. */
-export type Wave = { readonly is: "steps"; readonly steps: readonly Step[] } | { readonly is: "loop"; readonly trips: number; readonly note: string; readonly waves: readonly Wave[] }
+/**
+ * Steps that need not wait for one another, then small ones that the thread which finishes last does alone, in order; or a loop over waves.
+ */
+export type Wave = { readonly is: "steps"; readonly steps: readonly Step[]; readonly tail: readonly Step[] } | { readonly is: "loop"; readonly trips: number; readonly note: string; readonly waves: readonly Wave[] }
 
 export interface CpuProgram {
   readonly name: string
@@ -126,12 +128,13 @@ export function scheduleWithin(program: Ordered, target: CpuTarget, most: number
   return lean.arena < whole.arena ? lean : whole
 }
 
-/** What a program allocates besides its arena when it runs on so many threads: scratch, and a byte for each block that they claim. */
+/** What a program allocates besides its arena when it runs on so many threads: scratch, and what they agree by. */
 export function threadBytes({ scratch, waves }: CpuProgram, threads: number): number {
-  return scratch * threads + claimBytes(waves.reduce((sum, wave) => sum + (wave.is === "steps" ? wave.steps.length : 0), 0), threads)
+  const { sites, meetings } = agreementsOf(waves)
+  return scratch * threads + Math.max(1, sites) * mostBlocks * threads * claimBytes + Math.max(1, meetings) * meetingBytes
 }
 
-/** Each kernel outside of loops is claimed in as many blocks for each thread, so that threads that are late leave little to wait for. */
+/** Each kernel is claimed in as many blocks for each thread, so that threads that are late leave little to wait for. */
 export const mostBlocks = 4
 
 /** Fewer where every block begins with packing. */
@@ -139,13 +142,24 @@ export function blocksEach({ contract }: Step): number {
   return contract !== null && contract.way !== "vector" && !contract.packed ? 2 : mostBlocks
 }
 
-function claimBytes(kernels: number, threads: number): number {
-  return Math.max(1, kernels) * mostBlocks * threads
+/** A block's number of the turn in which it was taken, and a wave's count of blocks that are done, on cache lines of their own. */
+export const claimBytes = 8
+export const meetingBytes = 128
+
+/** Kernels that are claimed in blocks, and waves at whose end threads meet. */
+export function agreementsOf(waves: readonly Wave[]): { readonly sites: number; readonly meetings: number } {
+  let [sites, meetings] = [0, 0]
+  for (const wave of waves) {
+    const inner = wave.is === "loop" ? agreementsOf(wave.waves) : { sites: wave.steps.length, meetings: 1 }
+    sites += inner.sites
+    meetings += inner.meetings
+  }
+  return { sites, meetings }
 }
 
 function scratchOf(waves: readonly Wave[], target: CpuTarget): number {
   let most = 0
-  for (const wave of waves) most = Math.max(most, wave.is === "loop" ? scratchOf(wave.waves, target) : Math.max(0, ...wave.steps.map((step) => 4 * scratchOfStep(step, target))))
+  for (const wave of waves) most = Math.max(most, wave.is === "loop" ? scratchOf(wave.waves, target) : Math.max(0, ...[...wave.steps, ...wave.tail].map((step) => 4 * scratchOfStep(step, target))))
   return Math.ceil(most / 64) * 64 + 4096
 }
 
@@ -211,7 +225,25 @@ function wavesOf(kernels: readonly Kernel[], target: CpuTarget, packing: Packing
       if (Array.isArray(steps)) steps.push(found.tiled === null ? stepOf(kernel, target, found.contract) : tiledStep(found.tiled))
     }
   }
-  return { waves: waves.map((wave): Wave => (Array.isArray(wave) ? { is: "steps", steps: wave } : wave as Wave)), count: waves.length }
+  return { waves: withTails(waves), count: waves.length }
+}
+
+/** Waves of small steps alone follow the wave before them as its tail: threads meet once for both. */
+function withTails(waves: readonly (readonly Step[] | Wave)[]): readonly Wave[] {
+  const made: Wave[] = []
+  for (const wave of waves) {
+    const before = made.at(-1)
+    if ("is" in wave) made.push(wave)
+    else if (wave.length === 0) continue
+    else if (before?.is === "steps" && wave.every(isSmall)) made[made.length - 1] = { ...before, tail: [...before.tail, ...wave] }
+    else made.push({ is: "steps", steps: wave, tail: [] })
+  }
+  return made
+}
+
+/** Work that takes less time than threads need to meet. */
+function isSmall({ kernel, shares }: Step): boolean {
+  return shares === 1 && (kernel.kind === "rows" ? kernel.rows * kernel.cols <= 4096 : kernel.kind === "put")
 }
 
 interface Ready { readonly kernel: Kernel; readonly packs: readonly (PackKernel | PanelKernel)[]; readonly tiled: Tiled | null; readonly contract: ContractPlan | null }
@@ -284,7 +316,7 @@ export function planContract(kernel: ContractKernel, target: CpuTarget, panels =
   // Few rows are taken one by one: each has the same sums however many there are.
   if (isFew(m)) {
     const side = Math.min(8, target.lanes, 2 ** Math.floor(Math.log2(Math.max(1, target.registers / 2 / m))))
-    return { way: "vector", tile: { rows: side, vectors: 1 }, slice: k, rows: m, cols: padded(Math.max(16, Math.min(256, Math.ceil(n / 16))), 16), scratch: m * k, packed: false }
+    return { way: "vector", tile: { rows: side, vectors: 1 }, slice: k, rows: m, cols: padded(Math.max(16, Math.min(256, Math.ceil(n / 16))), 16), scratch: m * padded(k, 128), packed: false }
   }
   const tile = tileFor(m, n, target)
   const width = tile.vectors * target.lanes
