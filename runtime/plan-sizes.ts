@@ -19,7 +19,7 @@ export interface Finished {
   readonly store: Store
   readonly keys: ArtifactKeys
   /** The device itself, where it is there: what it can tell of memory. */
-  readonly device?: Pick<Device, "info" | "memoryOf">
+  readonly device?: Pick<Device, "info" | "memoryOf" | "computesFromStorage">
   /** What a run may take; default: what the machine has. */
   readonly limits?: Limits
 }

@@ -3,21 +3,23 @@ import { matches } from "../compiler/check/address.ts"
 import type { Checked } from "../compiler/check/check.ts"
 import { createMachine } from "../compiler/check/machine.ts"
 import { constant } from "../compiler/check/poly.ts"
-import type { AddressValue, ArtifactValue } from "../compiler/check/value.ts"
+import type { AddressValue, ArtifactValue, EncodingValue } from "../compiler/check/value.ts"
 import { LoweringMistake } from "../compiler/graph/lower/context.ts"
 import type { RowShape } from "../compiler/graph/lower/context.ts"
 import { storeOf } from "../compiler/graph/lower/encoding.ts"
 import { factorsOf } from "../compiler/graph/lower/context.ts"
 import { lowerEvaluation } from "../compiler/graph/lower/evaluate.ts"
+import type { SpecWeight } from "../compiler/graph/lower/forward.ts"
 import { intArgument, lowerGeneration, weightsOfSpec } from "../compiler/graph/lower/forward.ts"
 import { lowerNotes } from "../compiler/graph/lower/notes.ts"
 import { lowerObservation } from "../compiler/graph/lower/observe.ts"
 import { lowerTraining, type TrainShape } from "../compiler/graph/lower/train.ts"
 import type { LoweredTraining } from "../compiler/graph/lower/programs.ts"
-import { size, type Program, type Shape } from "../compiler/graph/node.ts"
+import { size, type Program } from "../compiler/graph/node.ts"
 import { cost } from "../compiler/plan/cost.ts"
 import type { Stage } from "../compiler/plan/stage.ts"
 import type { Diagnostic } from "../grammar/diagnostic.ts"
+import type { Layout } from "./export/layouts.ts"
 import { fits, layoutOf } from "./export/layouts.ts"
 import type { ProgramMemory } from "./device.ts"
 import type { Count, Finished, Sizes } from "./plan-sizes.ts"
@@ -25,8 +27,11 @@ import { demandPrograms, type Limits } from "./limits.ts"
 import { OverLimit } from "./over-limit.ts"
 import { fromFailure } from "./stages/environment.ts"
 import { continuedAtOnce } from "./stages/continued.ts"
+import { rowsPerBatch } from "./stages/decode.ts"
+import { overLayouts } from "./stages/encoded.ts"
 import { memoryGoal } from "./stages/memory.ts"
 import { unsuitedPrecision } from "./stages/precision.ts"
+import { roundedIn } from "./stages/rounded.ts"
 
 /** `null`: not known, or nothing worth counting. */
 export interface Measures {
@@ -196,7 +201,8 @@ function measureEvaluation(stage: Stage, known: Checked, sizes: Sizes, device: C
   const tokens = sizes.packed(data.stage, data.member)
   const once = cost(lowered.program)
   return {
-    parameters: lowered.weights.reduce((sum, w) => sum + size(w.shape), 0), tokens, ...memoryOf(stage, [{ program: lowered.program }], device), disk: null,
+    parameters: lowered.weights.reduce((sum, w) => sum + size(w.shape), 0), tokens, disk: null,
+    ...memoryOf(stage, [{ program: asStored(lowered.program, lowered.weights, artifact(stage, "model"), known, device) }], device),
     flops: tokens === null ? null : once.flops * Math.ceil(tokens.value / tokensPerBatch),
   }
 }
@@ -248,7 +254,7 @@ function measureContinuation(stage: Stage, known: Checked, sizes: Sizes, device:
 }
 
 /** The program that writes one token for each prompt, and how many tokens it writes at most. */
-function generationOf(stage: Stage, known: Checked): { readonly program: Program; readonly rows: number; readonly each: number } | null {
+function generationOf(stage: Stage, known: Checked): { readonly program: Program; readonly rows: number; readonly groups: number; readonly each: number } | null {
   const model = artifact(stage, "model")
   const prompts = stage.args.get("prompts")
   const wanted = number(stage, "tokens", known)
@@ -259,7 +265,8 @@ function generationOf(stage: Stage, known: Checked): { readonly program: Program
   const programs = vocab === null ? null : lowerGeneration(known.session, spec, vocab, stage.span, factorsOf(stage.args))
   if (typeof programs !== "function") return null
   const context = intArgument(known.session, spec, "context") ?? wanted
-  return { program: programs(prompts.items.length, 1, context).program, rows: prompts.items.length, each: Math.min(wanted, context) }
+  const rows = Math.max(1, Math.min(rowsPerBatch, prompts.items.length))
+  return { program: programs(rows, 1, context, true).program, rows, groups: prompts.items.length / rows, each: Math.min(wanted, context) }
 }
 
 /** All prompts at once, token by token; what a prompt itself takes is a few tokens more. */
@@ -267,7 +274,12 @@ function measureGeneration(stage: Stage, known: Checked, device: Counting): Meas
   const found = generationOf(stage, known)
   if (found === null) return nothingMeasured
   const once = cost(found.program)
-  return { ...nothingMeasured, tokens: { value: found.rows * found.each, is: "at most" }, flops: once.flops * found.each, ...memoryOf(stage, [{ program: found.program }], device), parameters: countOf(stage, known) }
+  const { rows, groups, each, program } = found
+  const given = asStored(program, null, artifact(stage, "model"), known, device)
+  return {
+    ...nothingMeasured, tokens: { value: rows * groups * each, is: "at most" }, flops: once.flops * groups * each, parameters: countOf(stage, known),
+    ...memoryOf(stage, [{ program: device.device?.computesFromStorage === true ? roundedIn(given) : given }], device),
+  }
 }
 
 function countOf(stage: Stage, known: Checked): number | null {
@@ -280,15 +292,23 @@ function countOf(stage: Stage, known: Checked): number | null {
 function weightsOf(stage: Stage, known: Checked): Pick<Measures, "parameters" | "disk"> {
   if (stage.type.is !== "weights") return { parameters: null, disk: null }
   const list = weightsOfSpec(known.session, stage.type.spec)
-  const [encoding] = stage.type.encodings
+  const layoutFor = layoutsOf(stage, stage.type.encodings, known)
+  const bytes = (weight: SpecWeight): number => layoutFor(weight)?.bytes(weight.shape) ?? size(weight.shape) * 4
+  return { parameters: list.reduce((sum, w) => sum + size(w.shape), 0), disk: list.reduce((sum, w) => sum + bytes(w), 0) }
+}
+
+/** The layout that a weight of the stage is stored in; null: plain numbers, or codes that no layout knows. */
+function layoutsOf(stage: Stage, [encoding]: readonly EncodingValue[], known: Checked): (weight: SpecWeight) => Layout | null {
   const layout = encoding === undefined ? null : layoutOf(storeOf(known.session, encoding))
   const keep = stage.args.get("keep")
   const kept = keep?.kind === "list" ? keep.items.filter((item): item is AddressValue => item.kind === "address") : []
-  const bytes = (path: string, shape: Shape): number => {
-    const encoded = layout !== null && shape.length >= 2 && fits(layout, path, shape) === null && !kept.some((address) => matches(address, path, "below"))
-    return encoded ? layout.bytes(shape) : size(shape) * 4
-  }
-  return { parameters: list.reduce((sum, w) => sum + size(w.shape), 0), disk: list.reduce((sum, w) => sum + bytes(w.path, w.shape), 0) }
+  return ({ path, shape }) => (layout !== null && shape.length >= 2 && fits(layout, path, shape) === null && !kept.some((address) => matches(address, path, "below")) ? layout : null)
+}
+
+/** A program as it takes the weights of a model, on a device that computes from codes. */
+function asStored(program: Program, list: readonly SpecWeight[] | null, model: ArtifactValue | null, known: Checked, device: Counting): Program {
+  if (model?.type.is !== "weights" || model.type.encodings.length === 0 || device.device?.computesFromStorage !== true) return program
+  return overLayouts(program, list ?? weightsOfSpec(known.session, model.type.spec), layoutsOf(model.stage, model.type.encodings, known))
 }
 
 /** The programs of a stage; `raw`: as a training's were lowered, before any pass. Stages that run no graph have none. */

@@ -141,6 +141,26 @@ test("a sliding window looks back as far as in the forward pass, and no further"
   assert.ok(difference(llama(2), [1, 1, 1, 1, 1]) < 1e-5)
 })
 
+test("the cache of a sliding window is a ring of what it sees", () => {
+  const T = 9
+  const whole = forward(T, llama(3))
+  const weights = randomState(whole)
+  const expected = run(whole, new Map(weights), sequenceBatch(T, [0, 0])).get("logits")
+  const ring = continueSequence(forward(2, llama(3)), { ...options(2, 1, T), ring: true })
+  if (isMixing(ring)) throw new Error(ring.reason)
+  assert.equal(ring.caches.map(({ args }) => `${args.name} [${args.shape.join(", ")}]`), ["cache.0.k [2, 1, 3, 4]", "cache.0.v [2, 1, 3, 4]", "cache.0.segments [2, 3]", "cache.1.k [2, 1, 3, 4]", "cache.1.v [2, 1, 3, 4]"])
+  const state = new Map([...weights, ...ring.caches.map(({ args }) => [args.name, value([], args.shape, args.dtype)] as const)])
+  for (let t = 0; t < T; t++) {
+    const got = run(ring.program, state, sequenceBatch(1, [t, t])).get("logits")
+    for (let b = 0; b < B; b++) for (let v = 0; v < V; v++) assert.ok(Math.abs((got?.data[b * V + v] ?? NaN) - (expected?.data[(b * T + t) * V + v] ?? NaN)) < 1e-5, `position ${t}`)
+  }
+  // Several tokens at once look at what a ring would have lost, and so does attention without a window.
+  for (const [window, tokens] of [[3, 2], [null, 1], [T, 1]] as const) {
+    const kept = continueSequence(forward(2, llama(window)), { ...options(2, tokens, T), ring: true })
+    assert.ok(!isMixing(kept) && kept.caches.every(({ args }) => args.shape[args.dtype === "i32" ? 1 : 2] === T))
+  }
+})
+
 test("learned positions, layer norm and constants along the sequence", () => {
   assert.ok(difference(gpt, [1, 1, 1, 1, 1]) < 1e-5)
 })

@@ -34,6 +34,8 @@ export interface Continuation {
   readonly tokens: number
   /** Places in each cache. */
   readonly capacity: number
+  /** Whether keys that no later query can see give their place away: the cache of a window is a ring. For one new token per call. */
+  readonly ring?: boolean
   /** Outputs of which only the position `last [B]` of each row is wanted, as [B, ..rest]. */
   readonly lastOnly: ReadonlySet<string>
 }
@@ -59,7 +61,7 @@ interface Pass {
   readonly places: Map<Node, Place | null>
   readonly emitted: Map<Node, Node>
   readonly resized: Map<string, Node>
-  readonly caches: Map<Node, Node> // tensor on the key side -> its updated cache
+  readonly caches: Map<Node, Map<number, Node>> // tensor on the key side -> places -> its updated cache
   readonly cacheInputs: NodeOf<"input">[]
   readonly updates: Output[]
   attentions: number
@@ -208,25 +210,38 @@ function attending(pass: Pass, node: NodeOf<"attend">, inputs: readonly Node[]):
   if (q === undefined || k === undefined || v === undefined || keys === undefined || values === undefined) throw new Error(`sequence: %${node.id} (attend) has no keys`)
   const index = pass.attentions++
   const offset = pass.b.input("offset", "batch", "i32", [q.shape[0] ?? 1])
-  const past = [cached(pass, keys, k, 2, `cache.${index}.k`, offset), cached(pass, values, v, 2, `cache.${index}.v`, offset)]
+  const ring = ringOf(pass, node)
+  const places = ring ?? pass.options.capacity
+  // Place p of a ring holds the last position that is p modulo its length; those that are seen are all that are there.
+  const put = ring === null ? offset : g.mod(pass.b, offset, ring)
+  const keep = (original: Node, fresh: Node, axis: number, name: string): Node => cached(pass, original, fresh, axis, places, `cache.${index}.${name}`, put)
+  const past = [keep(keys, k, 2, "k"), keep(values, v, 2, "v")]
   const segments: Node[] = []
   const keyIds = node.inputs[at.keyIds]
   const queryIds = inputs[at.queryIds]
   const newIds = inputs[at.keyIds]
-  if (keyIds !== undefined && queryIds !== undefined && newIds !== undefined) segments.push(queryIds, cached(pass, keyIds, newIds, 1, `cache.${index}.segments`, offset))
-  const args: Args["attend"] = { ...node.args, offset: true }
+  if (keyIds !== undefined && queryIds !== undefined && newIds !== undefined) segments.push(queryIds, keep(keyIds, newIds, 1, "segments"))
+  const args: Args["attend"] = { ...node.args, offset: true, window: ring === null ? node.args.window : null }
   return pass.b.make("attend", args, [q, ...past, ...segments, offset], node.note)
 }
 
-/** The cache of a tensor with the new positions written into it; made once for each tensor. */
-function cached(pass: Pass, original: Node, fresh: Node, axis: number, name: string, offset: Node): Node {
-  const known = pass.caches.get(original)
+/** Places of the ring that is enough for an attention; null where all places are needed. */
+function ringOf({ options }: Pass, { args }: NodeOf<"attend">): number | null {
+  const bounded = options.ring === true && options.tokens === 1 && args.causal && !args.biased && args.window !== null && args.window < options.capacity
+  return bounded ? args.window : null
+}
+
+/** The cache of a tensor with the new positions written into it; made once for each tensor and number of places. */
+function cached(pass: Pass, original: Node, fresh: Node, axis: number, places: number, name: string, offset: Node): Node {
+  const made = pass.caches.get(original) ?? new Map<number, Node>()
+  pass.caches.set(original, made)
+  const known = made.get(places)
   if (known !== undefined) return known
-  const shape = fresh.shape.map((n, i) => (i === axis ? pass.options.capacity : n))
+  const shape = fresh.shape.map((n, i) => (i === axis ? places : n))
   const state = pass.b.input(name, "state", fresh.dtype, shape)
   const updated: Node = pass.b.make("put", { axis }, [state, fresh, offset])
   pass.cacheInputs.push(state)
-  pass.caches.set(original, updated)
+  made.set(places, updated)
   pass.updates.push({ name, node: updated })
   return updated
 }

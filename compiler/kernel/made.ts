@@ -55,6 +55,7 @@ export function makingKernel(dot: NodeOf<"dot">, operand: Node, storage: Storage
   const domain = { rows, cols }
   const lead = operand.shape.slice(0, -2).map(() => ({ base: 0, terms: [] }))
   const whole = valueAt(operand, [...lead, rowIndex(domain), colIndex(domain)], [])
-  const value = dot.args.factors === "f32" ? whole : e.unary(`narrow_${dot.args.factors}`, whole)
+  const isRounded = whole.is === "load" && whole.buffer.stored === dot.args.factors
+  const value = dot.args.factors === "f32" || isRounded ? whole : e.unary(`narrow_${dot.args.factors}`, whole)
   return { kind: "rows", name: `made ${out.name}`, note: dot.note, ...domain, chunk: chunkOf(rows), columns: [], stores: [{ buffer: out, index: pointIndex(domain), value }] }
 }

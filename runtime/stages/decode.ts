@@ -1,5 +1,6 @@
 /** Writes text token by token: a prefill of all prompts at once, then one token per call over the key/value caches. */
 import type { NodeOf, Program } from "../../compiler/graph/node.ts"
+import { size } from "../../compiler/graph/node.ts"
 import type { Device, HostTensor, Runner } from "../device.ts"
 import { ids, taken, zeros } from "./feeds.ts"
 import type { Kept } from "./handed.ts"
@@ -7,7 +8,10 @@ import { keep } from "./handed.ts"
 import type { Sampling } from "./sample.ts"
 import { nextToken } from "./sample.ts"
 
-/** One program of `tokens` new tokens for `rows` prompts, made on demand: (rows, tokens, capacity) -> program. */
+/**
+ * One program of `tokens` new tokens for `rows` prompts, made on demand: (rows, tokens, capacity) -> program. Caches of the program for one
+ * token may have fewer places than that, as rings: place p holds the last position that is p modulo their number.
+ */
 export interface Decoder {
   program(rows: number, tokens: number, capacity: number): { readonly program: Program; readonly caches: readonly NodeOf<"input">[] }
   /** Sets every other state of a program that was loaded. */
@@ -79,14 +83,16 @@ async function decodeGroup(device: Device, decoder: Decoder, prompts: readonly (
   const longest = rows.reduce((n, row) => Math.max(n, row.prompt.length), 1)
   const { capacity, prefill: block } = decodingShape(longest, options.tokens, decoder.context)
   if (rows.every((row) => row.end !== null)) return rows.map(finished)
-  const { logits, caches } = await prefill(device, decoder, rows, block, capacity)
-  choose(rows, logits, options, first, limit)
   const made = decoder.program(rows.length, 1, capacity)
+  // Where rings are enough for the tokens that follow, the prompts need no more places than they have.
+  const places = new Map(decoder.program(rows.length, block, capacity).caches.map((cache) => [cache.args.name, cache.shape.join()]))
+  const isRing = made.caches.some((cache) => places.get(cache.args.name) !== cache.shape.join())
+  const { logits, caches } = await prefill(device, decoder, rows, block, isRing ? block : capacity)
+  choose(rows, logits, options, first, limit)
   const runner = await device.load(made.program)
   try {
     await decoder.fill(runner, made.program)
-    await caches.give(runner, new Map(made.caches.map(({ args: { name } }) => [name, name])))
-    caches.dispose()
+    await handOver(caches, made.caches, runner, rows, !isRing)
     while (rows.some((row) => row.end === null) && !options.signal?.aborted) choose(rows, await step(runner, made.program, rows), options, first, limit)
   } finally {
     runner.dispose()
@@ -96,6 +102,34 @@ async function decodeGroup(device: Device, decoder: Decoder, prompts: readonly (
 
 function finished(row: Row): Decoded {
   return { ids: row.ids, end: row.end ?? "length" }
+}
+
+/** Caches of the prompts become those of the program that goes on: where they lie, if both have the same places, else through the host. */
+async function handOver(caches: Kept, wanted: readonly NodeOf<"input">[], to: Runner, rows: readonly Row[], same: boolean): Promise<void> {
+  if (same) await caches.give(to, new Map(wanted.map(({ args: { name } }) => [name, name])))
+  else {
+    const values = await caches.read()
+    for (const { args } of wanted) await to.write(args.name, placed(values.get(args.name), args, rows))
+  }
+  caches.dispose()
+}
+
+/** The places of a cache as another program has them: as many as there are, the last positions of each prompt where there are fewer. */
+function placed(from: HostTensor | undefined, { dtype, shape }: Pick<NodeOf<"input">["args"], "shape"> & Pick<HostTensor, "dtype">, rows: readonly Row[]): HostTensor {
+  if (from === undefined) throw new Error("generate: a cache of the step is none of the prompt's")
+  const axis = shape.findIndex((n, i) => n !== from.shape[i])
+  if (axis === -1) return from
+  const to = zeros(dtype, shape)
+  const [old = 1, places = 1, inner] = [from.shape[axis], shape[axis], size(shape.slice(axis + 1))]
+  const lines = size(shape.slice(0, axis))
+  for (let line = 0; line < lines; line++) {
+    const { length } = rows[Math.floor((line * rows.length) / lines)]?.prompt ?? { length: 0 }
+    for (let p = Math.max(0, length - places); p < length; p++) {
+      const start = (line * old + p) * inner
+      to.data.set(from.data.subarray(start, start + inner), (line * places + (p % places)) * inner)
+    }
+  }
+  return to
 }
 
 /** Runs all prompts at once, padded to one length; returns the logits after each and the caches. */

@@ -1,15 +1,23 @@
 /** Encoded weights as they are stored: the same bits as with what they stand for. Devices against the reference: `runtime/devices/stored.test.ts`. */
 import { test } from "uvu"
 import * as assert from "uvu/assert"
+import type { SpecWeight } from "../../compiler/graph/lower/forward.ts"
+import { lowerForward, weightsOfSpec } from "../../compiler/graph/lower/forward.ts"
 import type { Program } from "../../compiler/graph/node.ts"
+import { size } from "../../compiler/graph/node.ts"
 import { fuse } from "../../compiler/kernel/fuse.ts"
 import { orderKernels } from "../../compiler/kernel/order.ts"
 import { printFusion } from "../../compiler/kernel/print.ts"
+import { cpuTargets } from "../../compiler/schedule/cpu.ts"
 import type { Device } from "../device.ts"
-import { openCpu } from "../devices/cpu.ts"
+import { compileCpu, openCpu } from "../devices/cpu.ts"
 import { isUsable } from "../devices/open.ts"
+import { layoutOf } from "../export/layouts.ts"
+import type { TensorData } from "../export/safetensors.ts"
+import { plain, stored } from "../weights.ts"
+import { givenTo, overLayouts } from "./encoded.ts"
 import type { Ran } from "./testing.ts"
-import { factsOf, problemsOf, recipeOf, sentences, withFolder } from "./testing.ts"
+import { checkedWith, factsOf, problemsOf, recipeOf, sentences, specNamed, withFolder } from "./testing.ts"
 
 /** Levels from a table of their own for each row, found by its code: neither a multiple of codes nor known to any file format. */
 const levels = `
@@ -76,5 +84,31 @@ test("weights are computed from as they are stored, with the same bits for any n
     assert.equal([...written].filter((buffer) => buffer.size === 32 * 96 || buffer.size === 32 * 32).map((buffer) => buffer.name), [])
   }
 }))
+
+test("a plan knows by their layout how weights will lie in a program, to the byte", async () => {
+  const checked = checkedWith(recipeOf("words = byte()\nmodel M = Llama(vocab: words.size, dim: 32, depth: 1, heads: 2, hidden: 96, context: 48)"))
+  const spec = specNamed(checked, "M")
+  const list = weightsOfSpec(checked.session, spec)
+  const program = lowerForward(checked.session, spec, { rows: 2, length: 5, vocab: 257 }, { source: "recipe.slm", start: 0, end: 0 })
+  if ("code" in program) throw new Error(program.message)
+  for (const store of ["int8", "int4(group=16)", "int3(group=32)", "gguf.q4_0", "gguf.q8_0"]) {
+    const layout = layoutOf(store)
+    if (layout === null) throw new Error(store)
+    const encodes = ({ shape }: SpecWeight): boolean => shape.length === 2 && shape[0] !== 257
+    // Codes of 0 and 1 alone would fit into less than the layout admits.
+    const tensors = new Map(list.map((weight) => {
+      const n = size(weight.shape)
+      const codes = layout.low < 0 ? new Int8Array(n) : new Uint8Array(n)
+      return [weight.path, encodes(weight) ? stored(weight.shape, store, new Map<string, TensorData>([["codes", codes.fill(1)], ["scales", new Float32Array(layout.scales(weight.shape)).fill(0.5)]])) : plain(weight.shape, new Float32Array(n))] as const
+    }))
+    const actual = givenTo({ computesFromStorage: true } as Device, { tensors }, list).over(program)
+    const planned = overLayouts(program, list, (weight) => (encodes(weight) ? layout : null))
+    const inputs = ({ inputs: all }: Program): readonly string[] => all.map(({ args }) => `${args.name} [${args.shape.join(", ")}] ${args.stored ?? "f32"}`)
+    assert.equal(inputs(planned), inputs(actual), store)
+    assert.ok(inputs(planned).some((input) => /codes .* (i8|i4|u4)$/.test(input)))
+    assert.is(compileCpu(planned, cpuTargets.avx2).arena, compileCpu(actual, cpuTargets.avx2).arena)
+    assert.ok(compileCpu(planned, cpuTargets.avx2).arena < compileCpu(program, cpuTargets.avx2).arena)
+  }
+})
 
 test.run()

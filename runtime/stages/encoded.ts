@@ -11,8 +11,11 @@ import type { StorageType } from "../../compiler/graph/stored.ts"
 import { narrowest, packed } from "../../compiler/graph/stored.ts"
 import { copy, reachable } from "../../compiler/graph/walk.ts"
 import type { Device, HostTensor, Runner } from "../device.ts"
+import type { Layout } from "../export/layouts.ts"
+import { layoutOf } from "../export/layouts.ts"
 import type { TensorData } from "../export/safetensors.ts"
 import type { StoredTensor, Weights } from "../weights.ts"
+import { stored } from "../weights.ts"
 import { writeStates } from "./feeds.ts"
 import { statesOf } from "./weights-io.ts"
 
@@ -45,19 +48,42 @@ export function givenTo(device: Device, weights: Weights, list: readonly SpecWei
   return givenStates(states, (program) => decodedIn(program, encoded))
 }
 
-interface Parts {
-  readonly values: ReadonlyMap<string, HostTensor>
+/** How a program would take weights of an encoding, known by their layout alone; `layoutFor` says which of them have one. */
+export function overLayouts(program: Program, list: readonly SpecWeight[], layoutFor: (weight: SpecWeight) => Layout | null): Program {
+  const encoded = new Map(list.flatMap((weight): [string, Form][] => {
+    const layout = layoutFor(weight)
+    const decode = layout === null ? null : stored(weight.shape, layout.store, new Map()).decoding()
+    return layout === null || decode === null ? [] : [[weight.name, { decode, storageOf: (part) => storageIn(layout, part), nameOf: namesOf(weight.name, decode) }]]
+  }))
+  return decodedIn(program, encoded)
+}
+
+/** The parts of a weight in a program. */
+interface Form {
   /** Its inputs are the parts by their own names (`codes`), `nameOf` says what they are called among the states. */
   readonly decode: Program
   nameOf(part: string): string
+  /** By the name of the part; undefined: as f32. */
+  storageOf(part: string): StorageType | undefined
+}
+interface Parts extends Form {
+  readonly values: ReadonlyMap<string, HostTensor>
+}
+
+const namesOf = (name: string, decode: Program) => (part: string): string => (decode.inputs.length === 1 ? name : `${name}#${part}`)
+
+/** The narrowest storage that holds whatever a layout admits; null where only f32 does. */
+function storageIn({ low, high, half }: Layout, part: string): StorageType | undefined {
+  if (part !== "codes") return half ? "f16" : undefined
+  return narrowest([low, high]) ?? undefined
 }
 
 function partsOf(name: string, tensor: StoredTensor | undefined): Parts | null {
   const decode = tensor?.decoding() ?? null
   if (tensor === undefined || decode === null) return null
-  const nameOf = (part: string): string => (decode.inputs.length === 1 ? name : `${name}#${part}`)
+  const nameOf = namesOf(name, decode)
   const values = new Map(decode.inputs.map(({ args }) => [nameOf(args.name), stateOf(tensor, args.name, args.shape)] as const))
-  return { values, decode, nameOf }
+  return { values, decode, nameOf, storageOf: (part) => values.get(nameOf(part))?.stored }
 }
 
 function stateOf(tensor: StoredTensor, part: string, shape: readonly number[]): HostTensor {
@@ -65,7 +91,9 @@ function stateOf(tensor: StoredTensor, part: string, shape: readonly number[]): 
   if (data === undefined || data.length !== size(shape)) throw new Error(`weights: ${tensor.encoding} has no ${part} of [${shape.join(", ")}]`)
   const bytes = patterns(tensor.encoding, data)
   if (bytes !== null) return { shape, dtype: "f32", ...bytes }
-  const stored = narrowest(data)
+  // What a layout admits decides, so that a plan knows it before there are numbers; of codes that no layout knows, the numbers themselves.
+  const layout = layoutOf(tensor.encoding)
+  const stored = layout === null ? narrowest(data) : storageIn(layout, part) ?? null
   return stored === null ? { shape, dtype: "f32", data: Float32Array.from(data) } : { shape, dtype: "f32", stored, data: packed(data, stored) }
 }
 
@@ -78,7 +106,7 @@ function patterns(encoding: string, data: TensorData): { readonly stored: Storag
 }
 
 /** The program with every weight that is encoded made from its parts. */
-function decodedIn(program: Program, encoded: ReadonlyMap<string, Parts>): Program {
+function decodedIn(program: Program, encoded: ReadonlyMap<string, Form>): Program {
   const b = createBuilder()
   const known = new Map<Node, Node>()
   for (const node of program.inputs) {
@@ -89,7 +117,7 @@ function decodedIn(program: Program, encoded: ReadonlyMap<string, Parts>): Progr
     }
     const inside = new Map<Node, Node>(parts.decode.inputs.map((part) => {
       const name = parts.nameOf(part.args.name)
-      return [part, b.input(name, "state", "f32", part.shape, parts.values.get(name)?.stored)]
+      return [part, b.input(name, "state", "f32", part.shape, parts.storageOf(part.args.name))]
     }))
     const [output] = parts.decode.outputs
     if (output === undefined) throw new Error(`weights: nothing decodes ${node.args.name}`)

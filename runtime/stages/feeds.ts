@@ -1,6 +1,7 @@
 /** What programs are given and what they give back. */
 import type { Program } from "../../compiler/graph/node.ts"
 import { size } from "../../compiler/graph/node.ts"
+import { packed } from "../../compiler/graph/stored.ts"
 import type { HostTensor, Runner } from "../device.ts"
 
 export function ids(shape: readonly number[], values: readonly number[]): HostTensor {
@@ -24,11 +25,11 @@ export function taken(program: Program, batch: Readonly<Record<string, HostTenso
   return result
 }
 
-/** Writes the states that a program has and `values` knows. */
+/** Writes the states that a program has and `values` knows; those that it stores more narrowly are rounded to that. */
 export async function writeStates(runner: Runner, program: Program, values: ReadonlyMap<string, HostTensor>): Promise<void> {
   for (const { args } of program.inputs) {
     const value = args.role === "state" ? values.get(args.name) : undefined
-    if (value !== undefined) await runner.write(args.name, value)
+    if (value !== undefined) await runner.write(args.name, args.stored !== undefined && value.stored === undefined ? { ...value, stored: args.stored, data: packed(value.data, args.stored) } : value)
   }
 }
 

@@ -6,13 +6,15 @@ import { instantiate } from "../../compiler/check/instance.ts"
 import { createMachine } from "../../compiler/check/machine.ts"
 import type { Checked } from "../../compiler/check/check.ts"
 import type { SpecValue } from "../../compiler/check/value.ts"
+import type { Program } from "../../compiler/graph/node.ts"
 import { initialValues } from "../../compiler/graph/lower/initial.ts"
 import { lowerForward, lowerGeneration, weightsOfSpec } from "../../compiler/graph/lower/forward.ts"
-import type { Device, HostTensor } from "../device.ts"
+import type { Device, HostTensor, Runner } from "../device.ts"
 import { openCpu } from "../devices/cpu.ts"
 import { isUsable } from "../devices/open.ts"
 import { createReference } from "../devices/reference.ts"
 import { decode } from "./decode.ts"
+import { roundedIn } from "./rounded.ts"
 import { ids, taken, writeStates } from "./feeds.ts"
 import { nextToken } from "./sample.ts"
 import { checkedWith, recipeOf, specNamed } from "./testing.ts"
@@ -66,7 +68,7 @@ async function quickly(text: string, prompts: readonly (readonly number[])[], n:
   const { checked, spec, weights } = modelOf(text)
   const program = lowerGeneration(checked.session, spec, vocab, span)
   if (typeof program !== "function") throw new Error(program.message)
-  return decode(on, { program, fill: (runner, own) => writeStates(runner, own, weights), context: 32 }, prompts, {
+  return decode(on, { program: (rows, block, capacity) => program(rows, block, capacity, block === 1), fill: (runner, own) => writeStates(runner, own, weights), context: 32 }, prompts, {
     temperature, topK: null, topP: null, seed: 1, tokens: n, stopIds: new Set(), stopsAt: () => false, signal: null, ...more,
   })
 }
@@ -86,6 +88,16 @@ test("prompts of unequal length are continued as if each stood alone", async () 
   const prompts = [prompt, [7], [1, 2, 3, 4, 5, 6, 7, 8, 9]]
   const together = await quickly(llama, prompts, 6)
   for (const [i, one] of prompts.entries()) assert.equal(together[i]?.ids, (await quickly(llama, [one], 6))[0]?.ids)
+})
+
+test("a window's cache holds no more than the window, for prompts shorter and longer than it", async () => {
+  const { checked, spec } = modelOf(window)
+  const programs = lowerGeneration(checked.session, spec, vocab, span)
+  if (typeof programs !== "function") throw new Error(programs.message)
+  assert.equal([...new Set(programs(1, 1, 32, true).caches.map(({ args }) => args.shape[args.dtype === "i32" ? 1 : 2]))], [4])
+  const prompts = [prompt, [7], [1, 2, 3, 4, 5, 6, 7, 8, 9]]
+  const together = await quickly(window, prompts, 8)
+  for (const [i, one] of prompts.entries()) assert.equal(together[i]?.ids, await slowly(window, one, 8), `prompt ${i}`)
 })
 
 test("on the cpu, too, a text does not depend on what is written beside it: not by a bit of its logits", async () => {
@@ -112,6 +124,35 @@ test("on the cpu, too, a text does not depend on what is written beside it: not 
     assert.equal(alone[0], together[i])
     assert.equal(seen.splice(0), all.filter((_, at) => at % prompts.length === i))
   }
+})
+
+test("weights that are only rounded to bf16 lie in bf16, with the same bits of all logits", async () => {
+  const on = await openCpu({ threads: 2 })
+  if (!isUsable(on)) return console.log(`  skipped: ${on.reason}`)
+  const { checked, spec, weights } = modelOf(llama)
+  const programs = lowerGeneration(checked.session, spec, vocab, span, "bf16")
+  if (typeof programs !== "function") throw new Error(programs.message)
+  const narrow = roundedIn(programs(2, 1, 32).program)
+  const stored = narrow.inputs.flatMap(({ args }) => (args.stored === "bf16" ? [args.name.replace(/blocks\[\d+\]/, "blocks")] : []))
+  assert.equal([...new Set(stored)].sort(), ["attn.k", "attn.out", "attn.q", "attn.v", "mlp.down", "mlp.gate", "mlp.up"].map((name) => `model.blocks.${name}.weight`).concat(stored.includes("model.head.weight") ? ["model.head.weight"] : []).sort())
+  const seen: string[][] = [[], []]
+  for (const [i, change] of [(program: Program): Program => program, roundedIn].entries()) {
+    const watched: Device = {
+      ...on,
+      async load(program) {
+        const runner = await on.load(program)
+        return { ...runner, async step(batch) {
+          const result = await runner.step(batch)
+          if (result["logits"] !== undefined) seen[i]?.push(hash(result["logits"].data))
+          return result
+        } }
+      },
+    }
+    const decoder = { program: (rows: number, tokens: number, capacity: number) => { const made = programs(rows, tokens, capacity); return { ...made, program: change(made.program) } }, fill: (runner: Runner, own: Program) => writeStates(runner, own, weights), context: 32 }
+    await decode(watched, decoder, [prompt, [7]], { temperature: 0, topK: null, topP: null, seed: 1, tokens: 6, stopIds: new Set(), stopsAt: () => false, signal: null })
+  }
+  assert.is(seen[0]?.length, 6)
+  assert.equal(seen[1], seen[0])
 })
 
 test("more prompts than fit into one batch keep their numbers", async () => {

@@ -9,6 +9,7 @@ import type { Device } from "../device.ts"
 import type { Sample } from "./artifact.ts"
 import type { ChatFrame } from "./chat-frame.ts"
 import { endOfTurn, framed } from "./chat-frame.ts"
+import { roundedIn } from "./rounded.ts"
 import { decode } from "./decode.ts"
 import type { Decoder } from "./decode.ts"
 import { promptIds } from "./prompt-ids.ts"
@@ -50,8 +51,9 @@ export function createWriter(session: Session, model: WriterModel, at: Span): Wr
     async write(device, weights, prompts, options) {
       const decoder: Decoder = {
         program(rows, tokens, capacity) {
-          const { program, caches } = programs(rows, tokens, capacity)
-          return { program: weights.over(program), caches }
+          const { program, caches } = programs(rows, tokens, capacity, tokens === 1)
+          const given = weights.over(program)
+          return { program: device.computesFromStorage === true && "states" in weights ? roundedIn(given) : given, caches }
         },
         fill: (runner, program) => weights.fill(runner, program), context,
       }

@@ -46,7 +46,7 @@ export async function webFiles(stage: Stage, env: StageEnv): Promise<Files | rea
   const weights = memberOf(expectData(await env.input(model.stage), "weights").members, model.member)
   // Browsers have the smallest limits that WebGPU allows; packed weights stay packed.
   const given = givenTo({ ...env.device, computesFromStorage: true }, weights, weightsOfSpec(env.session, spec))
-  const { program: made, caches } = programs(1, 1, capacity)
+  const { program: made, caches } = programs(1, 1, capacity, true)
   const program = given.over(made)
   const scheduled = compileGpu(program, smallestTarget)
   if (isRefused(scheduled)) return [diagnostic("SLM3505", stage.span, `${scheduled.refused.what} needs ${scheduled.refused.needs}, and browsers promise no more than ${scheduled.refused.has} (${scheduled.refused.limit})`, { help: "make the model or its `context` smaller, or quantize it" })]

@@ -68,25 +68,25 @@ export interface GenerationProgram {
 /** Two positions are enough to see where the sequence goes. */
 const probe = 2
 
-/** Makes the program for so many texts, new tokens and places; equal requests give the same one. */
-export type GenerationPrograms = (rows: number, tokens: number, capacity: number) => GenerationProgram
+/** Makes the program for so many texts, new tokens and places (`ring`: of windows no more than they see); equal requests give the same one. */
+export type GenerationPrograms = (rows: number, tokens: number, capacity: number, ring?: boolean) => GenerationProgram
 
 /** The programs of generation, or why the model cannot generate. */
 export function lowerGeneration(session: Session, spec: SpecValue, vocab: number, at: Span, factors: Factors = "f32"): GenerationPrograms | Diagnostic {
   const forwards = new Map<number, Program | Diagnostic>()
   const made = new Map<string, GenerationProgram>()
-  const derive = (rows: number, tokens: number, capacity: number): GenerationProgram | Diagnostic => {
+  const derive = (rows: number, tokens: number, capacity: number, ring: boolean): GenerationProgram | Diagnostic => {
     const forward = forwards.get(rows) ?? lowerForward(session, spec, { rows, length: probe, vocab }, at, factors)
     forwards.set(rows, forward)
     if ("code" in forward) return forward
-    const result = continueSequence(forward, { sequence: sequenceInputs, length: probe, tokens, capacity, lastOnly: new Set(["logits"]) })
+    const result = continueSequence(forward, { sequence: sequenceInputs, length: probe, tokens, capacity, ring, lastOnly: new Set(["logits"]) })
     return isMixing(result) ? cannotGenerate(result, spec, at) : { program: optimise(result.program), caches: result.caches }
   }
-  const first = derive(1, 1, probe)
+  const first = derive(1, 1, probe, false)
   if ("code" in first) return first
-  return (rows, tokens, capacity) => {
-    const key = `${rows} ${tokens} ${capacity}`
-    const result = made.get(key) ?? derive(rows, tokens, capacity)
+  return (rows, tokens, capacity, ring = false) => {
+    const key = `${rows} ${tokens} ${capacity} ${ring}`
+    const result = made.get(key) ?? derive(rows, tokens, capacity, ring)
     if ("code" in result) throw new Error(`generate: ${spec.name} could be derived for one row and not for ${rows}`)
     made.set(key, result)
     return result
