@@ -66,19 +66,18 @@ export function prepareConfig(config: Config, text = recipeOf(config)): Prepared
 }
 
 /** First values of all states: normal weights, unit scales, zero moments. */
-export function firstStates({ lowered, step }: Prepared): ReadonlyMap<string, HostTensor> {
-  const states = new Map<string, HostTensor>()
-  const weights = new Set(lowered.weights.map((slot) => slot.name))
-  for (const { args: { name, role, shape } } of step.inputs) {
-    if (role !== "state") continue
-    const data = new Float32Array(size(shape))
-    if (weights.has(name) && shape.length > 1) {
-      fillNormal({ seed: 1, stream: hash32(name), step: 0, row: 0 }, data)
-      data.forEach((x, i) => { data[i] = 0.02 * x })
-    } else if (weights.has(name)) data.fill(1)
-    states.set(name, { shape, dtype: "f32", data })
-  }
-  return states
+export function firstStates(prepared: Prepared): ReadonlyMap<string, HostTensor> {
+  return new Map(prepared.step.inputs.flatMap(({ args }) => (args.role === "state" ? [[args.name, firstState(prepared, args)] as const] : [])))
+}
+
+export function firstState({ lowered }: Prepared, { name, shape }: { readonly name: string; readonly shape: readonly number[] }): HostTensor {
+  const data = new Float32Array(size(shape))
+  const isWeight = lowered.weights.some((slot) => slot.name === name)
+  if (isWeight && shape.length > 1) {
+    fillNormal({ seed: 1, stream: hash32(name), step: 0, row: 0 }, data)
+    data.forEach((x, i) => { data[i] = 0.02 * x })
+  } else if (isWeight) data.fill(1)
+  return { shape, dtype: "f32", data }
 }
 
 /** One batch of random tokens, fit for every batch input of the step. */

@@ -52,7 +52,7 @@ export interface GenerationRow {
 }
 
 /** Weights like those of a model: normal, or codes of all values with scales that are not short in any format. */
-function weightOf(shape: Shape, encoding: (typeof encodings)[number], path: string): StoredTensor {
+export function weightOf(shape: Shape, encoding: (typeof encodings)[number], path: string): StoredTensor {
   const n = size(shape)
   const width = shape.at(-1) ?? 1
   const run = encoding === "int8" ? width : 32

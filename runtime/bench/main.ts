@@ -15,6 +15,9 @@ import type { Config, Prepared } from "./config.ts"
 import { batchOf, configs, firstStates, prepareConfig, recipeOf } from "./config.ts"
 import type { PeerSetting } from "./peer.ts"
 import { peerSettings, runPeer, threadCounts } from "./peer.ts"
+import { runJax } from "./jax.ts"
+import type { Peak } from "./peak.ts"
+import { measurePeak } from "./peak.ts"
 import { measureGeneration } from "./generation.ts"
 import { measureOverhead } from "./overhead.ts"
 import { measureProducts } from "./products.ts"
@@ -43,7 +46,7 @@ interface Row {
 
 const { values, positionals } = parseArgs({
   allowPositionals: true,
-  options: { seconds: { type: "string", default: "4" }, rounds: { type: "string", default: "3" }, json: { type: "string" }, precision: { type: "string" }, "skip-tfjs": { type: "boolean", default: false }, "skip-torch": { type: "boolean", default: false } },
+  options: { seconds: { type: "string", default: "4" }, rounds: { type: "string", default: "3" }, json: { type: "string" }, precision: { type: "string" }, "skip-tfjs": { type: "boolean", default: false }, "skip-jax": { type: "boolean", default: false }, "skip-torch": { type: "boolean", default: false } },
 })
 const [seconds, rounds] = [Number(values.seconds), Number(values.rounds)]
 
@@ -84,6 +87,19 @@ function peerContender(config: Config, setting: PeerSetting): Contender {
   }
 }
 
+function jaxContender(config: Config, threads: number): Contender {
+  return {
+    name: threads === 0 ? "jax-js, as it is on Node" : `jax-js, ${threads} workers`,
+    detail: threads === 0 ? "WebAssembly on the calling thread: Node has no Web Workers" : "WebAssembly with Web Workers of a few lines over worker_threads", load: null, close: () => {},
+    async turn(limit) {
+      const times = await runJax(config, threads, limit)
+      if (typeof times !== "string") return times
+      console.log(`  skipped: ${times}`)
+      return []
+    },
+  }
+}
+
 async function contendersFor(prepared: Prepared, precision: Factors): Promise<readonly Contender[]> {
   const cores = coresAvailable()
   const found: Contender[] = []
@@ -94,8 +110,10 @@ async function contendersFor(prepared: Prepared, precision: Factors): Promise<re
   }
   const tfjs = values["skip-tfjs"] || precision === "bf16" ? null : await openTfjs()
   if (tfjs !== null && isUsable(tfjs)) found.push(await onDevice(tfjs, "tfjs", prepared))
+  // A step of A takes it tens of seconds.
+  const jax = values["skip-jax"] || precision === "bf16" || prepared.config.name !== "B" ? [] : [0, cores].map((threads) => jaxContender(prepared.config, threads))
   const peers = values["skip-torch"] ? [] : peerSettings(cores, localFamily() === "avx512", precision)
-  return [...found, ...peers.map((setting) => peerContender(prepared.config, setting))]
+  return [...found, ...jax, ...peers.map((setting) => peerContender(prepared.config, setting))]
 }
 
 const middle = (times: readonly number[]): number => [...times].sort((x, y) => x - y)[times.length >> 1] ?? NaN
@@ -124,7 +142,7 @@ function show(rows: readonly Row[]): void {
   }
   const own = rows.filter((row) => row.contender.startsWith("cpu"))
   const best = Math.max(0, ...own.map((row) => row.tokensPerSecond))
-  for (const peer of ["torch", "tfjs"]) {
+  for (const peer of ["torch", "tfjs", "jax-js"]) {
     const of = rows.filter((row) => row.contender.startsWith(peer))
     if (of.length > 0 && best > 0) console.log(`  ratio to the best of ${peer}: ${(best / fastest(peer)).toFixed(2)}`)
   }
@@ -132,15 +150,17 @@ function show(rows: readonly Row[]): void {
 
 const chosen = configs.filter((config) => positionals.length === 0 || positionals.includes(config.name))
 const rows: Row[] = []
+const peaks: Peak[] = []
 const precisions = (["f32", "bf16"] as const).filter((precision) => values.precision === undefined || values.precision === precision)
 for (const config of chosen) for (const precision of precisions) {
   const measured = await measure(config, precision)
   show(measured)
   rows.push(...measured)
+  peaks.push(...await measurePeak(config, precision, coresAvailable()))
 }
 const wants = (part: string): boolean => positionals.length === 0 || positionals.includes(part)
 const products = wants("products") ? await measureProducts() : []
 const generation = wants("generation") ? await measureGeneration() : []
 if (wants("overhead")) console.log("\nkeys and locks of the quickstart, CPU time of a fresh process, the quickest of five")
 const overhead = wants("overhead") ? await measureOverhead(5) : {}
-if (values.json !== undefined) writeFileSync(values.json, `${JSON.stringify({ machine: cpus()[0]?.model ?? "", cores: coresAvailable(), rows, products, generation, overhead }, null, 2)}\n`)
+if (values.json !== undefined) writeFileSync(values.json, `${JSON.stringify({ machine: cpus()[0]?.model ?? "", cores: coresAvailable(), rows, peaks, products, generation, overhead }, null, 2)}\n`)

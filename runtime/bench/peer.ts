@@ -16,8 +16,8 @@ export function peerSettings(cores: number, hasAvx512: boolean, precision: Facto
   return threadCounts(cores).flatMap((threads) => types.map((coreType) => ({ threads, coreType, precision })))
 }
 
-/** `peak`: the most memory that the process held, in MiB. */
-export interface PeerTimes { readonly version: string; readonly times: readonly number[]; readonly peak: number }
+/** `peak`: the most memory that the process held, in MiB; `idle`: before there was a model. */
+export interface PeerTimes { readonly version: string; readonly times: readonly number[]; readonly idle: number; readonly peak: number }
 
 const python = "/usr/bin/python3"
 

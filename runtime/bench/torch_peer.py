@@ -14,6 +14,13 @@ import torch.nn.functional as F
 
 depth, heads, dim, length, rows, vocab, threads = (int(x) for x in sys.argv[1:8])
 seconds, precision = float(sys.argv[8]), sys.argv[9]
+
+
+def most_held():
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+
+
+idle = most_held()
 torch.set_num_threads(threads)
 torch.set_flush_denormal(True)
 torch.manual_seed(0)
@@ -90,4 +97,4 @@ while time.perf_counter() < end or len(times) < 2:
     start = time.perf_counter()
     loss = step()
     times.append(1e3 * (time.perf_counter() - start))
-print(json.dumps({"version": torch.__version__, "times": times, "loss": loss, "peak": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024}))
+print(json.dumps({"version": torch.__version__, "times": times, "loss": loss, "idle": idle, "peak": most_held()}))
