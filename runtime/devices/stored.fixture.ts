@@ -18,7 +18,7 @@ type Input = (name: string, shape: readonly number[]) => NodeOf<"input">
 
 /** Products with matrices that are decoded where they are read: few and many rows, groups that fill vectors and groups that do not, a side that lies across. */
 function products(b: Builder, plain: Input, input: Input, stored: StorageType): readonly Node[] {
-  return ([[1, 64, 37, 32], [3, 60, 19, 5], [8, 96, 16, 96], [1, 1, 5, 1], [40, 64, 53, 32], [9, 35, 1, 7], [8, 35, 1, 7]] as const).flatMap(([m, k, n, group], i) => {
+  return ([[1, 64, 37, 32], [3, 60, 19, 5], [8, 96, 16, 96], [1, 1, 5, 1], [40, 64, 53, 32], [9, 35, 1, 7], [8, 35, 1, 7], [2, 384, 20, 32], [3, 160, 9, 32], [1, 256, 7, 64]] as const).flatMap(([m, k, n, group], i) => {
     const codes = g.reshape(b, input(`codes${i}`, [n, k]), [n, k / group, group])
     const scales = g.reshape(b, plain(`scales${i}`, [n, k / group]), [n, k / group, 1])
     const shifted = stored === "u4" ? g.sub(b, codes, 8) : codes
