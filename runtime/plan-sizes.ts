@@ -62,7 +62,16 @@ export function createSizes(session: Session, finished: Finished, place: Place):
     if (data?.kind !== "artifact") return nothing
     const all = tokens(data.stage)
     const own = data.member === null ? all : only(all, data.member)
+    if (stage.kind === "take") return firstRows(stage, own)
     return stage.kind === "split" ? shared(own, number(stage, "valid") ?? 0, number(stage, "test") ?? 0) : own
+  }
+
+  /** Of packed rows so many as are taken; how long documents are is not known. */
+  function firstRows(stage: Stage, own: Members): Members {
+    const count = number(stage, "count")
+    const length = stage.type.is === "tokens" && stage.type.length?.kind === "int" ? machine.known(stage.type.length.poly) : null
+    const most = count === null || length === null ? null : count * length
+    return new Map([...own].map(([member, { value, is }]) => [member, most === null ? { value, is: "at most" } : most > value ? { value, is } : { value: most, is: is === "exact" ? is : "at most" }]))
   }
 
   /** Rows and their length, of an earlier run on the same data. */

@@ -1,3 +1,4 @@
+import { writeFileSync } from "node:fs"
 import { join } from "node:path"
 import { test } from "uvu"
 import * as assert from "uvu/assert"
@@ -79,6 +80,24 @@ test("an input that is not there is told with its place, beside the plan", () =>
     const report = await plan(join(folder, "tiny.slm"), { device: "reference" })
     assert.ok(report.plan !== null)
     assert.equal(report.diagnostics.map(({ code, span }) => [code, tiny.slice(span.start, span.start + 4)]), [["SLM3101", "text"]])
+  }))
+
+test("of packed rows as many are counted as are taken; of documents, that are taken before they are packed, at most all", () =>
+  inFolder(async (folder) => {
+    writeFileSync(join(folder, "book.txt"), "the whale swims in the deep blue sea\n\n".repeat(200))
+    const tokensOf = async (data: string): Promise<unknown> => {
+      const text = `use std.models { Llama }
+tokens = text("book.txt") |> documents(by: paragraph)${data}
+small = initial(Llama(vocab: byte().size, dim: 8, depth: 1, heads: 2))
+expect perplexity(small, tokens) > 0
+`
+      const report = await plan({ text, folder }, { device: "reference" })
+      if (report.plan === null) throw new Error(report.diagnostics.map((d) => d.message).join("\n"))
+      return report.plan.stages.find(({ kind }) => kind === "evaluate")?.tokens
+    }
+    assert.equal(await tokensOf(" |> encode(byte()) |> pack(length: 8) |> take(5)"), { value: 40, is: "at most" })
+    assert.equal(await tokensOf(" |> encode(byte()) |> pack(length: 8) |> take(5000)"), { value: 7600, is: "at most" })
+    assert.equal(await tokensOf(" |> take(5) |> encode(byte()) |> pack(length: 8)"), { value: 7600, is: "at most" })
   }))
 
 test("mistakes of a recipe are values; those of a caller reject", async () => {

@@ -2,8 +2,8 @@ import { createBuilder } from "../compiler/graph/builder.ts"
 import { size } from "../compiler/graph/node.ts"
 import type { Node, NodeOf, Program, Shape } from "../compiler/graph/node.ts"
 import * as g from "../compiler/graph/ops.ts"
-import { fromBrains, fromHalves } from "../compiler/graph/half.ts"
-import { layoutOf } from "./export/layouts.ts"
+import { fromBrains, fromHalves, toHalf } from "../compiler/graph/half.ts"
+import { bytesOfBits, layoutOf, packBits, tablesOf, unpackBits } from "./export/layouts.ts"
 import { fine, problem, wrong } from "./export/problem.ts"
 import type { Result } from "./export/problem.ts"
 import { parseSafetensors, writeSafetensors } from "./export/safetensors.ts"
@@ -88,6 +88,8 @@ export function isPlain(tensor: StoredTensor): boolean {
 export function storedBytes(tensor: StoredTensor): number {
   const layout = layoutOf(tensor.encoding)
   if (layout !== null) return layout.bytes(tensor.shape)
+  const tables = tablesOf(tensor.encoding)
+  if (tables !== null) return bytesOfBits(size(tensor.shape), tables.bits) + (tables.half ? 2 : 4) * (tensor.buffers.get("scales")?.length ?? 0)
   let bytes = 0
   for (const buffer of tensor.buffers.values()) bytes += buffer.byteLength
   return bytes
@@ -103,9 +105,24 @@ export function writeWeights(weights: Weights): Uint8Array {
   const meaning: Record<string, { encoding: string; shape: Shape; buffers: string[] }> = {}
   for (const [path, tensor] of weights.tensors) {
     meaning[path] = { encoding: tensor.encoding, shape: tensor.shape, buffers: [...tensor.buffers.keys()] }
-    for (const [name, data] of tensor.buffers) entries.push(fileTensor(path, name, tensor, data))
+    for (const [name, data] of tensor.buffers) entries.push(fileTensor(path, name, tensor, packed(tensor, name, data)))
   }
   return writeSafetensors(entries, new Map([["format", VERSION], ["weights", JSON.stringify(meaning)]]))
+}
+
+/** Codes and f16 tables of encodings with tables take their exact room. */
+function packed({ encoding }: Encoded, name: string, data: TensorData): TensorData {
+  const tables = tablesOf(encoding)
+  if (tables === null) return data
+  if (name === "codes") return packBits(data, tables.bits)
+  return name === "scales" && tables.half ? Uint16Array.from(data, toHalf) : data
+}
+
+function unpacked(encoding: string, name: string, shape: Shape, data: TensorData): TensorData {
+  const tables = tablesOf(encoding)
+  if (tables === null) return data
+  if (name === "codes" && data instanceof Uint8Array && data.length === bytesOfBits(size(shape), tables.bits)) return unpackBits(data, size(shape), tables.bits)
+  return name === "scales" && tables.half && data instanceof Uint16Array ? fromHalves(data) : data
 }
 
 function fileTensor(path: string, name: string, tensor: StoredTensor, data: TensorData): FileTensor {
@@ -136,7 +153,7 @@ export function readWeights(bytes: Uint8Array, decoder: (encoding: string) => De
     for (const name of buffers) {
       const entry = entries.get(`${path}#${name}`)
       if (entry === undefined) return wrong(problem("SLM3208", `\`${path}\` lacks its ${name}`))
-      found.set(name, entry.data)
+      found.set(name, unpacked(encoding, name, shape, entry.data))
     }
     const known = checkBuffers(encoding, shape, found)
     if (!known) return wrong(problem("SLM3208", `the buffers of \`${path}\` do not fit its shape ${JSON.stringify(shape)} in ${encoding}`))

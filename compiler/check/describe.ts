@@ -50,7 +50,7 @@ export function artifactKind(type: ArtifactType): string {
     case "roles": return "weights of several roles"
     case "report": return "a report"
     case "samples": return "samples"
-    case "statistics": return `statistics of \`${type.spec.name}\``
+    case "statistics": return type.spec === null ? "statistics" : `statistics of \`${type.spec.name}\``
     case "difficulty": return "a difficulty"
     case "notes": return "notes on rows"
   }

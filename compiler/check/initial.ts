@@ -1,8 +1,9 @@
 /** Weights that no training has made: the first ones of a model, drawn, taken from others, or computed from them. */
 import type { Span } from "../../grammar/diagnostic.ts"
-import { weightsOf } from "./instance.ts"
+import { resolveSpec, weightsOf } from "./instance.ts"
 import type { Machine } from "./machine.ts"
 import { error, int } from "./make.ts"
+import { symbolsOf } from "./poly.ts"
 import type { ArtifactType, ArtifactValue, EncodingValue, ErrorValue, SpecValue, Value, WeightInfo } from "./value.ts"
 
 export interface FirstWeights {
@@ -22,8 +23,16 @@ export function initialWeights(spec: SpecValue, { from, seed, plain = false }: F
   const args = new Map<string, Value>([["model", spec], ["seed", drawn ? seed ?? seedOf(from ?? null) : int(0)], ["store", { kind: "symbol", name: plain ? "plain" : "kept", origin: null }]])
   const sources = weights.flatMap((w) => sourceOf(w))
   const types = [...(from === undefined ? [] : [from]), ...sources].flatMap((a) => (a.type.is === "weights" ? [a.type] : []))
-  const type: ArtifactType = { is: "weights", spec, encodings: plain ? [] : distinct(types.flatMap((t) => t.encodings), m), tokenizer: types.find((t) => t.tokenizer !== null)?.tokenizer ?? null }
+  const type: ArtifactType = { is: "weights", spec, encodings: plain ? [] : distinct(types.flatMap((t) => t.encodings), m), tokenizer: tokenizerOf(spec, m) ?? types.find((t) => t.tokenizer !== null)?.tokenizer ?? null }
   return m.stage("initial", args, type, at)
+}
+
+/** The tokenizer whose size is the model's vocabulary, where it says so; else it is that of the weights it goes on from. */
+function tokenizerOf(spec: SpecValue, m: Machine): ArtifactValue | null {
+  const vocab = resolveSpec(spec, m)?.args.get("vocab")
+  const symbols = vocab?.kind === "int" ? symbolsOf(vocab.poly).filter((s) => s.vocabulary) : []
+  const stage = symbols.length === 1 ? m.session.stages.get(symbols[0]?.id.split(".")[0] ?? "") : undefined
+  return stage?.type.is === "tokenizer" ? { kind: "artifact", stage, member: null, type: stage.type, origin: null } : null
 }
 
 /** A specification that brings trained weights along becomes weights before it is trained. */

@@ -8,6 +8,7 @@ import { sameValue } from "./equal.ts"
 import type { Machine } from "./machine.ts"
 import { createMachine, moved } from "./machine.ts"
 import { error, int, tensor } from "./make.ts"
+import { keyOf } from "./poly.ts"
 import { storedAs, trainedInstance } from "./trained.ts"
 import type { ErrorValue, InstanceValue, Replacement, Rule, SpecValue, Value, WeightInfo } from "./value.ts"
 
@@ -115,8 +116,10 @@ function computed(now: WeightInfo, o: Override, path: string, m: Machine): Weigh
   const rule = ruleOf(o, path)
   const known = m.session.rules.get(o.replace) ?? new Map<string, Value>()
   m.session.rules.set(o.replace, known)
-  const value = known.get(path) ?? applyRule(rule, tensor(now.dtype, now.shape, null, now.span), span, withoutNodes(m))
-  known.set(path, value)
+  // One function may be the rule of several models, whose weights at this path differ.
+  const key = `${path} ${now.dtype} ${now.shape.map((d) => keyOf(d.size)).join(" ")}`
+  const value = known.get(key) ?? applyRule(rule, tensor(now.dtype, now.shape, null, now.span), span, withoutNodes(m))
+  known.set(key, value)
   if (value.kind === "unknown") return { ...now, start: { is: "computed", rule, of: now, span } }
   if (value.kind === "tensor") return { ...now, shape: value.shape, start: { is: "computed", rule, of: now, span } }
   if (value.kind !== "error") m.report(diagnostic("SLM2110", span, `a weight starts as a tensor, not as ${kindOf(value, m)}`, { help: "`at blocks[*].attn.out.weight: w => 0 * w`" }))

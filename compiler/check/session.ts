@@ -42,7 +42,7 @@ export interface Session {
   /** How values without numbers came about; and of each graph, what they are there. */
   readonly bindings: WeakMap<Value, Binding>
   readonly again: WeakMap<object, Map<Value, Value>>
-  /** Of each rule on weights, what it makes of those at a path. */
+  /** Of each rule on weights, what it makes of those at a path, of a shape. */
   readonly rules: WeakMap<Value, Map<string, Value>>
   /** Stages whose loss, model and optimiser have been evaluated abstractly. */
   readonly verified: Set<string>

@@ -20,6 +20,7 @@ import { nested } from "./row-fields.ts"
 import { derived, weightsReached } from "./reach.ts"
 import { listed } from "./suggest.ts"
 import { isTrained } from "./training-weights.ts"
+import { checkNothingUndone } from "./undone.ts"
 import type { AddressValue, ArtifactType, ArtifactValue, CallSite, InstanceValue, OptimizerValue, SpecValue, TensorValue, Value, WeightInfo } from "./value.ts"
 
 type Args = ReadonlyMap<string, Value>
@@ -99,6 +100,7 @@ export function checkTraining(args: Args, roles: Roles, site: CallSite, m: Machi
   const optim = args.get("optim")
   if (optim?.kind === "optimizer") checkOptimizer(optim, roles, site.args.get("optim") ?? site.span, m)
   if (trained) checkSomethingTrains(args, roles, site, m)
+  checkNothingUndone(args, roles, site, m)
 }
 
 function checkLoss(args: Args, roles: Roles, batch: Value, site: CallSite, m: Machine): void {

@@ -52,7 +52,7 @@ function reportMembers(code: Definition, m: Machine): void {
   for (const member of code.members) {
     if (member.kind === "require" || member.kind === "forward") continue
     const problem = member.kind === "let" ? "is never used" : "is never used: its weights would not learn"
-    reportIf(!used.has(member.name.name), member.name, "SLM2010", problem, m)
+    reportIf(!used.has(member.name.name) && member.name.name !== "keeps_zeros", member.name, "SLM2010", problem, m)
   }
 }
 

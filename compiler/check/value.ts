@@ -177,8 +177,8 @@ export type ArtifactType =
   | { readonly is: "roles"; readonly roles: ReadonlyMap<string, ArtifactValue> }
   | { readonly is: "report"; readonly fields: readonly string[] } // floats, known once the stage has run
   | { readonly is: "samples" }
-  /** What was gathered over data, by path and field (`blocks[0].mlp.up.second`). */
-  | { readonly is: "statistics"; readonly spec: SpecValue; readonly tensors: ReadonlyMap<string, readonly Dim[]> }
+  /** What was gathered over data, by path and field (`blocks[0].mlp.up.second`); `spec`: of the model that it is about. */
+  | { readonly is: "statistics"; readonly spec: SpecValue | null; readonly tensors: ReadonlyMap<string, readonly Dim[]> }
   | { readonly is: "difficulty" } // a number per document
   /** Tensors for each row of `of`. */
   | { readonly is: "notes"; readonly fields: RowFields; readonly of: ArtifactValue }

@@ -129,31 +129,54 @@ const int8: Layout = {
 /** Codes of 2, 3 or 4 bits (-8 … 7), stored without sign one after the other, the first in the lowest bits; then an f32 scale for each group. */
 function ints(bits: number, group: number): Layout {
   const zero = 1 << (bits - 1)
-  const bytesOf = (n: number): number => Math.ceil((n * bits) / 8)
+  const bytesOf = (n: number): number => bytesOfBits(n, bits)
   return {
     store: `int${bits}(group=${group})`, block: group, zero: 0, low: -zero, high: zero - 1, half: false,
     bytes: (shape) => bytesOf(size(shape)) + 4 * (size(shape) / group),
     scales: (shape) => size(shape) / group,
     decode: (codes, scales) => times(codes, 0, scales, group),
-    pack: (codes, scales) => {
-      const packed = new Uint8Array(bytesOf(codes.length) + 1)
-      for (let i = 0; i < codes.length; i++) {
-        const at = i * bits
-        const shifted = (codes[i]! + zero) << (at & 7)
-        packed[at >> 3]! |= shifted & 255
-        packed[(at >> 3) + 1]! |= shifted >> 8
-      }
-      return joined(packed.subarray(0, bytesOf(codes.length)), scales)
-    },
+    pack: (codes, scales) => joined(packBits(codes, bits, zero), scales),
     unpack: (bytes, shape) => {
-      const codes = new Int8Array(size(shape))
-      for (let i = 0; i < codes.length; i++) {
-        const at = i * bits
-        codes[i] = (((bytes[at >> 3]! | ((bytes[(at >> 3) + 1] ?? 0) << 8)) >> (at & 7)) & (2 * zero - 1)) - zero
-      }
+      const codes = Int8Array.from(unpackBits(bytes, size(shape), bits), (code) => code - zero)
       return { codes, scales: floats(bytes.subarray(bytesOf(codes.length))) }
     },
   }
+}
+
+// ---------------------------------------------------------------- tables
+
+/** How an encoding with tables keeps its codes: `bits` for each, and tables of f32 or (`half`) f16. What a code stands for, its own `decode` says. */
+export interface Tables {
+  readonly bits: number
+  readonly half: boolean
+}
+
+export function tablesOf(store: string): Tables | null {
+  const [, bits, half] = /^kmeans\(bits=([1-8]),rows=[1-9]\d{0,6},half=(true|false)\)$/.exec(store) ?? []
+  return bits === undefined ? null : { bits: Number(bits), half: half === "true" }
+}
+
+export const bytesOfBits = (count: number, bits: number): number => Math.ceil((count * bits) / 8)
+
+/** Whole numbers of up to 8 bits, with `zero` added so that none is negative, one after the other, the first in the lowest bits. */
+export function packBits(codes: Codes, bits: number, zero = 0): Uint8Array {
+  const packed = new Uint8Array(bytesOfBits(codes.length, bits) + 1)
+  for (let i = 0; i < codes.length; i++) {
+    const at = i * bits
+    const shifted = (codes[i]! + zero) << (at & 7)
+    packed[at >> 3]! |= shifted & 255
+    packed[(at >> 3) + 1]! |= shifted >> 8
+  }
+  return packed.slice(0, bytesOfBits(codes.length, bits))
+}
+
+export function unpackBits(bytes: Uint8Array, count: number, bits: number): Uint8Array {
+  const codes = new Uint8Array(count)
+  for (let i = 0; i < count; i++) {
+    const at = i * bits
+    codes[i] = ((bytes[at >> 3]! | ((bytes[(at >> 3) + 1] ?? 0) << 8)) >> (at & 7)) & ((1 << bits) - 1)
+  }
+  return codes
 }
 
 // ---------------------------------------------------------------- shared

@@ -67,6 +67,15 @@ expect measured.accuracy > 0
 `,
     shown: "error[SLM3308]: this cannot be decided: measured.accuracy > 0",
   },
+  SLM3310: {
+    recipe: `${tiny}${train("steps: 1")}large = bpe(book.train, size: 300)
+places = entries(large, words)
+wide = result with { vocab: large.size, at embed.weight: w => gather(w, to_int(places.ids)), at head.weight: w => gather(w, to_int(places.ids)) }
+expect perplexity(result, tokens.valid) > 0
+expect wide.dim == 8
+`,
+    shown: "is no entry of `words`",
+  },
   SLM3309: {
     recipe: `${tiny}
 fn renamed(row: record) -> record { let batch = next_token(row) { tokens: batch.tokens, targets: batch.labels, at: batch.at } }

@@ -28,6 +28,10 @@ export const stageCodes = {
     title: "an expectation cannot be decided",
     page: "The condition needs a number that the stage did not yield, for example `accuracy` of a model without labels of the shape of its logits.",
   },
+  SLM3310: {
+    title: "an entry that the other tokenizer does not have",
+    page: "`entries` says where the entries of one tokenizer stand in another, so that rows of an embedding can be taken over. An entry that is not there has no row. `trim` leaves out entries and makes no new ones.",
+  },
   SLM3309: {
     title: "a trial without the number to choose by",
     page: "A search takes the trial with the least of a number of its report. This report does not have it, for example `accuracy` of a model without labels of the shape of its logits: choose by `loss`, or by a number that every trial has.",

@@ -192,6 +192,20 @@ const easiest: Primitive = (args, site, ctx) => {
   return { kind: "mix", items: [{ share: { kind: "float", value: 1, pending: [], origin: site.span }, data: artifact(args, "data"), easiest: args.get("share") ?? null }], origin: site.span }
 }
 
+/** Token ids mean nothing without their tokenizer. */
+function trim(args: Args, site: CallSite, ctx: Machine): ArtifactType | null {
+  const [words, data] = [artifact(args, "words"), artifact(args, "data")]
+  const own = tokensOf(data).tokenizer
+  if (own.stage.key === words.stage.key) return tokenizer
+  ctx.report(diagnostic("SLM2104", site.args.get("data") ?? site.span, `these tokens are of \`${own.stage.name}\`, not of \`${words.stage.name}\``, { help: `encode the data with \`${words.stage.name}\`` }))
+  return null
+}
+
+function entries(args: Args, site: CallSite, ctx: Machine): ArtifactType {
+  const size = ctx.unknownInt(artifact(args, "of").stage, "size", site.span)
+  return { is: "statistics", spec: null, tensors: new Map([["ids", [{ size: size.poly, origin: site.span }]]]) }
+}
+
 export const dataPrimitives: PrimitiveTable = {
   text: stage("text", () => textRows),
   jsonl: stage("jsonl", table),
@@ -205,6 +219,8 @@ export const dataPrimitives: PrimitiveTable = {
   byte: stage("byte", () => tokenizer),
   char: stage("char", (args, site, ctx) => (onePart(args, "data", site, ctx) && needsText(args, "a tokenizer", site, ctx) !== null ? tokenizer : null)),
   bpe: stage("bpe", bpe),
+  trim: stage("trim", trim),
+  entries: stage("entries", entries),
   encode: stage("encode", encode),
   pack: stage("pack", pack),
   rarity: stage("rarity", difficulty),

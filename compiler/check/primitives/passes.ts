@@ -47,7 +47,7 @@ function checkRule(args: Args, model: ArtifactValue, wanted: "tensor" | "record"
   if (by === null) return true
   const statistics = given(args, "statistics")
   const subject = subjectOf(model, "model", site.span, m)
-  const paths = subject === null ? [] : weightsOf(subject.instance).filter((w) => w.shape.length >= 2).map((w) => w.path)
+  const paths = subject === null ? [] : weightsOf(subject.instance).filter((w) => w.shape.length >= 2 && isChosen(args, w.path, w.shape.length)).map((w) => w.path)
   const seen = statistics?.kind !== "artifact" ? none : paths.map((path) => seenBy(statistics, path, m)).find((s) => s.kind !== "none") ?? none
   const shape = ["N", "K"].map((name) => dim(symbol(`rows ${name}`, name), site.span))
   const made = m.apply(by, [tensor("f32", shape, null, site.span), seen], place(site, "by"))
