@@ -6,15 +6,10 @@ export type StageKind =
   | "text" | "jsonl" | "csv" | "parquet" | "made" // inputs
   | "documents" | "clean" | "split" | "take" | "chat" // rows -> rows
   | "each_row" | "instruct" | "append" | "filter" | "distinct" | "redact" | "in_language"
-<<<<<<< HEAD
-  | "byte" | "char" | "bpe" // tokenizers
-  | "encode" | "pack" | "continued" // rows -> tokens
-  | "noted" | "beside" // tensors for each row, and rows with them
-=======
   | "byte" | "char" | "bpe" | "trim" // tokenizers
   | "entries" // places of one in another
-  | "encode" | "pack" // rows -> tokens
->>>>>>> 8403201 (Trim vocabularies, share blocks, search AWQ's powers, and refuse trainings that undo a pass)
+  | "encode" | "pack" | "continued" // rows -> tokens
+  | "noted" | "beside" // tensors for each row, and rows with them
   | "rarity" | "loss_of" | "lengths" // a difficulty per row
   | "curriculum" // staged mixture of tokens
   | "train" | "load" | "overlay" | "initial" | "rewrite" | "quantize" // weights

@@ -49,13 +49,8 @@ export const kinds: { readonly [K in StageKind]: Kind } = {
   documents: remade(documentsStage), clean: remade(cleanStage), split: remade(splitStage), take: remade(takeStage), chat: remade(chatStage),
   each_row: remade(eachRowStage), instruct: remade(instructStage), append: remade(appendStage), filter: remade(filterStage), distinct: remade(distinctStage), redact: remade(redactStage), in_language: remade(inLanguageStage),
   write: computed(writeStage),
-<<<<<<< HEAD
-  byte: kept(byteStage), char: kept(charStage), bpe: kept(bpeStage),
-  made: remade(madeStage), encode: remade(encodeStage), pack: remade(packStage), continued: computed(continuedStage), noted: computed(notesStage), beside: remade(besideStage),
-=======
   byte: kept(byteStage), char: kept(charStage), bpe: kept(bpeStage), trim: kept(trimStage), entries: kept(entriesStage),
-  encode: remade(encodeStage), pack: remade(packStage),
->>>>>>> 8403201 (Trim vocabularies, share blocks, search AWQ's powers, and refuse trainings that undo a pass)
+  made: remade(madeStage), encode: remade(encodeStage), pack: remade(packStage), continued: computed(continuedStage), noted: computed(notesStage), beside: remade(besideStage),
   rarity: remade(rarityStage), lengths: remade(lengthsStage), loss_of: computed(lossOfStage),
   curriculum: remade(curriculumStage),
   train: computed(trainStage), load: remade(loadStage), overlay: remade(overlayStage), initial: kept(initialStage), rewrite: kept(rewriteStage), observe: computed(observeStage), quantize: kept(quantizeStage),
