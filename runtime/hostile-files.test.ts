@@ -273,6 +273,7 @@ test("checkpoints and traces that were changed are those of this training, or no
       assert.ok(read.events.every(({ event }) => typeof event === "string"))
     }), { numRuns: 3 * runs.numRuns })
   }
+  for (const event of ["__proto__", "toString"]) assert.is(fromCheckpoint(new Map([...files, ["events.json", new TextEncoder().encode(JSON.stringify([{ ...events[0], event }]))]]), lowered), null)
   for (const name of ["states.safetensors", "best.safetensors"]) {
     fc.assert(fc.property(bytesOf(files.get(name) ?? new Uint8Array()), (changed) => {
       const read = fromCheckpoint(new Map([...files, [name, changed]]), lowered)

@@ -224,7 +224,7 @@ curriculum easy(data: Tokens) {
   difficulty: loss_of(result, data)
   stage all { mix: easiest(data, 50%) }
 }
-taught = train Tiny { data: easy(tokens.train), ${common}, steps: 2 }
+pupil = train Tiny { data: easy(tokens.train), ${common}, steps: 2 }
 `))
   assert.equal(problemsOf(ran), [])
   const folder = ran.stages.find(({ stage }) => stage.kind === "loss_of")?.folder ?? ""

@@ -80,7 +80,7 @@ function withRates(event: Event): Event {
 
 /** What a training said: an event with its stage. */
 function isSaid(x: unknown): x is Event {
-  return isRecord(x) && typeof x["event"] === "string" && isRecord(x["stage"]) && ["key", "name", "kind"].every((name) => isRecord(x["stage"]) && typeof x["stage"][name] === "string") && told[x["event"]]?.(x) === true
+  return isRecord(x) && typeof x["event"] === "string" && isRecord(x["stage"]) && ["key", "name", "kind"].every((name) => isRecord(x["stage"]) && typeof x["stage"][name] === "string") && Object.hasOwn(told, x["event"]) && told[x["event"]]?.(x) === true
 }
 
 const told: Readonly<Record<string, (x: Readonly<Record<string, unknown>>) => boolean>> = {

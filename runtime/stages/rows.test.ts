@@ -35,12 +35,12 @@ test("fields made of fields, of any type", () => withFolder(async (place) => {
   place.write("q.jsonl", jsonl)
   const ran = await place.run(`
 rows = jsonl("q.jsonl", fields: ${fields})
-made = rows |> each_row(row => { text: "{row.n}: {row.question} ({row.kind})", half: row.n / 2.0, twice: 2 * row.n, answer: if row.n == 0 then "none" else row.answer })
-words = char(made)
+shaped = rows |> each_row(row => { text: "{row.n}: {row.question} ({row.kind})", half: row.n / 2.0, twice: 2 * row.n, answer: if row.n == 0 then "none" else row.answer })
+words = char(shaped)
 expect words.size > 3
 `)
   assert.equal(problemsOf(ran), [])
-  const made = await rowsNamed(ran, "made")
+  const made = await rowsNamed(ran, "shaped")
   assert.is(texts(made, "text")[2], "2: say three (even)")
   assert.is(texts(made, "answer")[0], "none")
   const numbers = ["half", "twice"].map((name) => made.columns.get(name))
@@ -90,8 +90,8 @@ long = rows |> rationales |> encode(words) |> pack(length: 32)
 model Tiny = ${tiny}
 teacher = train Tiny { data: 50% * short + 50% * long, objective: next_token, batch: 4 sequences, optim: adamw(lr: 2e-2), steps: 30 }
 written = rows |> each_row(row => { prompt: "[answer] {row.question}\\n" }) |> take(4)
-made = written_by(teacher, written, count: 2, tokens: 12, seed: 3)
-both = made |> instruct |> encode(words) |> pack(length: 32)
+own = written_by(teacher, written, count: 2, tokens: 12, seed: 3)
+both = own |> instruct |> encode(words) |> pack(length: 32)
 student = train Tiny { data: both, objective: next_token, batch: 4 sequences, optim: adamw(lr: 1e-2), steps: 2 }
 expect perplexity(teacher, short) < 60
 expect perplexity(teacher, long) < 60
