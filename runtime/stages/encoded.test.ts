@@ -1,4 +1,4 @@
-/** Encoded weights as they are stored: the same bits as with what they stand for. Devices against the reference: `runtime/devices/stored.test.ts`. */
+/** Encoded weights as they are stored: the same bits as with what they stand for, where whole sequences are read. Devices against the reference: `runtime/devices/stored.test.ts`. */
 import { test } from "uvu"
 import * as assert from "uvu/assert"
 import type { SpecWeight } from "../../compiler/graph/lower/forward.ts"
