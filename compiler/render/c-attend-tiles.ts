@@ -6,7 +6,7 @@ import { bounds, cScale, softmaxLines, tensorAt } from "./c-attend.ts"
 import type { Attend } from "./c-attend.ts"
 import type { PackUse } from "./c-mma.ts"
 import { packName } from "./c-mma.ts"
-import type { Parameters } from "./c-rows.ts"
+import type { Parameters } from "./c-exprs.ts"
 
 /** Lines that are their own neighbours along k (keys as rows, for scores), or along the lines (values as columns, for sums over keys). */
 type Order = "depth" | "line"

@@ -2,7 +2,7 @@
 import type { AttendGradKernel, AttendKernel, Strided } from "../kernel/ir.ts"
 import { queryBlock } from "../schedule/cpu.ts"
 import { padded } from "../schedule/tiles.ts"
-import type { Parameters } from "./c-rows.ts"
+import type { Parameters } from "./c-exprs.ts"
 import type { CpuTarget, Tile } from "../schedule/cpu.ts"
 import { tileName } from "./c-tile.ts"
 import type { TileUse } from "./c-contract.ts"

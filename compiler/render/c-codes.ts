@@ -11,7 +11,7 @@ import type { ContractKernel, RowsKernel } from "../kernel/ir.ts"
 import type { ContractPlan, CpuTarget } from "../schedule/cpu.ts"
 import { padded } from "../schedule/tiles.ts"
 import { cIndex, laneFactor } from "./c-index.ts"
-import type { Parameters } from "./c-rows.ts"
+import type { Parameters } from "./c-exprs.ts"
 import type { VectorNames } from "./c-vector.ts"
 
 /** The weight is scale * ((pattern ^ flip) + zero). */

@@ -7,7 +7,7 @@ import { cIndex } from "./c-index.ts"
 import { codesOf, renderCodes } from "./c-codes.ts"
 import { renderAlong, runsAlong } from "./c-vector.ts"
 import type { VectorNames } from "./c-vector.ts"
-import type { Parameters } from "./c-rows.ts"
+import type { Parameters } from "./c-exprs.ts"
 import { tileName } from "./c-tile.ts"
 import type { Storage } from "./c-tile.ts"
 

@@ -1,6 +1,6 @@
 /** Products of tiles as C with AMX (Intel's tile unit): packing of factors, a block of two by two tiles, and the loops around it. */
 import { cIndex } from "./c-index.ts"
-import type { Parameters } from "./c-rows.ts"
+import type { Parameters } from "./c-exprs.ts"
 import type { ContractKernel, Operand } from "../kernel/ir.ts"
 import type { Packed, PackKernel, TilePlan } from "../schedule/tiles.ts"
 import { packShare, padded } from "../schedule/tiles.ts"

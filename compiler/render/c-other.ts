@@ -1,7 +1,7 @@
 /** Scatters and what looks along one axis, as C. */
 import type { AxisKernel, PutKernel, ScatterKernel } from "../kernel/ir.ts"
-import { cTypes } from "./c-rows.ts"
-import type { Parameters } from "./c-rows.ts"
+import { cTypes } from "./c-exprs.ts"
+import type { Parameters } from "./c-exprs.ts"
 
 /** Each thread owns columns (or leading rows) and takes the updates in order. */
 export function renderScatter(kernel: ScatterKernel, p: Parameters): string[] {

@@ -3,7 +3,7 @@ import type { PanelKernel } from "../schedule/panels.ts"
 import { panelDepth } from "../schedule/panels.ts"
 import { padded } from "../schedule/tiles.ts"
 import { cIndex } from "./c-index.ts"
-import type { Parameters } from "./c-rows.ts"
+import type { Parameters } from "./c-exprs.ts"
 
 /** Statements between shares `first` and `last`: some lines and a part of k each. */
 export function renderPanels(kernel: PanelKernel, p: Parameters): string[] {

@@ -2,7 +2,7 @@
 import type { ContractKernel } from "../kernel/ir.ts"
 import type { ContractPlan, CpuTarget } from "../schedule/cpu.ts"
 import { rowValue } from "./c-rows.ts"
-import type { Parameters } from "./c-rows.ts"
+import type { Parameters } from "./c-exprs.ts"
 
 /** How the operands are called where the product stands. */
 export interface VectorNames { readonly a: string; readonly b: string | null; readonly c: string; readonly offsetA: string; readonly offsetB: string }
