@@ -1,7 +1,8 @@
 /** Which language a text is in, by the frequency of byte n-grams (`eld`, loaded where a recipe asks). */
-import { bad, excerpt, failure, good, type Result } from "./result.ts"
-import { contentOf, contentText, pickRows, type Rows } from "./rows.ts"
-import { dropCounter, type Stepped } from "./steps.ts"
+import { dropRows } from "./filter.ts"
+import { bad, excerpt, failure, type Result } from "./result.ts"
+import type { Rows } from "./rows.ts"
+import type { Stepped } from "./steps.ts"
 
 export interface LanguageOptions {
   /** Codes of ISO 639-1. */
@@ -35,18 +36,9 @@ export async function languageIdentifier(): Promise<Identifier> {
 export function inLanguage(rows: Rows, { keep, unsure }: LanguageOptions, identifier: Identifier): Result<Stepped<Rows>> {
   const strange = keep.filter((code) => !identifier.languages.includes(code))
   if (strange.length > 0) return bad(failure("SLM3127", `\`${excerpt(strange[0] ?? "", 40)}\` is not the code of a language that is told apart`, `there are ${identifier.languages.join(", ")}`))
-  const content = contentOf(rows)
-  if (!content.ok) return content
-  const counter = dropCounter()
-  const kept: number[] = []
-  for (let row = 0; row < rows.count; row++) {
-    const text = contentText(content.value, row)
+  return dropRows(rows, { step: `in language ${keep.join(", ")}`, allGone: `none of the ${rows.count} rows is in ${keep.join(" or ")}` }, (text) => {
     const { language, sure } = identifier.identify(text)
-    if (!sure && unsure === "keep") kept.push(row)
-    else if (!sure) counter.drop("language not clear", rows, row, text)
-    else if (!keep.includes(language)) counter.drop(`language: ${language}`, rows, row, text)
-    else kept.push(row)
-  }
-  if (kept.length === 0) return bad(failure("SLM3116", `none of the ${rows.count} rows is in ${keep.join(" or ")}`, counter.drops().map((d) => `${d.reason}: ${d.count}`).join(", ")))
-  return good({ value: pickRows(rows, kept), report: { step: `in language ${keep.join(", ")}`, before: rows.count, after: kept.length, drops: counter.drops(), notes: [] } })
+    if (!sure) return unsure === "keep" ? null : "language not clear"
+    return keep.includes(language) ? null : `language: ${language}`
+  })
 }
