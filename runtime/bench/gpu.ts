@@ -9,7 +9,6 @@ import { fileURLToPath } from "node:url"
 import { parseArgs } from "node:util"
 import type { Factors } from "../../compiler/graph/node.ts"
 import { cost } from "../../compiler/plan/cost.ts"
-import type { HostTensor, Runner } from "../device.ts"
 import { conformanceCases } from "../devices/conformance.ts"
 import { casesInF16 } from "../devices/conformance-f16.ts"
 import { checkMerged } from "../devices/cpu-testing.ts"
@@ -20,7 +19,8 @@ import { dawnPackage } from "../devices/webgpu-testing.ts"
 import type { WebgpuDevice, WebgpuOptions } from "../devices/webgpu.ts"
 import { openWebgpu } from "../devices/webgpu.ts"
 import type { Config, Prepared } from "./config.ts"
-import { batchOf, configs, firstStates, prepareConfig, recipeOf } from "./config.ts"
+import { batchOf, configs, prepareConfig, recipeOf } from "./config.ts"
+import { fiftySteps, loaded, lossOf, tolerance } from "./gpu-steps.ts"
 
 const { values, positionals } = parseArgs({ allowPositionals: true, options: { steps: { type: "string" }, rows: { type: "string" }, "skip-ops": { type: "boolean" } } })
 const beside = fileURLToPath(new URL("webgpu/index.js", import.meta.url))
@@ -40,7 +40,10 @@ async function tryGpu(): Promise<void> {
   const device = await openWebgpu({ ...options, software: process.env["SLM_GPU"] === "software" ? "only" : false })
   if ("reason" in device) return refuse(device.reason, device.help)
   console.log(`\n${device.info.numericsClass}`)
-  if (values["skip-ops"] !== true) await conforms(device)
+  if (values["skip-ops"] !== true) {
+    await conforms(device)
+    await fifty(device)
+  }
   for (const setting of configs.filter(({ name }) => positionals.length === 0 || positionals.includes(name))) {
     const config = { ...setting, rows: Number(values.rows ?? setting.rows) }
     for (const precision of ["f32", ...(device.target.f16 ? ["f16"] as const : [])] as const) await train(device, config, precision)
@@ -62,14 +65,10 @@ async function conforms(device: WebgpuDevice): Promise<void> {
   if (failures.length > 0) process.exitCode = 1
 }
 
-function lossOf(out: Readonly<Record<string, HostTensor>> | undefined): number {
-  return (out?.["sum.0"]?.data[0] ?? NaN) / (out?.["count.0"]?.data[0] ?? NaN)
-}
-
-async function loaded(device: WebgpuDevice, prepared: Prepared): Promise<Runner> {
-  const runner = await device.load(prepared.step)
-  for (const [name, value] of firstStates(prepared)) await runner.write(name, value)
-  return runner
+async function fifty(device: WebgpuDevice): Promise<void> {
+  const { found, worst, same } = await fiftySteps(device)
+  console.log(`50 steps of B with one row beside the reference: losses differ by at most ${worst.toExponential(2)} of their value (${tolerance} allowed), ${found[0]?.toFixed(6)} becomes ${found.at(-1)?.toFixed(6)}; two runs ${same ? "give the same bits" : "DIFFER"}`)
+  if (!same || !(worst < tolerance)) process.exitCode = 1
 }
 
 async function train(device: WebgpuDevice, config: Config, precision: Factors): Promise<void> {
