@@ -143,4 +143,52 @@ expect evaluate(turned, data: pairs, objective: preferences, loss: dpo(m, beta: 
   })
 })
 
+// The base knows two kinds of rows, and tells by what stands before which it reads. What is trained before the text tells it the same.
+const twoKinds = `
+let rows_of = often => made(64, by: n => { text: if n % often == 0 then "k pqk pqk pqk" else "k xyk xyk xyk", question: "k ", answer: "pqk" })
+seldom = rows_of(4)
+only_pq = rows_of(1)
+letters = char(seldom)
+tokens = seldom |> encode(letters) |> pack(length: 14, documents: alone)
+special = only_pq |> encode(letters) |> pack(length: 14, documents: alone)
+model M = Llama(vocab: letters.size, dim: 16, depth: 2, heads: 2, context: 20, tie: true)
+m = train M { data: tokens, objective: next_token, batch: 16 sequences, steps: 120, optim: adamw(lr: 1e-2) }
+packed = quantize m { format: int8 }
+wrapped = packed with { at embed: e => SoftPrompt(e, count: 2) }
+let steered = prompted(next_token, letters.size, count: 2)
+let turns = model => answered(model, data: only_pq, prompt: "question", before: soft_ids(letters.size, 2), tokens: 3).exact
+`
+
+test("a soft prompt turns what a model writes, lowers the loss there, and is kept apart from its base", async () => {
+  await withFolder(async (place) => {
+    const made = await ran(place, `${twoKinds}
+soft = train wrapped { data: special, objective: steered, only: [embed.prompt], batch: 16 sequences, steps: 80, optim: adamw(lr: 5e-2) }
+expect evaluate(packed, data: special, objective: next_token).loss > 0.05
+expect evaluate(soft, data: special, objective: steered).loss < 0.02
+expect perplexity(soft, special) == perplexity(packed, special)
+expect perplexity(detach(soft, [embed]), special) == perplexity(packed, special)
+expect turns(soft) == 1
+expect turns(initial(wrapped)) == 0
+expect answered(soft, data: only_pq, prompt: "question", tokens: 3).exact == 0
+said = generate soft { prompts: ["k "], before: soft_ids(letters.size, 2), temperature: 0, tokens: 11 }
+unsaid = generate soft { prompts: ["k "], temperature: 0, tokens: 11 }
+export soft { weights: "soft.safetensors", only: [embed.prompt] }`)
+    assert.equal(problemsOf(made), [])
+    assert.equal(made.expects.map((e) => e.holds), Array(7).fill(true))
+    const samples = made.events.flatMap((e) => (e.event === "sample" && /said$/.test(e.stage.name) ? [e.text] : []))
+    assert.equal(samples, ["pqk pqk pqk", "xyk xyk xyk"])
+    const laid = await ran(place, `${twoKinds}
+again = overlay(wrapped, "out/soft.safetensors")
+expect turns(again) == 1
+expect evaluate(again, data: special, objective: steered).loss < 0.02`)
+    assert.equal(problemsOf(laid), [])
+    assert.is(laid.expects[1]?.left, made.expects[1]?.left, "to the bit")
+    const foreign = await ran(place, `${twoKinds}
+export wrapped { gguf: "soft.gguf" }
+expect evaluate(wrapped, data: special, objective: steered).loss > 0
+expect turns(wrapped) == 0`)
+    assert.equal(problemsOf(foreign).map((line) => line.slice(0, 7)), ["SLM3222"])
+  })
+})
+
 test.run()

@@ -1,5 +1,6 @@
 import { diagnostic } from "../../../grammar/diagnostic.ts"
 import { kindOf, showShape } from "../describe.ts"
+import { evaluate } from "../evaluate.ts"
 import type { Machine } from "../machine.ts"
 import { error, list, unknown } from "../make.ts"
 import type { CallSite, ErrorValue, InstanceValue, Primitive, Value, WeightInfo } from "../value.ts"
@@ -37,6 +38,9 @@ function instanceWith(value: InstanceValue, fields: ReadonlyMap<string, Value>, 
     const next = info === undefined ? withWeights(member, given, inner, site, ctx) : weight(info, given, inner, site, ctx)
     if (next.kind === "error") return error
     members.set(name, next)
+  }
+  for (const member of value.spec.template.code.members) {
+    if (member.kind === "let") members.set(member.name.name, evaluate(member.value, { ...value.scope, names: members }, ctx))
   }
   return { ...value, members, scope: { ...value.scope, names: members } }
 }
