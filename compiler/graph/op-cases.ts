@@ -310,8 +310,13 @@ export const opCases: { readonly [O in Op]: OpCases } = {
   },
   top_k: {
     exact: true,
-    smooth: [(c) => [c.b.make("top_k", { k: 3 }, [c.f32([13])]), c.b.make("top_k", { k: 1 }, [c.f32([3, 5])]), c.b.make("top_k", { k: 5 }, [c.f32([2, 3, 5])])]],
-    edge: [(c) => [c.b.make("top_k", { k: 4 }, [c.given([1, 3, 3, 1, 3, 2, 2, 2, 2, 2], [2, 5])])]],
+    smooth: [(c) => [c.b.make("top_k", { k: 3 }, [c.f32([13])]), c.b.make("top_k", { k: 1 }, [c.f32([3, 5])]), c.b.make("top_k", { k: 5 }, [c.f32([2, 3, 5])]), c.b.make("top_k", { k: 41 }, [c.f32([3, 97])])]],
+    edge: [
+      (c) => [c.b.make("top_k", { k: 4 }, [c.given([1, 3, 3, 1, 3, 2, 2, 2, 2, 2], [2, 5])])],
+      // Many equal numbers, which keep their order.
+      (c) => [1, 2, 30, 97].map((k) => c.b.make("top_k", { k }, [g.cast(c.b, c.i32([2, 97], 0, 5), "f32")])),
+      (c) => [c.b.make("top_k", { k: 30 }, [c.i32([2, 97], -9, 9)])],
+    ],
   },
   scan: { smooth: [(c) => scanCase(c, 1), (c) => scanCase(c, 5)] },
   softmax: { smooth: [(c) => lasts.map((shape) => g.softmax(c.b, c.f32(shape, -4, 4)))], edge: [(c) => [g.softmax(c.b, c.given([1000, 999, -1000, 500, 500, 500], [2, 3]))]] },

@@ -59,10 +59,22 @@ export function renderAxis(kernel: AxisKernel, p: Parameters): string[] {
     `    for (long i = 0; i < ${n}; i++) { const long at = ${op.reverse ? `${n - 1} - i` : "i"}; sum += line[at * ${inner}L]; ${out}[(o * ${n}L + at) * ${inner}L + q] = (${type})sum; }`,
   ])
   return loops([
-    `    for (long k = 0; k < ${op.k}; k++) {`, "      long best = -1;",
-    `      for (long i = 0; i < ${n}; i++) {`,
-    "        int taken = 0;", `        for (long t = 0; t < k; t++) taken |= ${out}[o * ${op.k}L + t] == i;`,
-    `        if (!taken && (best < 0 || line[i] > line[best])) best = i;`, "      }",
-    `      ${out}[o * ${op.k}L + k] = (int32_t)best;`, "    }",
+    "    /* a heap of the best so far, the last of them at its root; then in order */",
+    `    int32_t *best = ${out} + o * ${op.k}L;`,
+    `    for (long i = 0; i < ${op.k}; i++) best[i] = (int32_t)i;`,
+    ...settled(`for (long i = ${op.k} / 2 - 1; i >= 0; i--)`, "best[i]", "i", `${op.k}`),
+    ...settled(`for (long i = ${op.k}; i < ${n}; i++) if (line[i] > line[best[0]])`, "(int32_t)i", "0", `${op.k}`),
+    ...settled(`for (long i = ${op.k} - 1; i > 0; i--)`, "best[i]", "0", "i", "best[i] = best[0];"),
   ])
+}
+
+/** An id enters a heap of `size` at a free place, and whatever comes later in the order rises over it. */
+function settled(loop: string, id: string, free: string, size: string, before = ""): string[] {
+  const later = (i: string, j: string): string => `(line[${i}] < line[${j}] || (line[${i}] == line[${j}] && ${i} > ${j}))`
+  return [
+    `    ${loop} {`, `      const int32_t id = ${id};`, ...(before === "" ? [] : [`      ${before}`]), `      long at = ${free};`,
+    `      for (long next; (next = 2 * at + 1) < ${size}; at = next) {`,
+    `        if (next + 1 < ${size} && ${later("best[next + 1]", "best[next]")}) next++;`,
+    `        if (!${later("best[next]", "id")}) break;`, "        best[at] = best[next];", "      }", "      best[at] = id;", "    }",
+  ]
 }
