@@ -26,6 +26,8 @@ ${source}`, { eval: true })
 }
 if (threads > 0) {
   globalThis.Worker = WebWorker
+  // Workers that are waited for do not keep Node from ending, as those of a page do.
+  setInterval(() => {}, 1000)
   Object.defineProperty(globalThis, "navigator", { value: { hardwareConcurrency: threads }, configurable: true })
 }
 
