@@ -1,7 +1,9 @@
 /**
  * `npm run bench [-- A|B|products|generation|overhead] [--precision f32|bf16] [--seconds N] [--rounds N] [--skip-tfjs] [--skip-torch] [--json FILE]`: training steps of two settings on the devices of this machine and on
- * PyTorch, in turns, so that all of them meet the same moods of the machine; products alone; generation; and what keys and locks take. Medians and ratios.
+ * PyTorch, in turns, so that all of them meet the same moods of the machine, and ours again beside a process that spins on one core; products alone; generation; and what keys and locks take. Medians and ratios.
  */
+import { spawn } from "node:child_process"
+import { once } from "node:events"
 import { writeFileSync } from "node:fs"
 import { cpus } from "node:os"
 import { parseArgs } from "node:util"
@@ -72,6 +74,25 @@ async function onDevice(device: Device, name: string, prepared: Prepared): Promi
   }
 }
 
+const neighbour = "busy neighbour,"
+
+/** The same one while a process of its own spins, which takes a core or what the system gives it of one. */
+function besideNeighbour(own: Contender): Contender {
+  return {
+    ...own, name: `${neighbour} ${own.name}`, load: null, close: () => {},
+    async turn(limit) {
+      // It ends by itself, should this process be ended before it.
+      const spinning = spawn(process.execPath, ["-e", `process.stdout.write("spins"); for (const end = Date.now() + ${1000 * limit + 60_000}; Date.now() < end;);`], { stdio: ["ignore", "pipe", "inherit"] })
+      await once(spinning.stdout, "data")
+      try {
+        return await own.turn(limit)
+      } finally {
+        spinning.kill("SIGKILL")
+      }
+    },
+  }
+}
+
 function peerContender(config: Config, setting: PeerSetting): Contender {
   return {
     name: `torch, ${setting.threads} thread${setting.threads === 1 ? "" : "s"}${setting.coreType === null ? "" : `, ${setting.coreType}`}`,
@@ -108,6 +129,7 @@ async function contendersFor(prepared: Prepared, precision: Factors): Promise<re
     if (isUsable(device)) found.push(await onDevice(device, `cpu, ${threads} thread${threads === 1 ? "" : "s"}`, prepared))
     else console.log(`  skipped: ${device.reason}`)
   }
+  found.push(...found.map(besideNeighbour))
   const tfjs = values["skip-tfjs"] || precision === "bf16" ? null : await openTfjs()
   if (tfjs !== null && isUsable(tfjs)) found.push(await onDevice(tfjs, "tfjs", prepared))
   // A step of A takes it tens of seconds.
@@ -138,10 +160,14 @@ async function measure(config: Config, precision: Factors): Promise<readonly Row
 function show(rows: readonly Row[]): void {
   const fastest = (prefix: string): number => Math.max(0, ...rows.filter((row) => row.contender.startsWith(prefix)).map((row) => row.tokensPerSecond))
   for (const row of rows) {
-    console.log(`  ${row.contender.padEnd(28)} ${row.tokensPerSecond.toFixed(0).padStart(8)} tokens/s   median ${row.median.toFixed(1)} ms, best ${row.best.toFixed(1)} ms of ${row.steps}${row.load === null ? "" : `, load ${row.load.toFixed(0)} ms`}`)
+    console.log(`  ${row.contender.padEnd(30)} ${row.tokensPerSecond.toFixed(0).padStart(8)} tokens/s   median ${row.median.toFixed(1)} ms, best ${row.best.toFixed(1)} ms of ${row.steps}${row.load === null ? "" : `, load ${row.load.toFixed(0)} ms`}`)
   }
   const own = rows.filter((row) => row.contender.startsWith("cpu"))
   const best = Math.max(0, ...own.map((row) => row.tokensPerSecond))
+  for (const alone of own) {
+    const beside = rows.find((row) => row.contender === `${neighbour} ${alone.contender}`)
+    if (beside !== undefined) console.log(`  of its speed ${alone.contender} keeps ${(beside.tokensPerSecond / alone.tokensPerSecond).toFixed(2)} beside a process that spins on one core`)
+  }
   for (const peer of ["torch", "tfjs", "jax-js"]) {
     const of = rows.filter((row) => row.contender.startsWith(peer))
     if (of.length > 0 && best > 0) console.log(`  ratio to the best of ${peer}: ${(best / fastest(peer)).toFixed(2)}`)

@@ -9,7 +9,7 @@ import * as assert from "uvu/assert"
 import { createBuilder } from "../../compiler/graph/builder.ts"
 import type { NodeOf } from "../../compiler/graph/node.ts"
 import * as g from "../../compiler/graph/ops.ts"
-import { coresAvailable, findToolchain } from "./cpu-build.ts"
+import { findToolchain } from "./cpu-build.ts"
 import { openCpu } from "./cpu.ts"
 import { isUsable } from "./open.ts"
 
@@ -63,7 +63,7 @@ test("a damaged object in the cache is made again", async () => {
 })
 
 /** What a process of its own says, after these commands in a name space where they touch nobody else. */
-function apart(commands: string, env: Readonly<Record<string, string>>): { readonly cores: number; readonly cpu: { readonly reason: string; readonly help: string } | null; readonly chosen: string; readonly passed: readonly string[] } | null {
+function apart(commands: string, env: Readonly<Record<string, string>>): { readonly cpu: { readonly reason: string; readonly help: string } | null; readonly chosen: string; readonly passed: readonly string[] } | null {
   const run = `${commands} && exec "${process.execPath}" --import tsx runtime/devices/cpu-broken.fixture.ts`
   const ended = spawnSync("unshare", ["-rm", "sh", "-c", run], { cwd: root, encoding: "utf8", env: { ...process.env, ...env } })
   if (ended.status !== 0) {
@@ -88,19 +88,6 @@ test("a full disk and a folder that may not be written are told, and tfjs takes 
     assert.match(readOnly.cpu?.reason ?? "", /could not be written to .*: the disk is read-only/)
     assert.equal([readOnly.chosen, readOnly.passed.at(-1)], ["tfjs", "cpu"])
   }
-})
-
-test("as many threads as the process may use cores: by affinity and by control groups", () => {
-  const pinned = spawnSync("taskset", ["-c", "0", process.execPath, "--import", "tsx", "runtime/devices/cpu-broken.fixture.ts"], { cwd: root, encoding: "utf8" })
-  if (pinned.error === undefined) assert.is(JSON.parse(pinned.stdout).cores, 1)
-  const files = (of: Readonly<Record<string, string>>) => (name: string): string | null => of[name] ?? null
-  assert.is(coresAvailable(files({}), 8), 8)
-  assert.is(coresAvailable(files({ "/proc/self/cgroup": "0::/\n", "/sys/fs/cgroup/cpu.max": "max 100000\n" }), 8), 8)
-  assert.is(coresAvailable(files({ "/proc/self/cgroup": "0::/\n", "/sys/fs/cgroup/cpu.max": "250000 100000\n" }), 8), 2)
-  assert.is(coresAvailable(files({ "/proc/self/cgroup": "0::/\n", "/sys/fs/cgroup/cpu.max": "50000 100000\n" }), 8), 1)
-  assert.is(coresAvailable(files({ "/proc/self/cgroup": "0::/user.slice/app\n", "/sys/fs/cgroup/user.slice/cpu.max": "300000 100000\n", "/sys/fs/cgroup/user.slice/app/cpu.max": "max 100000\n" }), 8), 3)
-  assert.is(coresAvailable(files({ "/sys/fs/cgroup/cpu/cpu.cfs_quota_us": "400000\n", "/sys/fs/cgroup/cpu/cpu.cfs_period_us": "100000\n" }), 8), 4)
-  assert.is(coresAvailable(files({ "/sys/fs/cgroup/cpu/cpu.cfs_quota_us": "-1\n", "/sys/fs/cgroup/cpu/cpu.cfs_period_us": "100000\n" }), 8), 8)
 })
 
 test.after(() => fs.rmSync(here, { recursive: true, force: true }))
