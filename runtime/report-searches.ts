@@ -1,7 +1,7 @@
 /** What searches tried and what came of it, for the tables of a report. */
 import { display } from "../compiler/check/describe.ts"
 import { createMachine } from "../compiler/check/machine.ts"
-import { inOrder, scoresOf } from "../compiler/check/choice.ts"
+import { divergedAt, inOrder, scoresOf } from "../compiler/check/choice.ts"
 import type { Session } from "../compiler/check/session.ts"
 import type { ArtifactValue, Value } from "../compiler/check/value.ts"
 import type { Stage } from "../compiler/plan/stage.ts"
@@ -12,7 +12,7 @@ export interface SearchTable {
   /** What the points say, by field. */
   readonly fields: readonly string[]
   /** The best first. */
-  readonly trials: readonly { readonly values: readonly string[]; readonly score: number; readonly perplexity: number | null; readonly parameters: number | null }[]
+  readonly trials: readonly { readonly values: readonly string[]; readonly score: number; readonly perplexity: number | null; readonly parameters: number | null; readonly diverged?: number | null }[]
   readonly refused: readonly string[]
 }
 
@@ -37,7 +37,7 @@ function tableOf(stage: Stage, facts: ReadonlyMap<string, Facts>, session: Sessi
   })
   const trials = inOrder(known).map((i) => {
     const report = facts.get(reports[i]?.stage.key ?? "")
-    return { values: valuesOf(points[i]), score: known[i] ?? NaN, perplexity: report?.["perplexity"] ?? null, parameters: report?.["parameters"] ?? null }
+    return { values: valuesOf(points[i]), score: known[i] ?? NaN, perplexity: report?.["perplexity"] ?? null, parameters: report?.["parameters"] ?? null, diverged: report?.[divergedAt] ?? null }
   })
   return { name: stage.name.split("/")[0] ?? stage.name, fields, trials, refused: itemsOf(stage.args.get("refused")).map((item) => display(item, m) ?? "?") }
 }

@@ -114,8 +114,8 @@ function models(rows: readonly ModelRow[]): string {
 /** A round of a search, the best trial first. */
 function search({ name, fields, trials, refused }: SearchTable): string {
   const header = [title(""), ...fields.map((field) => title(field, true)), title("parameters", true), title("perplexity", true), title("chosen by", true)]
-  const rows = trials.map(({ values, score, perplexity, parameters }, i) => [
-    number(String(i + 1)), ...values.map(number), number(parameters === null ? "" : count(parameters)), number(perplexity === null ? "" : measure(perplexity)), number(measure(score)),
+  const rows = trials.map(({ values, score, perplexity, parameters, diverged = null }, i) => [
+    number(String(i + 1)), ...values.map(number), number(parameters === null ? "" : count(parameters)), number(perplexity === null ? "" : measure(perplexity)), number(diverged === null ? measure(score) : `diverged at step ${diverged}`),
   ])
   const left = refused.length === 0 ? "" : `<p class="dim">beyond its budget: ${refused.map((each) => `<code>${escape(each)}</code>`).join(", ")}</p>`
   return section(`Search ${escape(name)}`, `${table(header, rows)}${left}`)

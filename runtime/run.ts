@@ -10,12 +10,12 @@ import { decided, doesNotHold, undecided } from "./expects.ts"
 import { limited, machineLimits, oversizedModels } from "./limits.ts"
 import { compareResults } from "./lock.ts"
 import { agreesWithLock, lockOfRun, record, refuse } from "./run-lock.ts"
-import { runStage } from "./run-stage.ts"
 import { checkWith, report, type RunOptions, type RunResult, type RunState } from "./run-state.ts"
 import type { Facts } from "./stages/environment.ts"
 import { refOf } from "./stages/environment.ts"
 import type { RunStatus } from "./stages/events.ts"
 import { createArtifactKeys } from "./stages/keys.ts"
+import { runTrial } from "./trials.ts"
 import { yielding } from "./yielding.ts"
 
 export async function run(options: RunOptions): Promise<RunResult> {
@@ -61,7 +61,7 @@ async function runStages(state: RunState): Promise<RunStatus> {
     last = stage.key
     if (state.finished.has(stage.key)) continue
     if (options.signal?.aborted) return "interrupted"
-    const outcome = await runStage(state, stage, index, stages.length)
+    const outcome = await runTrial(state, stage, index, stages.length)
     if (outcome.is === "interrupted") return "interrupted"
     if (outcome.is === "failed") {
       report(state, outcome.diagnostics)

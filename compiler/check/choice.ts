@@ -15,6 +15,9 @@ export function nameOf(point: Value, m: Machine): string {
 /** Facts that say: as if the trials came out in the order in which they stand. They are taken where what follows is to be known ahead of a run. */
 export const takenInOrder = (key: string): string => `${key}.taken`
 
+/** The fact of a trial that diverged, and of what would have been made of it: the step. Its numbers are none. */
+export const divergedAt = "diverged"
+
 /** What each report comes to; null: not known yet. Null for all of them where a mistake was reported. */
 export function scoresOf(reports: readonly ArtifactValue[], by: Value, at: Span, m: Machine): readonly (number | null)[] | null {
   const values = reports.map((report) => m.apply(by, [report], at))

@@ -2,6 +2,7 @@
 import type { Diagnostic, Span } from "../../grammar/diagnostic.ts"
 import type { Stage } from "../plan/stage.ts"
 import { applyValues } from "./calls.ts"
+import { divergedAt } from "./choice.ts"
 import { instantiate, weightsOf } from "./instance.ts"
 import { error, float, int } from "./make.ts"
 import type { Poly } from "./poly.ts"
@@ -115,8 +116,9 @@ class Evaluator implements Machine {
 
   metric(stage: Stage, field: string, at: Span): FloatValue {
     this.session.read.add(stage.key)
-    const value = this.session.environment.facts.get(`${stage.key}.${field}`)
-    return value === undefined ? float(null, at, [stage]) : float(value, at)
+    const { facts } = this.session.environment
+    const value = facts.get(`${stage.key}.${field}`) ?? (facts.has(`${stage.key}.${divergedAt}`) ? NaN : null)
+    return value === null ? float(null, at, [stage]) : float(value, at)
   }
 
   unknownInt(stage: Stage, field: string): IntValue {

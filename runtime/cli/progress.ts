@@ -106,7 +106,7 @@ function finished(d: Display, event: Of<"stage-finished">): void {
   const { terminal } = d
   const losses = d.curves.get(event.stage.key)?.loss ?? []
   const picture = losses.length > 1 ? `${terminal.style("cyan", sparkline(losses, 16))}  ` : ""
-  facts(d, terminal.style("green", "✓"), event.stage, `${terminal.style("dim", duration(event.seconds).padStart(6))}  ${picture}`.trimEnd(), event.facts)
+  facts(d, event.facts["diverged"] === undefined ? terminal.style("green", "✓") : terminal.style("yellow", "✗"), event.stage, `${terminal.style("dim", duration(event.seconds).padStart(6))}  ${picture}`.trimEnd(), event.facts)
 }
 
 /** One line for a stage: mark, name, kind, how it went, what it taught; wrapped under its facts where it is too long. */

@@ -76,6 +76,33 @@ expect wide.dim == 8
 `,
     shown: "is no entry of `words`",
   },
+  SLM3311: {
+    recipe: `use std.search { grid, search }
+${tiny}let found = search {
+  points: grid({ lr: [0.1, 1e30] })
+  model: _p => Tiny
+  trial: (p, model, steps) => train model { data: tokens.train, objective: next_token, batch: 2 sequences, steps: steps, optim: sgd(lr: p.lr) }
+  valid: tokens.valid
+  steps: 4
+}
+said = generate(found.trials[1].weights, prompts: ["the"], tokens: 2)
+expect perplexity(found.weights, tokens.valid) > 0
+`,
+    shown: "/train`, which diverged at step 2",
+  },
+  SLM3312: {
+    recipe: `use std.search { grid, search }
+${tiny}let found = search {
+  points: grid({ lr: [1e29, 1e30] })
+  model: _p => Tiny
+  trial: (p, model, steps) => train model { data: tokens.train, objective: next_token, batch: 2 sequences, steps: steps, optim: sgd(lr: p.lr) }
+  valid: tokens.valid
+  steps: 4
+}
+expect perplexity(found.weights, tokens.valid) > 0
+`,
+    shown: "each of 2 trials diverged: there is nothing to choose",
+  },
   SLM3309: {
     recipe: `${tiny}
 fn renamed(row: record) -> record { let batch = next_token(row) { tokens: batch.tokens, targets: batch.labels, at: batch.at } }

@@ -32,6 +32,14 @@ export const stageCodes = {
     title: "an entry that the other tokenizer does not have",
     page: "`entries` says where the entries of one tokenizer stand in another, so that rows of an embedding can be taken over. An entry that is not there has no row. `trim` leaves out entries and makes no new ones.",
   },
+  SLM3311: {
+    title: "a trial that diverged is used",
+    page: "The training of this trial diverged, so that it has no weights. The search went on without it; what asks for the weights of this very trial cannot be done. `found.weights` are those of the trial that was chosen. A lower learning rate or `|> clip_norm(1.0)` lets the trial end.",
+  },
+  SLM3312: {
+    title: "no trial came to a number",
+    page: "A search takes the trial with the least number, and here every trial diverged, or its number is none (a loss that is not a number). Lower the learning rates that the points list, clip gradients (`|> clip_norm(1.0)`), or give the schedule a longer warm-up.",
+  },
   SLM3309: {
     title: "a trial without the number to choose by",
     page: "A search takes the trial with the least of a number of its report. This report does not have it, for example `accuracy` of a model without labels of the shape of its logits: choose by `loss`, or by a number that every trial has.",

@@ -49,7 +49,8 @@ export interface StageEnv {
 
 export type Outcome =
   | { readonly is: "done"; readonly data: ArtifactData; readonly facts: Facts }
-  | { readonly is: "failed"; readonly diagnostics: readonly Diagnostic[] }
+  /** `diverged`: the step at which a training did. */
+  | { readonly is: "failed"; readonly diagnostics: readonly Diagnostic[]; readonly diverged?: number }
   | { readonly is: "interrupted" }
 /** Numbers a stage taught, by field: `size`, `train.rows`, `loss`. */
 export type Facts = Readonly<Record<string, number>>

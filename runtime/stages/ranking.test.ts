@@ -63,14 +63,38 @@ test("an interrupted search goes on and ends with the same choice and the same r
   assert.equal(rest.lock, whole.lock)
 }))
 
+test("a trial that diverges loses, and its row says so; the others are chosen from", () => withFolder(async (place) => {
+  place.write("book.txt", sentences(12))
+  const recipe = search("4, 8").replace("lr: [0.03, 0.3]", "lr: [0.3, 1e30]")
+  const first = await place.run(recipe)
+  assert.is(first.status, "done", first.diagnostics.map((d) => d.message).join("\n"))
+  const lost = first.stages.filter(({ facts }) => facts["diverged"] !== undefined)
+  // Two of four in the first round; two of two others go on.
+  assert.equal(lost.map(({ stage }) => stage.name), ["4", "8"].flatMap((dim) => ["train", "evaluate"].map((kind) => `found[dim: ${dim}, lr: 1e+30, steps: 2]/${kind}`)))
+  assert.ok(lost.every(({ facts }) => facts["diverged"] === 2), JSON.stringify(lost[0]?.facts))
+  assert.equal(first.stages.filter(({ stage }) => stage.kind === "ranking").map(({ facts }) => facts["lost"]), [2, undefined])
+  assert.ok(first.events.some((e) => e.event === "warning" && /at step 2: this trial loses/.test(e.message)))
+
+  const again = await place.run(recipe)
+  assert.is(again.status, "done")
+  assert.equal(made(again, "train"), [], "a trial that diverged is not tried again")
+  assert.equal(again.lock, first.lock)
+  // The same training by hand is the same stage: its report has no number that could hold.
+  const alone = await place.run(recipe.replace(/expect perplexity[^]*/, `lone = train Llama(vocab: words.size, dim: 4, depth: 1, heads: 2) { data: tokens.train, objective: next_token, steps: 2, batch: 2 sequences, optim: sgd(lr: 1e30) }
+expect perplexity(lone, tokens.valid) > 0
+expect perplexity(best, tokens.valid) > 0
+`))
+  assert.equal([alone.status, ...alone.diagnostics.map(({ code }) => code)], ["failed", "SLM3307"])
+}))
+
 test("the report has a table for each round, the best first, and what the budget refused", () => {
   const page = reportPage({
     recipe: "r", events: [], models: [], writers: new Map(), searches: [{
       name: "found", fields: ["dim"], refused: ["{ dim: 64 }"],
-      trials: [{ values: ["8"], score: 2.5, perplexity: 12.18, parameters: 1000 }, { values: ["4"], score: 3, perplexity: null, parameters: null }],
+      trials: [{ values: ["8"], score: 2.5, perplexity: 12.18, parameters: 1000 }, { values: ["4"], score: NaN, perplexity: null, parameters: null, diverged: 7 }],
     }],
   })
-  assert.match(page, /<h2>Search found<\/h2>[^]*<th class="n">dim<\/th>[^]*<td class="n">1<\/td><td class="n">8<\/td>[^]*12\.18[^]*2\.500[^]*<td class="n">2<\/td><td class="n">4<\/td>/)
+  assert.match(page, /<h2>Search found<\/h2>[^]*<th class="n">dim<\/th>[^]*<td class="n">1<\/td><td class="n">8<\/td>[^]*12\.18[^]*2\.500[^]*<td class="n">2<\/td><td class="n">4<\/td>[^]*diverged at step 7/)
   assert.match(page, /beyond its budget: <code>\{ dim: 64 \}<\/code>/)
 })
 

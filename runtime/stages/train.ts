@@ -203,7 +203,7 @@ function createReporter(stage: Stage, from: number, { shape }: TrainPlan, env: S
 
 async function finish(stage: Stage, lowered: LoweredTraining, found: TrainPlan, result: LoopResult, again: number, env: StageEnv): Promise<Outcome> {
   if (result.is === "interrupted") return { is: "interrupted" }
-  if (result.is === "diverged") return failed(diverged(stage, found, result, env))
+  if (result.is === "diverged") return { is: "failed", diagnostics: [diverged(stage, found, result, env)], diverged: result.step }
   const best = wordArg(stage, "keep") === "best" ? result.state.best : null
   const states: States = best === null ? result.state.states : new Map([...result.state.states, ...best.weights])
   const roles = [...new Set(lowered.weights.filter((slot) => slot.kept).map((slot) => slot.role))]
