@@ -68,10 +68,16 @@ export function reductionOf(node: NodeOf<"sum"> | NodeOf<"max_of">): Reduction {
   return { kind: "along", domain, coordinates }
 }
 
-/** Rows that are combined before anything else: fixed by the number of rows alone. */
-export function chunkOf(rows: number): number {
-  let chunk = 24
-  while (chunk * 32 < rows) chunk *= 2
+/** How finely sums over rows are divided: chunks of at least so many rows, and at most so many chunks. */
+export interface Grain { readonly rows: number; readonly chunks: number }
+export const coarse: Grain = { rows: 24, chunks: 32 }
+/** For targets with many more threads than a processor has. */
+export const fine: Grain = { rows: 8, chunks: 64 }
+
+/** Rows that are combined before anything else: fixed by the number of rows and the target's grain alone. */
+export function chunkOf(rows: number, grain = coarse): number {
+  let chunk = grain.rows
+  while (chunk * grain.chunks < rows) chunk *= 2
   return Math.min(rows, chunk)
 }
 

@@ -2,7 +2,8 @@
 import type { Body, Factors, Node, NodeOf, Program } from "../graph/node.ts"
 import { size } from "../graph/node.ts"
 import { reachable } from "../graph/walk.ts"
-import { chunkOf, colIndex, pointIndex, rowIndex } from "./domain.ts"
+import type { Grain } from "./domain.ts"
+import { chunkOf, coarse, colIndex, pointIndex, rowIndex } from "./domain.ts"
 import { createExprBuilder } from "./expr.ts"
 import type { RowsGroup, SoloGroup } from "./groups.ts"
 import { groupNodes } from "./groups.ts"
@@ -42,8 +43,11 @@ function createTable(): Table {
 /** A format in which a target multiplies, so that rounded factors may lie in it, and whose kernels round what they store. */
 interface Held { readonly format: Factors; readonly rounded: ReadonlySet<Node> }
 
-/** `format`: in which a target multiplies rounded factors; null: in f32. */
-export function fuse(given: Program, format: Factors | null = null): Fused {
+/** What a target wants of all kernels. */
+interface Way { readonly held: Held | null; readonly grain: Grain }
+
+/** `format`: in which a target multiplies rounded factors; null: in f32. `grain`: how finely it divides sums over rows. */
+export function fuse(given: Program, format: Factors | null = null, grain = coarse): Fused {
   const opened = toPrimitives(given)
   const { program, rounded } = format === null || format === "f32" ? { program: opened, rounded: new Set<Node>() } : withRoundedResults(opened, format, (of) => targetsOf(changedBy(of).map(({ node }) => node)))
   const table = createTable()
@@ -51,7 +55,7 @@ export function fuse(given: Program, format: Factors | null = null): Fused {
   for (const node of program.inputs) inputs.set(node, table.add(node.args.name, node.args.role, node, { stored: node.args.stored ?? null }))
   const states = statesOf(program)
   const changed = changedBy(program)
-  const { kernels, values } = fuseNodes(table, inputs, changed.map((output) => output.node), format === null || format === "f32" ? null : { format, rounded })
+  const { kernels, values } = fuseNodes(table, inputs, changed.map((output) => output.node), { held: format === null || format === "f32" ? null : { format, rounded }, grain })
   const updates: Update[] = []
   const outputs: { name: string; buffer: Buffer }[] = []
   changed.forEach(({ name }, i) => {
@@ -81,7 +85,8 @@ function bufferFor(inputs: ReadonlyMap<Node, Buffer>, node: Node): Buffer {
 }
 
 /** Kernels that compute nodes into buffers of their own, none of which is an input's. */
-function fuseNodes(table: Table, inputs: ReadonlyMap<Node, Buffer>, wanted: readonly Node[], held: Held | null): { readonly kernels: readonly Kernel[]; readonly values: readonly Buffer[] } {
+function fuseNodes(table: Table, inputs: ReadonlyMap<Node, Buffer>, wanted: readonly Node[], way: Way): { readonly kernels: readonly Kernel[]; readonly values: readonly Buffer[] } {
+  const { held, grain } = way
   const order = reachable(wanted)
   const targets = wanted.map((node) => (node.op === "reshape" ? underReshapes(node) : node))
   const storage = chooseStorage(order, targets.filter((node) => !isLeaf(node)))
@@ -97,8 +102,8 @@ function fuseNodes(table: Table, inputs: ReadonlyMap<Node, Buffer>, wanted: read
   const partial = (node: Node, chunks: number, cols: number): Buffer => table.add(`${nameOf(node)}, partial sums`, "temp", { dtype: node.dtype, shape: [chunks, cols] })
   const numbers = new Map<Body, number>()
   const soloKey = (node: Node): string => keyOf(node, numbers)
-  const groups = groupNodes(order, { storage, bufferOf, partial, soloKey })
-  const kernels = groups.flatMap((group, i) => (group.is === "rows" ? [rowsKernel(group, bufferOf, i)] : soloKernels(table, group, storage, bufferOf, i, held)))
+  const groups = groupNodes(order, { storage, bufferOf, partial, soloKey, chunkOf: (rows) => chunkOf(rows, grain) })
+  const kernels = groups.flatMap((group, i) => (group.is === "rows" ? [rowsKernel(group, bufferOf, i, grain)] : soloKernels(table, group, storage, bufferOf, i, way)))
   const copies = new Map<Node, Buffer>()
   const values = targets.map((node) => {
     if (!isLeaf(node) && !isCopied(node, storage)) return bufferOf(node)
@@ -136,13 +141,13 @@ function keyOf(node: Node, numbers: Map<Body, number>): string {
   return `scan ${inputs} ${number} ${node.args.trips}`
 }
 
-function rowsKernel(group: RowsGroup, bufferOf: (node: Node) => Buffer, number: number): RowsKernel {
+function rowsKernel(group: RowsGroup, bufferOf: (node: Node) => Buffer, number: number, grain: Grain): RowsKernel {
   const stores: Store[] = [...group.values].map(([node, { expr, extent }]) => ({
     buffer: bufferOf(node), value: expr, index: extent === "full" ? pointIndex(group.domain) : rowIndex(group.domain),
   }))
   const notes = [...new Set(group.members.map((node) => node.note).filter((note) => note !== ""))]
   const ops = [...new Set(group.members.map((node) => node.op))]
-  return { kind: "rows", name: `rows${number}`, note: `${ops.join(", ")}${notes.length > 0 ? ` of ${notes.slice(0, 3).join(", ")}` : ""}`, ...group.domain, chunk: chunkOf(group.domain.rows), stores, columns: group.columns }
+  return { kind: "rows", name: `rows${number}`, note: `${ops.join(", ")}${notes.length > 0 ? ` of ${notes.slice(0, 3).join(", ")}` : ""}`, ...group.domain, chunk: chunkOf(group.domain.rows, grain), stores, columns: group.columns }
 }
 
 function copyKernel(from: Buffer, to: Buffer, node: Node, storage: Storage): RowsKernel {
@@ -152,16 +157,16 @@ function copyKernel(from: Buffer, to: Buffer, node: Node, storage: Storage): Row
   return { kind: "rows", name: `copy${to.id}`, note: `copy of ${from.name}`, ...domain, chunk: chunkOf(domain.rows), columns: [], stores: [{ buffer: to, index: pointIndex(domain), value: e.load(from, place, []) }] }
 }
 
-function soloKernels(table: Table, group: SoloGroup, storage: Storage, bufferOf: (node: Node) => Buffer, number: number, held: Held | null): Kernel[] {
+function soloKernels(table: Table, group: SoloGroup, storage: Storage, bufferOf: (node: Node) => Buffer, number: number, way: Way): Kernel[] {
   const [first] = group.members
   if (first === undefined) return []
-  return first.op === "scan" ? loopKernels(table, group, first, bufferOf, number, held) : [soloKernel(group.members, storage, bufferOf, (node) => table.add(`${nameOf(node)}, made`, "temp", node), number)]
+  return first.op === "scan" ? loopKernels(table, group, first, bufferOf, number, way) : [soloKernel(group.members, storage, bufferOf, (node) => table.add(`${nameOf(node)}, made`, "temp", node), number)]
 }
 
 // ---------------------------------------------------------------- loops
 
 /** Carries live in buffers that the body reads; at the end of each turn they get their next values. */
-function loopKernels(table: Table, group: SoloGroup, first: NodeOf<"scan">, bufferOf: (node: Node) => Buffer, number: number, held: Held | null): Kernel[] {
+function loopKernels(table: Table, group: SoloGroup, first: NodeOf<"scan">, bufferOf: (node: Node) => Buffer, number: number, way: Way): Kernel[] {
   const { body, trips, carries } = first.args
   const inside = new Map<Node, Buffer>()
   const before: Kernel[] = []
@@ -173,7 +178,7 @@ function loopKernels(table: Table, group: SoloGroup, first: NodeOf<"scan">, buff
     if (i < carries) before.push(moved(given, buffer, buffer.size, 0, 0))
     else start.push(moved(given, buffer, buffer.size, buffer.size, 0))
   })
-  const { kernels, values } = fuseNodes(table, inside, body.outputs, held)
+  const { kernels, values } = fuseNodes(table, inside, body.outputs, way)
   const end: Kernel[] = []
   values.forEach((value, i) => {
     const node = group.members.find((member) => member.op === "scan" && member.args.output === i)

@@ -4,7 +4,7 @@
  */
 import type { Node, NodeOf } from "../graph/node.ts"
 import type { Domain, Extent, Reduction } from "./domain.ts"
-import { chunkOf, colIndex, coordinatesIn, extentIn, naturalDomain, pointIndex, reductionOf, rowIndex } from "./domain.ts"
+import { colIndex, coordinatesIn, extentIn, naturalDomain, pointIndex, reductionOf, rowIndex } from "./domain.ts"
 import type { ExprBuilder } from "./expr.ts"
 import { createExprBuilder } from "./expr.ts"
 import type { Index } from "./index.ts"
@@ -43,6 +43,8 @@ export interface Grouping {
   /** The buffer of a stored node; made when first asked for. */
   bufferOf(node: Node): Buffer
   partial(node: Node, chunks: number, cols: number): Buffer
+  /** Rows of one chunk, of so many rows. */
+  chunkOf(rows: number): number
   /** Ops that become one kernel together have one key. */
   soloKey(node: Node): string
 }
@@ -224,7 +226,7 @@ function reductionIn(node: NodeOf<"sum"> | NodeOf<"max_of">, domain: Domain): Re
 
 /** Chunks of rows are combined here, and the chunks by a small kernel of their own. */
 function addColumn(s: State, group: RowsGroup, node: Node, combine: Combine, value: Expr, cols: number): void {
-  const chunks = Math.ceil(group.domain.rows / chunkOf(group.domain.rows))
+  const chunks = Math.ceil(group.domain.rows / s.chunkOf(group.domain.rows))
   if (chunks === 1) {
     group.columns.push({ buffer: s.bufferOf(node), combine, value })
     group.members.push(node)

@@ -2,7 +2,6 @@
 import { threefry } from "../graph/random.ts"
 import { binaryOf, castTo, narrowTo, unaryOf } from "../graph/interpret-elementwise.ts"
 import type { DType } from "../graph/node.ts"
-import { chunkOf } from "./domain.ts"
 import type { Fused } from "./fuse.ts"
 import type { Guard, Index } from "./index.ts"
 import type { AttendGradKernel, AttendKernel, AxisKernel, Buffer, Column, Combine, ContractKernel, Expr, Kernel, Operand, PutKernel, RowsKernel, ScatterKernel, Strided } from "./ir.ts"
@@ -156,7 +155,7 @@ function runRows(kernel: RowsKernel, memory: Memory, trip: number, from = 0, to 
 
 function partials(kernel: RowsKernel, column: Column): { readonly data: Float64Array; readonly width: number } {
   const chunks = Math.ceil(kernel.rows / kernel.chunk)
-  if (kernel.chunk !== chunkOf(kernel.rows)) throw new Error(`interpret: chunks of ${kernel.name} do not follow from its rows`)
+  if (column.buffer.size % chunks !== 0) throw new Error(`interpret: ${column.buffer.name} does not hold ${chunks} sums of ${kernel.name}`)
   return { data: new Float64Array(column.buffer.size).fill(start(column.combine, column.buffer.dtype)), width: column.buffer.size / chunks }
 }
 

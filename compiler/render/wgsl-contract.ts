@@ -65,41 +65,28 @@ function fillLines(name: string, fn: string, base: string, from: string, size: n
   ]
 }
 
-/** Each thread multiplies `each` numbers of a by `each` numbers of b for every k. */
-function productLines({ rows, cols, depth, each }: Tile, held: Held): string[] {
-  const lines = [`    for (var kk = 0; kk < ${depth}; kk++) {`]
-  if (each === 2) {
-    lines.push(`      let a = ${widened(held, `tile_a[kk * ${rows / 4} + ty / 2]`)};`, `      let b = ${widened(held, `tile_b[kk * ${cols / 4} + tx / 2]`)};`, "      let a2 = select(a.xy, a.zw, (ty & 1) != 0);", "      let b2 = select(b.xy, b.zw, (tx & 1) != 0);")
-    lines.push("      c0 = (vec2<f32>(a2.x) * b2 + c0);", "      c1 = (vec2<f32>(a2.y) * b2 + c1);")
-  } else {
-    const quarters = each / 4
-    for (let i = 0; i < quarters; i++) lines.push(`      let a${i} = ${widened(held, `tile_a[kk * ${rows / 4} + ty * ${quarters} + ${i}]`)};`)
-    // Vectors of b are `across` apart, so that threads side by side read side by side.
-    for (let i = 0; i < quarters; i++) lines.push(`      let b${i} = ${widened(held, `tile_b[kk * ${cols / 4} + tx + ${i * 16}]`)};`)
-    for (let i = 0; i < each; i++) for (let q = 0; q < quarters; q++) lines.push(`      c${i}_${q} = (vec4<f32>(a${i >> 2}.${"xyzw"[i & 3]}) * b${q} + c${i}_${q});`)
-  }
+/** Each thread multiplies `tall` numbers of a by four of b for every k. Threads of a row read one vector of a. */
+function productLines({ rows, cols, depth, tall, down }: Tile, held: Held): string[] {
+  const lines = [`    for (var kk = 0; kk < ${depth}; kk++) {`, `      let b = ${widened(held, `tile_b[kk * ${cols / 4} + tx]`)};`]
+  for (let i = 0; i < tall; i += 4) lines.push(`      let a${i / 4} = ${widened(held, `tile_a[kk * ${rows / 4} + ty + ${(i / 4) * down}]`)};`)
+  for (let i = 0; i < tall; i++) lines.push(`      c${i} = (vec4<f32>(a${i >> 2}.${"xyzw"[i & 3]}) * b + c${i});`)
   return [...lines, "    }"]
 }
 
-/** `finish(b, r, j, value)` for every number a thread has. */
-function finishLines({ each }: Tile): string[] {
-  const lines: string[] = []
-  for (let i = 0; i < each; i++) for (let j = 0; j < each; j++) {
-    const value = each === 2 ? `c${i}.${"xy"[j]}` : `c${i}_${j >> 2}.${"xyzw"[j & 3]}`
-    const col = each === 2 ? `col0 + 2 * tx + ${j}` : `col0 + 4 * tx + ${(j >> 2) * 64 + (j & 3)}`
-    lines.push(`  finish(b, part, row0 + ${each} * ty + ${i}, ${col}, ${value});`)
-  }
-  return lines
+/** `finish(b, part, r, j, value)` for every number a thread has. */
+function finishLines({ tall, down }: Tile): string[] {
+  const row = (i: number): string => `row0 + 4 * ty + ${(i >> 2) * 4 * down + (i & 3)}`
+  return Array.from({ length: 4 * tall }, (_, at) => [at >> 2, at & 3] as const).map(([i, j]) => `  finish(b, part, ${row(i)}, col0 + 4 * tx + ${j}, c${i}.${"xyzw"[j]});`)
 }
 
 function renderTiles(kernel: ContractKernel, plan: Tile, held: Held, memory: Memory): ShaderBody {
   const { m, n, k } = kernel
-  const { rows, cols, depth, each, split } = plan
+  const { rows, cols, depth, tall, split } = plan
   const slice = Math.ceil(k / split / depth) * depth
   const [across, down] = [Math.ceil(n / cols), Math.ceil(m / rows)]
   const bounds = (x: string, size: number, tile: number): string[] => (size % tile === 0 ? [] : [`${x} < ${size}`])
   return {
-    threads: 256,
+    threads: plan.across * plan.down,
     outside: [
       `var<workgroup> tile_a: array<vec4<${held}>, ${(depth * rows) / 4}>;`, `var<workgroup> tile_b: array<vec4<${held}>, ${(depth * cols) / 4}>;`,
       ...elementFunction("a_at", kernel.a, memory, [...bounds("x", m, rows), ...bounds("y", k, depth)]),
@@ -107,10 +94,10 @@ function renderTiles(kernel: ContractKernel, plan: Tile, held: Held, memory: Mem
       ...finishFunction(kernel, split > 1, memory),
     ],
     lines: [
-      "  let tx = lid % 16;", "  let ty = lid / 16;",
+      `  let tx = lid % ${plan.across};`, `  let ty = lid / ${plan.across};`,
       `  let part = group % ${split};`, `  let block = group / ${split};`, `  let col0 = block % ${across} * ${cols};`, `  let row0 = block / ${across} % ${down} * ${rows};`, `  let b = block / ${across * down};`,
       `  let a_base = ${offsetText(memory, kernel.a.offset)};`, `  let b_base = ${offsetText(memory, kernel.b.offset)};`,
-      ...(each === 2 ? ["  var c0 = vec2<f32>();", "  var c1 = vec2<f32>();"] : Array.from({ length: each }, (_, i) => Array.from({ length: each / 4 }, (_, q) => `  var c${i}_${q} = vec4<f32>();`).join(""))),
+      ...Array.from({ length: tall }, (_, i) => `  var c${i} = vec4<f32>();`),
       `  for (var k0 = part * ${slice}; k0 < min((part + 1) * ${slice}, ${k}); k0 += ${depth}) {`,
       ...fillLines("tile_a", "a_at", "a_base", "row0", rows, plan, kernel.a.colStride === 1, false, held),
       ...fillLines("tile_b", "b_at", "b_base", "col0", cols, plan, isAlongK(kernel), true, held),

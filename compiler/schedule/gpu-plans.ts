@@ -26,7 +26,7 @@ export const smallestTarget: GpuTarget = { subgroups: false, f16: false, shared:
 export const usualTarget: GpuTarget = { ...smallestTarget, subgroups: true, shared: 32768, binding: 1073741824, bindings: 10 }
 
 /** Workgroups that keep a large GPU busy; products with fewer are split along k. */
-const enoughWorkgroups = 96
+const enoughWorkgroups = 256
 
 // ---------------------------------------------------------------- rows
 
@@ -95,29 +95,34 @@ function planWhole(kernel: RowsKernel, target: GpuTarget): LinesPlan {
 // ---------------------------------------------------------------- products
 
 /**
- * `tile`: a workgroup of `across` x `down` threads makes a block of `rows` x `cols`, each thread `each` x `each` of it, from slices of
+ * `tile`: a workgroup of `across` x `down` threads makes a block of `rows` x `cols`, each thread `tall` x 4 of it, from slices of
  * `depth` in shared memory. `vector`: few rows; threads run along what lies together.
  */
 export type ContractPlan =
-  | { readonly way: "tile"; readonly rows: number; readonly cols: number; readonly depth: number; readonly each: 2 | 4 | 8; readonly across: number; readonly down: number; readonly split: number; readonly workgroups: number }
+  | { readonly way: "tile"; readonly rows: number; readonly cols: number; readonly depth: number; readonly tall: 4 | 8; readonly across: number; readonly down: number; readonly split: number; readonly workgroups: number }
   | { readonly way: "vector"; readonly cols: number; readonly lanes: number; readonly workgroups: number }
 
-const tiles = [{ size: 128, each: 8 }, { size: 64, each: 4 }, { size: 32, each: 2 }] as const
+/** Still larger ones (128 x 128, 8 x 8 numbers for each thread) are a fifth slower on an H100. */
+const largeTile = { size: 64, tall: 8, across: 16, down: 8 } as const
+const smallTile = { size: 32, tall: 4, across: 8, down: 8 } as const
 
-export function planContract(kernel: ContractKernel, target: GpuTarget): ContractPlan {
+export function planContract(kernel: ContractKernel): ContractPlan {
   const { m, n, k, batch } = kernel
   if (m <= 4) {
     // Columns side by side where they lie together, else numbers of k.
     const cols = (kernel.prologue === null && kernel.b.colStride === 1) || k < 32 ? 32 : 8
     return { way: "vector", cols, lanes: 256 / cols, workgroups: batch * Math.ceil(n / cols) }
   }
-  const blocks = (size: number): number => batch * Math.ceil(m / size) * Math.ceil(n / size)
-  const fits = tiles.filter(({ size }) => 2 * size * 16 * 4 <= target.shared)
-  const tile = fits.find(({ size }) => blocks(size) >= enoughWorkgroups && Math.min(m, n) >= size) ?? fits.find(({ size }) => size <= 64 && Math.min(m, n) > size / 2) ?? tiles[2]
-  const { size, each } = tile
-  const count = blocks(size)
-  const split = count >= enoughWorkgroups ? 1 : Math.max(1, Math.min(Math.ceil(enoughWorkgroups / count), Math.floor(k / 256)))
-  return { way: "tile", rows: size, cols: size, depth: 16, each, across: 16, down: 16, split, workgroups: count * split }
+  const large = tilePlan(kernel, largeTile)
+  return large.workgroups >= 96 && Math.min(m, n) > 32 ? large : tilePlan(kernel, smallTile)
+}
+
+function tilePlan({ m, n, k, batch }: ContractKernel, { size, ...tile }: typeof largeTile | typeof smallTile): Extract<ContractPlan, { way: "tile" }> {
+  const count = batch * Math.ceil(m / size) * Math.ceil(n / size)
+  // Adding up the parts takes a pass over them: not for a few workgroups more.
+  const least = 2 * count < enoughWorkgroups ? 128 : 512
+  const split = Math.max(1, Math.min(Math.ceil(enoughWorkgroups / count), Math.floor(k / least)))
+  return { way: "tile", rows: size, cols: size, ...tile, depth: 16, split, workgroups: count * split }
 }
 
 /** What may follow a product in the registers of its tile: it reads the product at its own point and reduces nothing. */

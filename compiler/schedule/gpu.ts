@@ -131,7 +131,7 @@ function rowsStep(given: RowsKernel, m: Maker): GpuStep {
 
 /** A product, the sum of its parts where k is split, and what follows where a tile cannot take it along. */
 function contractSteps(kernel: ContractKernel, m: Maker): readonly GpuStep[] {
-  const plan = planContract(kernel, m.target)
+  const plan = planContract(kernel)
   const { epilogue, note } = kernel
   const step = (changed: ContractKernel): GpuStep => ({ is: "contract", note, kernel: changed, plan, workgroups: plan.workgroups })
   if (plan.way === "tile" && plan.split > 1) return splitSteps(kernel, plan.split, step, m)

@@ -91,18 +91,20 @@ async function train(device: WebgpuDevice, config: Config, precision: Factors): 
     await runner.steps?.(batches)
     times.push((performance.now() - from) / batches.length)
   }
-  runner.dispose()
   times.sort((x, y) => x - y)
   const ms = times[times.length >> 1] ?? NaN
   console.log(`\n${config.name} ${precision}: ${ms.toFixed(2)} ms a step (best ${(times[0] ?? NaN).toFixed(2)}), ${((1000 * tokens) / ms).toFixed(0)} tokens/s, ${(cost(prepared.step).flops / ms / 1e9).toFixed(2)} TFLOP/s; first steps after ${(ready / 1000).toFixed(1)} s; first loss ${lossOf(first[0]).toFixed(6)}, fourth ${lossOf(first[3]).toFixed(6)}; two runs ${same ? "give the same bits" : "DIFFER"}`)
   if (!same) process.exitCode = 1
-  await slowest(device, prepared)
+  await slowest(device, prepared, async () => void await runner.steps?.(batches))
+  runner.dispose()
 }
 
-async function slowest(device: WebgpuDevice, prepared: Prepared): Promise<void> {
+/** What each kernel takes, on a GPU that `warm` has woken: at rest its clock is a fifth of what it is at work. */
+async function slowest(device: WebgpuDevice, prepared: Prepared, warm: () => Promise<void>): Promise<void> {
   const measured = device.measure?.()
   if (measured === undefined) return console.log("  no timestamp-query: kernels are not timed")
   const runner = await loaded(device, prepared)
+  for (let again = 0; again < 8; again++) await warm()
   for (let step = 1; step <= 4; step++) await runner.step(batchOf(prepared, step))
   runner.dispose()
   const own = measured().filter(({ program }) => program === prepared.step.name)

@@ -1,4 +1,5 @@
 /** The WebGPU device: a program becomes kernels, kernels become WGSL, and a step is one command buffer. All state stays on the GPU. */
+import { fine } from "../../compiler/kernel/domain.ts"
 import { fuse } from "../../compiler/kernel/fuse.ts"
 import { orderKernels } from "../../compiler/kernel/order.ts"
 import type { Program } from "../../compiler/graph/node.ts"
@@ -24,7 +25,7 @@ export interface WebgpuOptions extends AdapterOptions {
 }
 
 /** Changes whenever generated code may give other bits. */
-const generatorRevision = 1
+const generatorRevision = 2
 
 export interface WebgpuDevice extends Device {
   readonly adapter: Adapter
@@ -38,7 +39,7 @@ export interface WebgpuDevice extends Device {
 
 /** From a program to what is rendered. */
 export function compileGpu(program: Program, target: GpuTarget, most = Infinity): GpuProgram | Refused {
-  return scheduleGpuWithin(orderKernels(fuse(program)), target, most)
+  return scheduleGpuWithin(orderKernels(fuse(program, null, fine)), target, most)
 }
 
 export function targetOf({ limits, features }: Pick<Adapter, "limits" | "features">): GpuTarget {

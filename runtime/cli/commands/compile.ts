@@ -6,12 +6,13 @@ import { printFusion, printKernels } from "../../../compiler/kernel/print.ts"
 import { renderC } from "../../../compiler/render/c.ts"
 import { renderWgsl, printWgsl } from "../../../compiler/render/wgsl.ts"
 import { cpuTargets, scheduleCpu, type CpuTarget } from "../../../compiler/schedule/cpu.ts"
-import { isRefused, scheduleGpu } from "../../../compiler/schedule/gpu.ts"
+import { isRefused } from "../../../compiler/schedule/gpu.ts"
 import { printRoofline } from "../../../compiler/schedule/gpu-cost.ts"
 import { usualTarget } from "../../../compiler/schedule/gpu-plans.ts"
 import { nearest } from "../../../grammar/nearest.ts"
 import { parse } from "../../../grammar/parse.ts"
 import { findToolchain } from "../../devices/cpu-build.ts"
+import { compileGpu } from "../../devices/webgpu.ts"
 import type { StagePlan } from "../../plan.ts"
 import { programsOf } from "../../plan-stages.ts"
 import { readRecipe } from "../../recipe.ts"
@@ -95,7 +96,7 @@ function textOf(program: Program, phase: Exclude<Phase, "parse" | "check">, targ
 
 /** A program as a GPU of the usual limits would get it. */
 function onGpu(program: Program, as: "wgsl" | "roofline"): string {
-  const scheduled = scheduleGpu(orderKernels(fuse(program)), usualTarget)
+  const scheduled = compileGpu(program, usualTarget)
   if (isRefused(scheduled)) return `${program.name}: ${scheduled.refused.what} needs more than usual GPUs offer (${scheduled.refused.limit})`
   return as === "wgsl" ? printWgsl(renderWgsl(scheduled)) : printRoofline(scheduled)
 }
