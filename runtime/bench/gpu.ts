@@ -1,5 +1,5 @@
 /**
- * What a real GPU makes of our programs, in a few minutes: `npm run gpu [-- A B --steps N --rows N --skip-ops]`. Every op and gradient beside the reference (in f16 too, where the
+ * What a real GPU makes of our programs, in a few minutes: `npm run gpu [-- A B --steps N --rows N --skip-ops --dawn TOGGLE]`. Every op and gradient beside the reference (in f16 too, where the
  * adapter has `shader-f16`), equal bits of two runs, training steps of the settings A and B, and what their slowest kernels take.
  * `npm run gpu -- pack FOLDER` writes the same as a folder that needs Node and a driver and nothing else: `node FOLDER/gpu.mjs`.
  * SLM_GPU=software takes an adapter that runs on the processor, to try the script itself.
@@ -22,7 +22,7 @@ import type { Config, Prepared } from "./config.ts"
 import { batchOf, configs, prepareConfig, recipeOf } from "./config.ts"
 import { fiftySteps, loaded, lossOf, tolerance } from "./gpu-steps.ts"
 
-const { values, positionals } = parseArgs({ allowPositionals: true, options: { steps: { type: "string" }, rows: { type: "string" }, "skip-ops": { type: "boolean" } } })
+const { values, positionals } = parseArgs({ allowPositionals: true, options: { steps: { type: "string" }, rows: { type: "string" }, "skip-ops": { type: "boolean" }, dawn: { type: "string", multiple: true } } })
 const beside = fileURLToPath(new URL("webgpu/index.js", import.meta.url))
 
 if (positionals[0] === "pack") await (await import("./gpu-pack.ts")).pack(positionals[1] ?? "dist/gpu", await dawnPackage())
@@ -33,7 +33,7 @@ async function tryGpu(): Promise<void> {
   const file = existsSync(beside) ? beside : await dawnPackage()
   // A packed folder has no koffi, with which the loader of Vulkan is looked for; Dawn complains by itself.
   const around = { platform: process.platform, load: async () => (await import(file)) as Dawn, vulkan: () => null }
-  const options: WebgpuOptions = { package: file, ...(file === beside ? { around } : {}) }
+  const options: WebgpuOptions = { package: file, toggles: values.dawn ?? [], ...(file === beside ? { around } : {}) }
   const all = await findAdapters({ ...options, software: true })
   if ("reason" in all) return refuse(all.reason, all.help)
   for (const { name, backend, software, features } of all) console.log(`${name}, ${backend}${software ? ", on the processor" : ""}: ${["subgroups", "shader-f16", "timestamp-query"].filter((feature) => features.includes(feature)).join(", ")}`)

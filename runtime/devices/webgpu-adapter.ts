@@ -34,26 +34,28 @@ export interface AdapterOptions {
   readonly software?: boolean | "only"
   /** A file to load the package from, instead of the one installed beside slm. */
   readonly package?: string
+  /** Toggles of Dawn besides our own, for trials: `vulkan_enable_f16_on_nvidia` shows what it hides there. */
+  readonly toggles?: readonly string[]
   /** Another machine, for tests. */
   readonly around?: Around
 }
 
 /** Shaders write what their workgroup shares before they read it; times are for us alone and need not be coarse. */
-const toggles = ["enable-dawn-features=disable_workgroup_init", "disable-dawn-features=timestamp_quantization"]
+const [enabled, disabled] = [["disable_workgroup_init"], ["timestamp_quantization"]]
 
 const unusable = (reason: string, help: string): Unusable => ({ name: "webgpu", reason, help })
 const firstLine = (error: unknown): string => (error instanceof Error ? error.message : String(error)).split("\n")[0] ?? ""
 
 /** All adapters, those of real GPUs first; or why there are none. */
 export async function findAdapters(options: AdapterOptions = {}): Promise<readonly Adapter[] | Unusable> {
-  const { software = false, around = here } = options
+  const { software = false, around = here, toggles = [] } = options
   const dawn = await around.load(options.package)
   if ("reason" in dawn) return dawn
   const loader = around.vulkan(software !== false)
   if (loader !== null) return loader
   const found: Adapter[] = []
   for (const { backend, name } of await adapterNames(dawn)) {
-    const gpu = dawn.create([`backend=${backend}`, `adapter=${name}`, ...toggles])
+    const gpu = dawn.create([`backend=${backend}`, `adapter=${name}`, `enable-dawn-features=${[...enabled, ...toggles].join()}`, `disable-dawn-features=${disabled.join()}`])
     const adapter = await gpu.requestAdapter().catch(() => null)
     if (adapter !== null) found.push(describe(adapter, gpu, backend, name))
   }

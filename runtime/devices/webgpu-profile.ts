@@ -2,8 +2,9 @@
 /** Times of kernels by timestamp queries: each dispatch of the first steps in a pass of its own. */
 import type { MeasuredKernel } from "../device.ts"
 
-/** Steps of each program that are measured. */
+/** Steps of each program that are measured: its first ones, and once more when the GPU is awake. At rest its clock is a fifth of what it is at work. */
 export const measuredSteps = 8
+export const awakeAfter = 32
 /** Queries that a set may hold. */
 const mostQueries = 4096
 
@@ -11,6 +12,8 @@ export interface Profile {
   /** Nanoseconds of dispatches: those of a program that have one shader and one note together. */
   add(program: string, kernel: string, note: string, nanoseconds: number): void
   stepDone(program: string): void
+  /** Begins anew with a program. */
+  forget(program: string): void
   kernels(): readonly MeasuredKernel[]
 }
 
@@ -24,6 +27,10 @@ export function createProfile(): Profile {
       row.dispatches++
       row.seconds += nanoseconds * 1e-9
       rows.set(key, row)
+    },
+    forget(program) {
+      for (const [key, row] of rows) if (row.program === program) rows.delete(key)
+      steps.delete(program)
     },
     stepDone: (program) => void steps.set(program, (steps.get(program) ?? 0) + 1),
     kernels: () => [...rows.values()].map((row) => ({ ...row, steps: steps.get(row.program) ?? 1 })).sort((x, y) => y.seconds - x.seconds),

@@ -10,7 +10,7 @@ import { DeviceFailure } from "../device.ts"
 import type { Host, Port, Region } from "./webgpu-host.ts"
 import { allocate, fetch, layoutFor, pipelineOf, usage } from "./webgpu-host.ts"
 import type { Stopwatch } from "./webgpu-profile.ts"
-import { createStopwatch, measuredSteps } from "./webgpu-profile.ts"
+import { awakeAfter, createStopwatch, measuredSteps } from "./webgpu-profile.ts"
 import { copyLent, hashRegions, keepRegions, lend, readRegions } from "./webgpu-states.ts"
 
 /** Bytes between the parameters of two dispatches: WebGPU's alignment of dynamic offsets. */
@@ -76,7 +76,7 @@ export async function createRunner(host: Host, program: Signature, rendered: Wgs
   }
 
   const watch = host.profile === undefined ? null : createStopwatch(gpu, launches.list.length)
-  let measured = 0
+  let [done, measured] = [0, 0]
   async function note(stopwatch: Stopwatch): Promise<void> {
     measured++
     host.profile?.stepDone(program.name)
@@ -91,7 +91,12 @@ export async function createRunner(host: Host, program: Signature, rendered: Wgs
     for (let first = 0; first < batches.length; first += mostRead) {
       const some = batches.slice(first, first + mostRead)
       for (const [i, batch] of some.entries()) {
+        if (watch !== null && done === awakeAfter) {
+          host.profile?.forget(program.name)
+          measured = 0
+        }
         submit(batch, i)
+        done++
         if (watch !== null && measured < measuredSteps) await note(watch)
       }
       counters.metricReads++
