@@ -166,7 +166,6 @@ function attend(node: NodeOf<"attend">, places: readonly (Place | null)[]): Verd
     return { is: "along", place, wants: wants.map((want, i) => (keySide.includes(i) ? null : want)) }
   }
   if (!node.args.causal) return mixing("lets a position see later ones (no `causal` in its mask)")
-  if (node.args.biased) return mixing("adds a bias for each pair of positions")
   return { is: "attending", place, wants }
 }
 

@@ -12,6 +12,7 @@ import { createBuilder } from "./builder.ts"
 import type { Args, Node, NodeOf, Op, Output, Program, Shape } from "./node.ts"
 import { size } from "./node.ts"
 import * as g from "./ops.ts"
+import { elementwise, stretched } from "./pairs.ts"
 import type { Place, Verdict } from "./sequence-rules.ts"
 import { relocated, samePlace, sequenceRule } from "./sequence-rules.ts"
 import { attendInputs } from "./shapes.ts"
@@ -44,6 +45,8 @@ export interface Continued {
   readonly program: Program
   /** State inputs made here; they start as zeros. */
   readonly caches: readonly NodeOf<"input">[]
+  /** Tables over all pairs of places: they change as little as the weights. */
+  readonly tables: readonly Node[]
 }
 
 /** Internal signal; `continueSequence` turns it into its result. */
@@ -63,6 +66,7 @@ interface Pass {
   readonly resized: Map<string, Node>
   readonly caches: Map<Node, Map<number, Node>> // tensor on the key side -> places -> its updated cache
   readonly cacheInputs: NodeOf<"input">[]
+  readonly tables: Map<Node, Node>
   readonly updates: Output[]
   attentions: number
 }
@@ -71,14 +75,14 @@ interface Pass {
 export function continueSequence(program: Program, options: Continuation): Continued | Mixing {
   if (options.length < 2) throw new Error(`sequence: a forward pass of ${options.length} positions does not show where they go`)
   const pass: Pass = {
-    b: createBuilder(), options, places: new Map(), emitted: new Map(), resized: new Map(), caches: new Map(), cacheInputs: [], updates: [], attentions: 0,
+    b: createBuilder(), options, places: new Map(), emitted: new Map(), resized: new Map(), caches: new Map(), cacheInputs: [], tables: new Map(), updates: [], attentions: 0,
   }
   try {
     for (const node of reachable(program.outputs.map((output) => output.node))) pass.b.at(node.note, () => visit(pass, node))
     const outputs = program.outputs.map((output) => pass.b.at("generation", () => finished(pass, output)))
     const all = [...outputs, ...pass.updates]
     const inputs = reachable(all.map((output) => output.node)).filter((node) => node.op === "input")
-    return { program: { name: `${program.name} of ${options.tokens} tokens`, inputs, outputs: all }, caches: pass.cacheInputs }
+    return { program: { name: `${program.name} of ${options.tokens} tokens`, inputs, outputs: all }, caches: pass.cacheInputs, tables: [...pass.tables.values()] }
   } catch (error) {
     if (error instanceof MixingFound) return error.mixing
     throw error
@@ -151,12 +155,6 @@ function remade(pass: Pass, node: Node, place: Place, inputs: readonly Node[]): 
   }
 }
 
-/** Ops of which an independent result is repeated along an axis exactly where its inputs are. */
-const elementwise: ReadonlySet<Op> = new Set<Op>([
-  "neg", "abs", "sign", "exp", "log", "sqrt", "rsqrt", "sin", "cos", "tanh", "erf", "sigmoid", "floor", "round", "not", "cast", "narrow",
-  "stop_gradient", "add", "sub", "mul", "div", "pow", "max", "min", "mod", "lt", "le", "eq", "and", "or", "select",
-])
-
 /**
  * A tensor that does not depend on the sequence but meets it: it must be the same at every position, so that it can be made
  * for `tokens` positions. A table with one row per place cannot: the place of a token is `at.positions`.
@@ -222,7 +220,22 @@ function attending(pass: Pass, node: NodeOf<"attend">, inputs: readonly Node[]):
   const newIds = inputs[at.keyIds]
   if (keyIds !== undefined && queryIds !== undefined && newIds !== undefined) segments.push(queryIds, keep(keyIds, newIds, 1, "segments"))
   const args: Args["attend"] = { ...node.args, offset: true, window: ring === null ? node.args.window : null }
-  return pass.b.make("attend", args, [q, ...past, ...segments, offset], node.note)
+  const bias = at.bias < 0 ? [] : [biasAt(pass, node, node.inputs[at.bias], offset)]
+  return pass.b.make("attend", args, [q, ...past, ...segments, offset, ...bias], node.note)
+}
+
+/** The rows of a bias for the new tokens, [b, h, n, places], of the table over all pairs of places. */
+function biasAt(pass: Pass, user: NodeOf<"attend">, bias: Node | undefined, offset: Node): Node {
+  if (bias === undefined) throw new Error(`sequence: %${user.id} (attend) has no bias`)
+  const { b, options: { length, capacity, tokens } } = pass
+  const table = pass.tables.get(bias) ?? (bias.shape[0] === 1 ? stretched(bias, [2, 3], { b, from: length, to: capacity, kept: (node) => emitted(pass, node) }) : null)
+  if (table === null) throw new MixingFound(user, "adds a bias that does not follow from the places of two positions")
+  pass.tables.set(bias, table)
+  const [, heads = 1] = bias.shape
+  const [rows = 1] = offset.shape
+  const byQuery = g.permute(b, g.reshape(b, table, [heads, capacity, capacity]), [1, 0, 2])
+  const places = g.add(b, g.reshape(b, offset, [rows, 1]), g.iota(b, [1, tokens], 1))
+  return g.permute(b, g.gather(b, byQuery, places), [0, 2, 1, 3])
 }
 
 /** Places of the ring that is enough for an attention; null where all places are needed. */

@@ -103,6 +103,13 @@ expect perplexity(found.weights, tokens.valid) > 0
 `,
     shown: "each of 2 trials diverged: there is nothing to choose",
   },
+  SLM3313: {
+    recipe: `use std.seq2seq { T5 }
+${tiny.replace(/model[^]*/, "")}model Both = T5(vocab: words.size, dim: 8, depth: 1, heads: 2)
+expect perplexity(initial(Tiny), continued(initial(Both), tokens.train, after: 2)) > 0
+${(/model[^]*/.exec(tiny) ?? [""])[0]}`,
+    shown: "error[SLM3313]: `Both` writes an answer to a text, and does not go on with it",
+  },
   SLM3309: {
     recipe: `${tiny}
 fn renamed(row: record) -> record { let batch = next_token(row) { tokens: batch.tokens, targets: batch.labels, at: batch.at } }

@@ -40,6 +40,10 @@ export const stageCodes = {
     title: "no trial came to a number",
     page: "A search takes the trial with the least number, and here every trial diverged, or its number is none (a loss that is not a number). Lower the learning rates that the points list, clip gradients (`|> clip_norm(1.0)`), or give the schedule a longer warm-up.",
   },
+  SLM3313: {
+    title: "a model that answers does not continue",
+    page: "This model reads one text and writes another (its `forward` takes `answer`). `generate`, `write`, `answered` and the samples of a training show what it answers; rows cannot be continued by it, and it is not written out as a C program or a web page yet.",
+  },
   SLM3309: {
     title: "a trial without the number to choose by",
     page: "A search takes the trial with the least of a number of its report. This report does not have it, for example `accuracy` of a model without labels of the shape of its logits: choose by `loss`, or by a number that every trial has.",

@@ -22,7 +22,7 @@ export const madeStage: Executor = async (stage, env) => {
       if (env.signal?.aborted) return { is: "interrupted" }
       env.session.stepsLeft = limits.steps // each row has a bound of its own
       const row = lowered(machine.apply(by, [int(n)], stage.span), machine)
-      for (const [name, list] of values) list.push(required(row.kind === "record" ? row.fields.get(name) ?? null : null, stage, name))
+      for (const [name, list] of values) list.push(lowered(wrongIn(required(row.kind === "record" ? row.fields.get(name) ?? null : null, stage, name)), machine))
       if (n % 1000 === 999) env.emit({ event: "work", stage: refOf(stage), done: n + 1, total: count, unit: "rows" })
     }
   } finally {
@@ -31,6 +31,12 @@ export const madeStage: Executor = async (stage, env) => {
   const columns = new Map([...values].map(([name, list]): [string, Column] => [name, columnOf(fields.get(name) ?? "string", list, machine)]))
   const place = Int32Array.from({ length: count }, (_, n) => n + 1)
   return rowsOutcome(whole({ count, columns, places: { files: [stage.name], file: new Int32Array(count), line: place }, dialogue: null }))
+}
+
+/** The mistake inside of a value, if there is one: what only the number of a row shows (`n / 4` that does not come out even). Else the value. */
+function wrongIn(value: Value): Value {
+  const inner = value.kind === "list" ? value.items : value.kind === "record" ? [...value.fields.values()] : []
+  return inner.map(wrongIn).find(({ kind }) => kind === "error") ?? value
 }
 
 function columnOf(type: RowType, values: readonly Value[], m: Machine): Column {

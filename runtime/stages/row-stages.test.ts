@@ -36,6 +36,17 @@ expect evaluate(initial(M), data: tokens, objective: next_token).loss < 10`)
   })
 })
 
+test("a mistake that only a row shows is told at its place", async () => {
+  await withFolder(async (place) => {
+    const result = await ran(place, `
+halves = made(4, by: n => { text: "{n / 2}", chat: [{ role: "user", content: "{n}" }] })
+letters = char(halves)
+expect letters.size > 0`)
+    assert.equal(problemsOf(result).map((line) => line.slice(0, 7)), ["SLM2113"])
+    assert.match(result.diagnostics[0]?.message ?? "", "2")
+  })
+})
+
 test("notes are what the model says of each row, and stand beside it in any order and mixture", async () => {
   await withFolder(async (place) => {
     // The loss of a student on notes of itself is the loss of the model that was asked, whichever rows a batch has.
