@@ -1,8 +1,12 @@
 /** A generation as a folder of C: programs for its prompts, the tokenizer, the weights. */
+import { factorsOf } from "../../compiler/graph/lower/context.ts"
 import { intArgument, lowerGeneration, weightsOfSpec } from "../../compiler/graph/lower/forward.ts"
+import type { GenerationProgram } from "../../compiler/graph/lower/forward.ts"
+import type { NodeOf } from "../../compiler/graph/node.ts"
+import { size } from "../../compiler/graph/node.ts"
 import type { Stage } from "../../compiler/plan/stage.ts"
 import { renderGenerateMain } from "../../compiler/render/native/generate.ts"
-import type { GenerateGroup } from "../../compiler/render/native/generate.ts"
+import type { GenerateCache, GenerateGroup } from "../../compiler/render/native/generate.ts"
 import { mainFile } from "../../compiler/render/native/program.ts"
 import type { NativeProgram, Origin } from "../../compiler/render/native/program.ts"
 import { tokenizerFile, tokenizerHeader } from "../../compiler/render/native/tokenizer.ts"
@@ -34,23 +38,24 @@ export async function nativeGeneration(stage: Stage, env: StageEnv, target: CpuT
   const tokenizer = await tokenizerOf(model, env)
   const tables = tokenizer === null ? "it has none" : tablesOf(tokenizer)
   if (tokenizer === null || typeof tables === "string") return [diagnostic("SLM3502", stage.span, `the tokenizer of \`${model.stage.name}\` cannot be written as C: ${String(tables)}`, { help: "byte, char and BPE tokenizers that slm made can be; others are left to `slm generate`" })]
-  const programs = lowerGeneration(env.session, spec, tokenizer.size, stage.span)
+  const programs = lowerGeneration(env.session, spec, tokenizer.size, stage.span, factorsOf(stage.args))
   if (typeof programs !== "function") return [programs]
   const context = intArgument(env.session, spec, "context")
   const frame = chatFrameOf(model.stage)
   const prompts = textsArg(stage, "prompts")
   const tokens = numberArg(stage, "tokens", env) ?? 64
   const natives = new Map<string, NativeProgram>()
-  const named = (name: string, rows: number, block: number, capacity: number): string => {
+  const named = (name: string, rows: number, block: number, capacity: number, { program }: GenerationProgram): string => {
     const key = `${name}_${rows}_${block}_${capacity}`
-    if (!natives.has(key)) natives.set(key, nativeProgram(key, programs(rows, block, capacity).program, target))
+    if (!natives.has(key)) natives.set(key, nativeProgram(key, program, target))
     return key
   }
   const lengths = prompts.map((prompt) => promptIds(tokenizer, framed(prompt, frame), context).length)
   const groups = groupsOf(lengths).map((group): GenerateGroup => {
     const { capacity, prefill } = decodingShape(Math.max(...group), tokens, context)
-    const caches = programs(group.length, 1, capacity).caches.map(({ args }) => args.name)
-    return { rows: group.length, tokens: prefill, capacity, prefill: named("prefill", group.length, prefill, capacity), step: named("next", group.length, 1, capacity), caches }
+    const rows = group.length
+    const [prompts, next] = [programs(rows, prefill, capacity), programs(rows, 1, capacity, true)]
+    return { rows, tokens: prefill, capacity, prefill: named("prefill", rows, prefill, capacity, prompts), step: named("next", rows, 1, capacity, next), caches: prompts.caches.map((cache, i) => cacheOf(cache, next.caches[i])) }
   })
   const [before = "", after = ""] = framed(mark, frame).split(mark)
   const main = renderGenerateMain({
@@ -67,6 +72,14 @@ export async function nativeGeneration(stage: Stage, env: StageEnv, target: CpuT
       ["weights.safetensors", statesFile(statesOf(weights, weightsOfSpec(env.session, spec)))],
     ]),
   }
+}
+
+/** Where a cache of the prompts lies in that of the program for one token, which is a ring of fewer places where a window sees no more. */
+function cacheOf({ args: { name, shape } }: NodeOf<"input">, next: NodeOf<"input"> | undefined): GenerateCache {
+  if (next?.args.name !== name) throw new Error(`native: ${name} is no cache of the program for one token`)
+  const axis = shape.findIndex((n, i) => n !== next.args.shape[i])
+  if (axis === -1) return { name, lines: 1, places: 1, ring: 1, inner: size(shape) }
+  return { name, lines: size(shape.slice(0, axis)), places: shape[axis] ?? 1, ring: next.args.shape[axis] ?? 1, inner: size(shape.slice(axis + 1)) }
 }
 
 /** Stands for the prompt where its frame is looked at: a character that no template has and no trimming takes. */

@@ -5,6 +5,7 @@ import * as path from "node:path"
 import { test } from "uvu"
 import * as assert from "uvu/assert"
 import { check } from "../../compiler/check/check.ts"
+import { familyFlags } from "../../compiler/render/c-flags.ts"
 import { libraryHeader, librarySource } from "../../compiler/render/native/library.ts"
 import { tokenizerFile, tokenizerHeader } from "../../compiler/render/native/tokenizer.ts"
 import { cpuTargets } from "../../compiler/schedule/cpu.ts"
@@ -20,29 +21,45 @@ import { moduleReader } from "../library.ts"
 import type { Ran, Workplace } from "../stages/testing.ts"
 import { bookTokens, problemsOf, recipeOf, sentences, withFolder } from "../stages/testing.ts"
 import type { Emitted } from "./emit.ts"
+import { darwinHeaders } from "./darwin.fixture.ts"
 import { emitNative } from "./emit.ts"
 import { tablesOf } from "./generate.ts"
 
 const compilers = ["gcc", "clang"].filter((command) => spawnSync(command, ["--version"]).status === 0)
-const opened = await openCpu({ threads: 2 })
+// Without tiles: the C that is written is for whole families of processors.
+const opened = await openCpu({ threads: 2, tiles: false })
 const cpu: Device | null = isUsable(opened) && compilers.length > 0 ? opened : null
 if (cpu === null) console.log("  skipped: there is no C compiler")
 
-async function emitted(place: Workplace, recipe: string, name: string, out: string, device: Device): Promise<Emitted> {
+async function emitted(place: Workplace, recipe: string, name: string, out: string, device: Device, target = cpuTargets[localFamily()]): Promise<Emitted> {
   const source = { id: "recipe.slm", text: recipe }
   const stage = check(source, { modules: moduleReader(place.folder), params: new Map(), facts: new Map() }).recipe?.stages.find((s) => s.name === name)
   if (stage === undefined) throw new Error(`no stage ${name}`)
   return emitNative({
-    recipe: { source, folder: place.folder, name: "recipe" }, params: new Map(), stage, target: cpuTargets[localFamily()], form: "c", device, out,
+    recipe: { source, folder: place.folder, name: "recipe" }, params: new Map(), stage, target, form: "c", device, out,
     allowRead: [], signal: null, emit: () => {}, warn: () => {},
   })
 }
 
 /** Builds the folder and runs its program there; `more` asks for a quick build with these flags. */
 function built(folder: string, cc: string, binary: string, args: readonly string[] = [], more: string | null = null): string {
-  const flags = more === null ? [] : [`CFLAGS=-O1 -std=gnu11 -pthread -ffp-contract=off -fno-strict-aliasing -march=native -w ${more}`]
+  const flags = more === null ? [] : [`CFLAGS=-O1 -std=gnu11 -pthread -ffp-contract=off -fno-strict-aliasing ${familyFlags[localFamily()].join(" ")} -w ${more}`]
   execFileSync("make", ["-s", `CC=${cc}`, ...flags], { cwd: folder, stdio: ["ignore", "pipe", "pipe"] })
   return execFileSync(path.join(folder, binary), args, { cwd: folder, encoding: "utf8", stdio: ["ignore", "pipe", "pipe"] })
+}
+
+/** Has Clang translate a folder for an Apple processor, with declarations of macOS alone. A thread has half a megabyte of stack there. */
+function builtForApple(place: Workplace, folder: string): void {
+  if (!compilers.includes("clang") || spawnSync("clang", ["--print-targets"], { encoding: "utf8" }).stdout?.includes("aarch64") !== true) return console.log("  skipped: there is no clang that knows ARM")
+  fs.mkdirSync(path.join(place.folder, "darwin", "sys"), { recursive: true })
+  for (const [name, text] of darwinHeaders) place.write(`darwin/${name}`, text)
+  const flags = /^CFLAGS = (.*) -w$/m.exec(fs.readFileSync(path.join(folder, "Makefile"), "utf8"))?.[1]?.split(" ") ?? []
+  assert.not.ok(flags.some((flag) => /native|-f?openmp/.test(flag)), flags.join(" "))
+  for (const file of fs.readdirSync(folder).filter((name) => name.endsWith(".c"))) {
+    const strict = ["-Werror=implicit-function-declaration", "-Werror=incompatible-pointer-types", "-Werror=frame-larger-than=100000"]
+    const { status, stderr } = spawnSync("clang", ["--target=arm64-apple-macos11", "-nostdlibinc", "-isystem", path.join(place.folder, "darwin"), ...flags, ...strict, "-c", "-o", path.join(place.folder, "apple.o"), file], { cwd: folder, encoding: "utf8" })
+    assert.is(status, 0, `${file}: ${stderr}`)
+  }
 }
 
 const stored = (ran: Ran, name: string, file = "weights.safetensors"): Uint8Array => fs.readFileSync(path.join(ran.out, "artifacts", name, file))
@@ -65,6 +82,9 @@ result = train Tiny {
   const progress = ran.events.flatMap((e) => (e.event === "progress" ? [e] : []))
   assert.equal([...text.matchAll(/^step \d+ {2}loss (\S+) /gm)].map((m) => Math.fround(Number(m[1]))), progress.map((e) => Math.fround(e.loss)))
   assert.equal([...text.matchAll(/^step \d+ {2}valid (\S+)$/gm)].map((m) => Math.fround(Number(m[1]))), progress.map((e) => Math.fround(e.valid ?? NaN)))
+  const apple = path.join(place.folder, "apple")
+  assert.equal((await emitted(place, recipe, "result", apple, cpu, cpuTargets.neon)).diagnostics, [])
+  builtForApple(place, apple)
   // Who reads the C finds the lines of the recipe and the shapes.
   const main = fs.readFileSync(path.join(out, "main.c"), "utf8")
   assert.match(main, /from recipe\.slm, lines \d+ to \d+, written by slm:\n +\d+ \| result = train Tiny \{/)
@@ -127,6 +147,28 @@ greedy = generate result { prompts: ["the deep"], tokens: 9, temperature: 0, sto
   // What a training in C wrote fits as it is.
   fs.writeFileSync(path.join(greedy, "other.safetensors"), stored(ran, "result"))
   assert.is(execFileSync(path.join(greedy, "generate"), ["--weights", "other.safetensors"], { cwd: greedy, encoding: "utf8" }), samplesOf(ran).slice(text.length))
+}))
+
+test("windows keep rings in C, and rounded factors are rounded", () => withFolder(async (place) => {
+  if (cpu === null) return
+  place.write("book.txt", sentences(40))
+  const recipe = recipeOf(`${bookTokens()}
+model Narrow = Llama(vocab: words.size, dim: 16, depth: 2, heads: 2, context: 48, window: 5)
+result = train Narrow { data: tokens.train, objective: next_token, batch: 4 sequences, optim: adamw(lr: 1e-2), steps: 4 }
+voices = generate result { prompts: ["the whale swims in the deep", "", "a"], tokens: 14, temperature: 0.9, seed: 5, precision: bf16 }`)
+  const ran = await place.run(recipe, { device: cpu })
+  assert.equal(problemsOf(ran).filter((problem) => !/context/.test(problem)), [])
+  const out = path.join(place.folder, "voices")
+  assert.equal((await emitted(place, recipe, "voices", out, cpu)).diagnostics, [])
+  assert.is(built(out, compilers[0] ?? "gcc", "generate", [], "-fsanitize=address,undefined -fno-sanitize-recover=all"), samplesOf(ran))
+  assert.match(fs.readFileSync(path.join(out, "main.c"), "utf8"), /\{"cache\.0\.k", 1, F32, \d+L, 240L\}, \/\* f32\[3, 2, 5, 8\] \*\//)
+  const apple = path.join(place.folder, "apple")
+  assert.equal((await emitted(place, recipe, "voices", apple, cpu, cpuTargets.neon)).diagnostics, [])
+  builtForApple(place, apple)
+  const exact = path.join(place.folder, "exact")
+  assert.equal((await emitted(place, recipe.replace(", precision: bf16", ""), "voices", exact, cpu)).diagnostics, [])
+  const next = (folder: string): string => fs.readFileSync(path.join(folder, fs.readdirSync(folder).find((name) => /^next_.*\.c$/.test(name)) ?? ""), "utf8")
+  assert.is.not(next(out), next(exact))
 }))
 
 const tokenizerMain = String.raw`

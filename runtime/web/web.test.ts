@@ -70,7 +70,7 @@ tokens = book |> encode(words) |> pack(length: 16)
 model Tiny = Llama(vocab: words.size, dim: 32, depth: 2, heads: 2, context: 24)
 result = train Tiny { data: tokens.train, objective: next_token, batch: 4 sequences, optim: adamw(lr: 1e-2), steps: 20 }
 small = quantize result { format: q8_0 }
-told = generate small { prompts: ["the <deep> ship"], tokens: 12, temperature: 0 }`)
+told = generate small { prompts: ["the <deep> ship"], tokens: 12, temperature: 0, precision: bf16 }`)
     const device = createReference()
     const ran = await place.run(recipe, { device })
     assert.equal(problemsOf(ran).filter((problem) => !/context/.test(problem)), [])
@@ -85,6 +85,7 @@ told = generate small { prompts: ["the <deep> ship"], tokens: 12, temperature: 0
     const model = JSON.parse(fs.readFileSync(path.join(out, "model.json"), "utf8")) as { signature: { inputs: { stored: string | null }[] }; program: { shaders: { file: string }[] } }
     assert.ok(model.signature.inputs.some(({ stored }) => stored === "i8"), "the weights are packed")
     assert.ok(model.program.shaders.every(({ file }) => fs.existsSync(path.join(out, file))))
+    assert.ok(model.program.shaders.some(({ file }) => fs.readFileSync(path.join(out, file), "utf8").includes("narrow_bf16")), "factors are rounded")
     const { text, status } = await visit(chromium, out, path.join(place.folder, "profile"))
     assert.match(status, /^\d+ tokens, .* a second, on google swiftshader/)
     const [sample] = samplesOf(ran)

@@ -11,9 +11,11 @@ export interface GenerateGroup {
   readonly capacity: number
   readonly prefill: string
   readonly step: string
-  /** States that the step takes over from the prefill. */
-  readonly caches: readonly string[]
+  readonly caches: readonly GenerateCache[]
 }
+
+/** A state that the step takes over from the prefill: [lines, places, inner] there, a ring of `ring` places here. */
+export interface GenerateCache { readonly name: string; readonly lines: number; readonly places: number; readonly ring: number; readonly inner: number }
 
 export interface GenerateSettings {
   readonly name: string
@@ -40,7 +42,7 @@ export interface GenerateSettings {
 const bytes = (text: string): number => new TextEncoder().encode(text).length
 
 export function renderGenerateMain(s: GenerateSettings): string {
-  const lists = s.groups.map((group, i) => `static const char *const caches_${i}[] = {${[...group.caches.map(cText), "0"].join(", ")}};`)
+  const lists = s.groups.map((group, i) => `static const cache caches_${i}[] = {${[...group.caches.map(({ name, lines, places, ring, inner }) => `{${cText(name)}, ${lines}L, ${places}L, ${ring}L, ${inner}L}`), "{0}"].join(", ")}};`)
   const groups = s.groups.map((g, i) => `  {${g.rows}, ${g.tokens}, ${g.capacity}, &${g.prefill}_code, &${g.step}_code, caches_${i}},`)
   return `
 /* ---- the stage */
@@ -56,8 +58,10 @@ static const char *const given_stops[] = {${[...s.stop.map(cText), "0"].join(", 
 static const int32_t stop_ids[] = {${[...s.stopIds, -1].join(", ")}};
 static const double given_tokens = ${cReal(s.tokens)}, given_temperature = ${cReal(s.temperature)}, given_top_k = ${cReal(s.topK ?? 0)}, given_top_p = ${cReal(s.topP ?? 0)}, given_seed = ${cReal(s.seed)};
 
+/* Keys, values and segments of earlier tokens: [lines, places, inner] numbers of 4 bytes while prompts are read; then a ring, where place p holds the last token whose number is p modulo the ring. */
+typedef struct { const char *name; long lines, places, ring, inner; } cache;
 /* Prompts that run together: rows, tokens of a prompt in one call, places of the caches. */
-typedef struct { long rows, tokens, capacity; code *prefill, *step; const char *const *caches; } group;
+typedef struct { long rows, tokens, capacity; code *prefill, *step; const cache *caches; } group;
 ${lists.join("\n")}
 static const group groups[] = {
 ${groups.join("\n")}
@@ -169,11 +173,21 @@ static const float *logits_of(const code *c) {
 
 static void run(code *c) { if (c->step(c->opened)) die("%s failed", c->name); }
 
+/* A whole cache as it lies, or of each prompt the last places that a ring holds. */
+static void hand_over(const cache *k, const int32_t *from, int32_t *to, long row_count, const row *rows) {
+  if (k->ring == k->places) { memcpy(to, from, (size_t)(k->lines * k->places * k->inner) * sizeof *to); return; }
+  memset(to, 0, (size_t)(k->lines * k->ring * k->inner) * sizeof *to);
+  for (long line = 0; line < k->lines; line++) {
+    const long n = (long)rows[line * row_count / k->lines].prompt.count;
+    for (long at = n > k->ring ? n - k->ring : 0; at < n; at++) memcpy(to + (line * k->ring + at % k->ring) * k->inner, from + (line * k->places + at) * k->inner, (size_t)k->inner * sizeof *to);
+  }
+}
+
 /* Runs the prompts, a block of tokens at a time; each row's token comes from the logits after its last one. */
 static void prefill(const group *g, row *rows, const sampling *s, long first) {
   code *c = g->prefill;
   int32_t *tokens = input(c, "tokens"), *positions = input(c, "positions"), *segments = input(c, "segments"), *offset = input(c, "offset"), *last = input(c, "last");
-  for (long i = 0; i < c->input_count; i++) for (const char *const *name = g->caches; *name; name++) if (!strcmp(c->inputs[i].name, *name)) memset(numbers_of(c, &c->inputs[i]), 0, (size_t)bytes_of(&c->inputs[i]));
+  for (long i = 0; i < c->input_count; i++) for (const cache *k = g->caches; k->name; k++) if (!strcmp(c->inputs[i].name, k->name)) memset(numbers_of(c, &c->inputs[i]), 0, (size_t)bytes_of(&c->inputs[i]));
   long longest = 1;
   for (long r = 0; r < g->rows; r++) if ((long)rows[r].prompt.count > longest) longest = (long)rows[r].prompt.count;
   for (long done = 0; done < longest;) {
@@ -195,9 +209,9 @@ static void prefill(const group *g, row *rows, const sampling *s, long first) {
     }
     done = from + g->tokens;
   }
-  for (const char *const *name = g->caches; *name; name++) {
-    const place *p = find_input(c, *name), *q = find_input(g->step, *name);
-    if (p && q) memcpy(numbers_of(g->step, q), numbers_of(c, p), (size_t)bytes_of(p));
+  for (const cache *k = g->caches; k->name; k++) {
+    const place *p = find_input(c, k->name), *q = find_input(g->step, k->name);
+    if (p && q) hand_over(k, numbers_of(c, p), numbers_of(g->step, q), g->rows, rows);
   }
 }
 
@@ -293,7 +307,7 @@ int main(int argc, char **argv) {
     for (long i = 0; i < (*c)->input_count; i++) {
       const place *p = &(*c)->inputs[i];
       int is_cache = 0;
-      for (long k = 0; k < GROUPS; k++) for (const char *const *name = groups[k].caches; *name; name++) is_cache |= !strcmp(p->name, *name);
+      for (long k = 0; k < GROUPS; k++) for (const cache *of = groups[k].caches; of->name; of++) is_cache |= !strcmp(p->name, of->name);
       if (p->is_state && !is_cache && !find_state(&weights, p->name)) die("%s lacks %s", weights.path, p->name);
     }
     load_states(*c, &weights, 1);
