@@ -46,8 +46,8 @@ export interface Runner {
   read(name: string): Promise<HostTensor>
   /** Runs once: takes all `batch` inputs, replaces the states the program names, returns all other outputs. */
   step(batch: Readonly<Record<string, HostTensor>>): Promise<Readonly<Record<string, HostTensor>>>
-  /** Several steps, one after the other; what they return is read back once, where that saves time. As many calls of `step` mean the same. */
-  steps?(batches: readonly Readonly<Record<string, HostTensor>>[]): Promise<readonly Readonly<Record<string, HostTensor>>[]>
+  /** Several steps, one after the other, each after its `before` (what programs that it takes states of do); what they return is read back once. As many calls of `step` mean the same. */
+  steps?(batches: readonly Readonly<Record<string, HostTensor>>[], before?: (step: number) => Promise<void>): Promise<readonly Readonly<Record<string, HostTensor>>[]>
   /** A state where it lies; it holds until this program runs again. */
   lend?(name: string): Lent
   /** Sets inputs to what programs of the same device lend, without the host. Inputs of a batch hold for the next step. */

@@ -3,7 +3,7 @@
  * order of fields do not occur. Functions enter as their code with bound names replaced, and the values they capture.
  */
 import type { Scope, SpecValue, Value } from "../check/value.ts"
-import { keyOf as polyKey, symbolsOf } from "../check/poly.ts"
+import { constantOf, keyOf as polyKey, symbolsOf } from "../check/poly.ts"
 import type { CodeForm } from "./canonical.ts"
 import { canonicalCode } from "./canonical.ts"
 import { sha256 } from "./sha256.ts"
@@ -32,6 +32,13 @@ const revisions: Readonly<Record<StageKind, number>> = {
   lengths: 1, curriculum: 1, train: 1, load: 1, initial: 1, rewrite: 1, observe: 1, quantize: 2, evaluate: 1, generate: 1, ranking: 1, expect: 1, export: 1,
 }
 
+/** A training over micro-batches adds up its counts and losses in f32 where the programs run: so it is since its revision 2. */
+function revisionOf(kind: StageKind, args: ReadonlyMap<string, Value>): number {
+  const accumulate = args.get("accumulate")
+  const alone = accumulate?.kind !== "int" || constantOf(accumulate.poly) === 1
+  return kind === "train" && !alone ? 2 : revisions[kind]
+}
+
 /** Raised when the meaning of a primitive changes; the others are at 1. It enters the key of whatever calls the primitive. */
 const primitiveRevisions: ReadonlyMap<string, number> = new Map()
 
@@ -45,7 +52,7 @@ export function stageKey(kind: StageKind, args: ReadonlyMap<string, Value>, keys
   const parts = [...args].filter(([name]) => !permissions.has(name)).sort(([a], [b]) => (a < b ? -1 : 1)).map(([name, value]) => `${name}=${keys.of(value)}`)
   const inputs = new Map<string, Stage>()
   for (const value of args.values()) for (const stage of keys.stagesOf(value)) inputs.set(stage.key, stage)
-  return { key: sha256(`slm ${formVersion} ${kind} ${revisions[kind]}\n${parts.join("\n")}`), inputs: [...inputs.values()] }
+  return { key: sha256(`slm ${formVersion} ${kind} ${revisionOf(kind, args)}\n${parts.join("\n")}`), inputs: [...inputs.values()] }
 }
 
 interface Info { readonly key: string; readonly stages: readonly Stage[] }

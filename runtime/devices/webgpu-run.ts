@@ -84,8 +84,8 @@ export async function createRunner(host: Host, program: Signature, rendered: Wgs
     launches.list.slice(0, times.length).forEach((launch, i) => host.profile?.add(program.name, launch.kernel, launch.note, times[i] ?? 0))
   }
 
-  /** One command buffer per step; what they return is copied aside on the GPU and read once. */
-  async function steps(batches: readonly Readonly<Record<string, HostTensor>>[]): Promise<readonly Outputs[]> {
+  /** One command buffer per step; what they return is copied aside on the GPU and read once. A program that only changes its states is never waited for. */
+  async function steps(batches: readonly Readonly<Record<string, HostTensor>>[], before?: (step: number) => Promise<void>): Promise<readonly Outputs[]> {
     for (const name of unset) throw new Error(`webgpu: state ${name} was never set`)
     const results: Outputs[] = []
     for (let first = 0; first < batches.length; first += mostRead) {
@@ -95,15 +95,25 @@ export async function createRunner(host: Host, program: Signature, rendered: Wgs
           host.profile?.forget(program.name)
           measured = 0
         }
+        await before?.(first + i)
         submit(batch, i)
         done++
+        if (ports.length === 0) await roomInQueue()
         if (watch !== null && measured < measuredSteps) await note(watch)
       }
-      counters.metricReads++
-      const values = await fetch(host, staging, some.flatMap((_, i) => ports.map((port) => ({ ...port, from: i * outputBytes + port.from }))))
+      if (ports.length > 0) counters.metricReads++
+      const values = ports.length === 0 ? [] : await fetch(host, staging, some.flatMap((_, i) => ports.map((port) => ({ ...port, from: i * outputBytes + port.from }))))
       some.forEach((_, i) => results.push(Object.fromEntries(ports.map(({ name }, n) => [name, values[i * ports.length + n]])) as Outputs))
     }
     return results
+  }
+
+  /** What nobody reads nobody waits for: the queue, which holds a copy of each batch, is kept to some steps. Whoever reads hears of a lost device. */
+  let [queued, half] = [0, Promise.resolve()]
+  async function roomInQueue(): Promise<void> {
+    if (++queued % mostRead !== 0) return
+    await half
+    half = gpu.queue.onSubmittedWorkDone().then(() => {}, () => {})
   }
 
   function submit(batch: Readonly<Record<string, HostTensor>>, number: number): void {

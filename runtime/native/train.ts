@@ -57,7 +57,7 @@ export async function nativeTraining(stage: Stage, env: StageEnv, target: CpuTar
   const natives = programs.map(({ native }) => native)
   files.set("main.c", bytesOf(mainFile(`The training \`${stage.name}\`.`, natives, origin, renderTrainMain({
     name: stage.name, rows, accumulate, total, seed: found.seed, terms: lowered.terms,
-    trained: lowered.weights.filter((slot) => slot.trained).map((slot) => slot.name),
+    handed: lowered.accumulation === null ? null : { trained: lowered.weights.filter((slot) => slot.trained).map((slot) => slot.name), counts: lowered.accumulation.counts, sums: lowered.accumulation.sums },
     valid: validation === null ? null : { batches: validation.batches, every: validationEvery(total) },
     keepBest: wordArg(stage, "keep") === "best", files: results,
   }))))

@@ -53,3 +53,14 @@ export function scalar(outputs: Readonly<Record<string, HostTensor>>, name: stri
   if (value === null) throw new Error(`the program yields no ${name}`)
   return value
 }
+
+/** Several steps, and what must be done before each of them; together where the device can. */
+export async function runSteps(runner: Runner, batches: readonly Readonly<Record<string, HostTensor>>[], before?: (step: number) => Promise<void>): Promise<readonly Readonly<Record<string, HostTensor>>[]> {
+  if (runner.steps !== undefined) return runner.steps(batches, before)
+  const outputs: Readonly<Record<string, HostTensor>>[] = []
+  for (const [i, batch] of batches.entries()) {
+    await before?.(i)
+    outputs.push(await runner.step(batch))
+  }
+  return outputs
+}

@@ -12,6 +12,7 @@ export interface Kept {
 
 /** Sets states of `to`, by their names there, to states of `from`, by theirs. */
 export async function give(from: Runner, to: Runner, names: ReadonlyMap<string, string>): Promise<void> {
+  if (names.size === 0) return
   const { lend } = from
   if (lend !== undefined && to.take !== undefined) to.take(new Map([...names].map(([there, here]) => [there, lend(here)])))
   else for (const [there, here] of names) await to.write(there, await from.read(here))

@@ -98,6 +98,18 @@ test("losses of several terms keep their counts apart", async () => {
   assert.ok(difference(await one.read(), await four.read()) < 1e-5)
 })
 
+test("counts that depend on weights are those of the weights before the step", async () => {
+  const loss = ", loss: (out, batch) => average(token_loss(out.logits, batch.labels), batch.labels >= 0) + 0.1 * average(out.hidden[0] * out.hidden[0], out.hidden[0] > 0)"
+  const [one, four] = [await stepperOf(lower(loss, shape(4, 1))), await stepperOf(lower(loss, shape(1, 4)))]
+  for (let step = 1; step <= 3; step++) {
+    const first = 4 * (step - 1)
+    const a = await one.step([batch(first, 4)], step)
+    const b = await four.step([0, 1, 2, 3].map((i) => batch(first + i, 1)), step)
+    assert.ok(Math.abs(a.loss - b.loss) < 1e-5, `${a.loss} ${b.loss}`)
+  }
+  assert.ok(difference(await one.read(), await four.read()) < 1e-5)
+})
+
 test("what is frozen does not move and has no state of the optimiser", async () => {
   const lowered = lower(", freeze: [embed, blocks[*].attn.{q, k}]", shape(2, 1))
   const frozen = lowered.weights.filter((slot) => !slot.trained).map((slot) => slot.path)

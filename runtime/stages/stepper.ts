@@ -4,7 +4,7 @@ import type { Program } from "../../compiler/graph/node.ts"
 import type { Device, HostTensor, Runner } from "../device.ts"
 import { give, hashes, keep } from "./handed.ts"
 import type { Kept } from "./handed.ts"
-import { ids, optional, readStates, scalar, stateNames, taken, writeStates, zeros } from "./feeds.ts"
+import { ids, optional, readStates, runSteps, scalar, stateNames, taken, writeStates, zeros } from "./feeds.ts"
 
 export type Batch = Readonly<Record<string, HostTensor>>
 export type States = ReadonlyMap<string, HostTensor>
@@ -45,14 +45,23 @@ export async function createStepper(device: Device, lowered: LoweredTraining, se
 
 const counters = (seed: number, step: number): Batch => ({ seed: ids([], [seed]), step: ids([], [step]) })
 
+/** What the program that ends a step returns. */
+function metricsOf({ terms }: LoweredTraining, out: Batch): StepMetrics {
+  const [sums, counts] = [terms.map((_, i) => scalar(out, `sum.${i}`)), terms.map((_, i) => scalar(out, `count.${i}`))]
+  return { loss: combine(terms, sums, counts), gradNorm: scalar(out, "grad_norm"), lr: optional(out, "lr") }
+}
+
+function first(metrics: readonly StepMetrics[]): StepMetrics {
+  const [only] = metrics
+  if (only === undefined) throw new Error("train: no step was made")
+  return only
+}
+
 async function single(device: Device, program: Program, lowered: LoweredTraining, seed: number, most: number): Promise<Stepper> {
   const runner = await device.load(program, most)
   const several = async (batches: readonly (readonly Batch[])[], from: number): Promise<readonly StepMetrics[]> => {
-    const outputs = await stepsOf(runner, batches.map(([batch], i) => taken(program, { ...batch, ...counters(seed, from + i) })))
-    return outputs.map((out) => {
-      const [sums, counts] = [lowered.terms.map((_, i) => scalar(out, `sum.${i}`)), lowered.terms.map((_, i) => scalar(out, `count.${i}`))]
-      return { loss: combine(lowered.terms, sums, counts), gradNorm: scalar(out, "grad_norm"), lr: optional(out, "lr") }
-    })
+    const outputs = await runSteps(runner, batches.map(([batch], i) => taken(program, { ...batch, ...counters(seed, from + i) })))
+    return outputs.map((out) => metricsOf(lowered, out))
   }
   return {
     step: async (batches, step) => first(await several([batches], step)),
@@ -66,55 +75,40 @@ async function single(device: Device, program: Program, lowered: LoweredTraining
   }
 }
 
-function first(metrics: readonly StepMetrics[]): StepMetrics {
-  const [only] = metrics
-  if (only === undefined) throw new Error("train: no step was made")
-  return only
-}
-
-async function stepsOf(runner: Runner, batches: readonly Batch[]): Promise<readonly Batch[]> {
-  if (runner.steps !== undefined) return runner.steps(batches)
-  const outputs: Batch[] = []
-  for (const batch of batches) outputs.push(await runner.step(batch))
-  return outputs
-}
-
-/** Counts first, then gradients of sum / total count added up, then one update (spec 5.6). */
+/** Counts first, then gradients of sum / total count added up, then one update (spec 5.6). Only the update returns anything. */
 async function accumulating(device: Device, parts: Accumulation, lowered: LoweredTraining, seed: number, most: number): Promise<Stepper> {
   const [count, gradient, apply] = [await device.load(parts.count), await device.load(parts.gradient, most), await device.load(parts.apply)]
-  const sumNames = new Set(parts.sums.map((sum) => sum.name))
-  const shared = new Set(stateNames(parts.gradient).filter((name) => !sumNames.has(name)))
-  for (const { name, shape } of parts.sums) await gradient.write(name, zeros("f32", shape))
-  const one = async (batches: readonly Batch[], step: number): Promise<StepMetrics> => {
-    const totals = lowered.terms.map(() => 0)
-    for (const out of await stepsOf(count, batches.map((batch) => taken(parts.count, { ...batch, ...counters(seed, step) })))) totals.forEach((total, i) => { totals[i] = total + scalar(out, `count.${i}`) })
-    const sums = lowered.terms.map(() => 0)
-    const known = Object.fromEntries(totals.map((total, i) => [`total.${i}`, number(total)]))
-    const graded = batches.map((batch, k) => taken(parts.gradient, { ...batch, ...counters(seed, step), ...known, first: ids([], [k === 0 ? 1 : 0]) }))
-    for (const out of await stepsOf(gradient, graded)) sums.forEach((sum, i) => { sums[i] = sum + scalar(out, `sum.${i}`) })
-    const out = await applied(counters(seed, step))
-    await give(apply, gradient, new Map(parts.sums.map(({ weight }) => [weight, weight])))
-    return { loss: combine(lowered.terms, sums, totals), gradNorm: scalar(out, "grad_norm"), lr: optional(out, "lr") }
-  }
-  /** The update, with the sums of the gradients as they lie on the device, or through the host. */
-  async function applied(counted: Batch): Promise<Batch> {
-    const { lend } = gradient
-    if (lend !== undefined && apply.take !== undefined) {
-      apply.take(new Map(parts.sums.map(({ name, weight }) => [`gradient of ${weight}`, lend(name)])))
-      return apply.step(Object.fromEntries(Object.entries(counted).filter(([name]) => parts.apply.inputs.some(({ args }) => args.name === name))))
-    }
-    const gradients: Record<string, HostTensor> = {}
-    for (const { name, weight } of parts.sums) gradients[`gradient of ${weight}`] = await gradient.read(name)
-    return apply.step(taken(parts.apply, { ...gradients, ...counted }))
-  }
   /** What is trained, and its states, belong to the update; what is frozen lies beside the gradients alone. */
-  const updated = new Set(stateNames(parts.apply))
-  const frozen = [...shared].filter((name) => !updated.has(name))
+  const updated = new Set([...lowered.weights.filter((slot) => slot.trained), ...lowered.optimizer].map((slot) => slot.name))
+  const totals = new Set([...parts.counts, ...parts.sums])
+  const frozen = stateNames(parts.gradient).filter((name) => !updated.has(name) && !totals.has(name))
+  const loaded = [[count, parts.count], [gradient, parts.gradient], [apply, parts.apply]] as const
+  for (const [runner, program] of loaded) for (const { args } of program.inputs) if (totals.has(args.name)) await runner.write(args.name, zeros("f32", args.shape))
+  const hand = (from: Runner, names: Iterable<string>, to: Runner, program: Program): Promise<void> => {
+    const wanted = new Set(stateNames(program))
+    return give(from, to, new Map([...names].flatMap((name) => (wanted.has(name) ? [[name, name]] : []))))
+  }
+  async function summed(batches: readonly Batch[], step: number): Promise<void> {
+    const runs = async (runner: Runner, program: Program): Promise<void> => {
+      await hand(apply, updated, runner, program)
+      for (const [k, batch] of batches.entries()) await runner.step(taken(program, { ...batch, ...counters(seed, step), first: ids([], [k === 0 ? 1 : 0]) }))
+    }
+    await runs(count, parts.count)
+    await hand(count, parts.counts, gradient, parts.gradient)
+    await runs(gradient, parts.gradient)
+    await hand(count, parts.counts, apply, parts.apply)
+    await hand(gradient, parts.sums, apply, parts.apply)
+  }
+  const several = async (batches: readonly (readonly Batch[])[], from: number): Promise<readonly StepMetrics[]> => {
+    const outputs = await runSteps(apply, batches.map((_, i) => taken(parts.apply, counters(seed, from + i))), (i) => summed(batches[i] ?? [], from + i))
+    return outputs.map((out) => metricsOf(lowered, out))
+  }
   return {
-    step: one,
+    step: async (batches, step) => first(await several([batches], step)),
+    ...(apply.steps === undefined ? {} : { steps: several }),
     async read(names) {
       const states = await readStates(gradient, parts.gradient, new Set(frozen.filter((name) => names?.has(name) ?? true)))
-      for (const [name, value] of await readStates(apply, parts.apply, names)) states.set(name, value)
+      for (const [name, value] of await readStates(apply, parts.apply, new Set([...updated].filter((own) => names?.has(own) ?? true)))) states.set(name, value)
       return states
     },
     async give(to, names) {
@@ -135,16 +129,13 @@ async function accumulating(device: Device, parts: Accumulation, lowered: Lowere
     },
     hashes: async (names) => Object.fromEntries([...await hashes(gradient, frozen.filter((name) => names.has(name))), ...await hashes(apply, [...updated].filter((name) => names.has(name)))]),
     async write(states) {
-      await writeStates(gradient, parts.gradient, new Map([...states].filter(([name]) => shared.has(name))))
-      await writeStates(apply, parts.apply, states)
+      for (const [runner, program] of loaded) await writeStates(runner, program, states)
     },
     dispose() {
-      for (const runner of [count, gradient, apply]) runner.dispose()
+      for (const [runner] of loaded) runner.dispose()
     },
   }
 }
-
-const number = (x: number): HostTensor => ({ shape: [], dtype: "f32", data: Float32Array.of(x) })
 
 /** The value of a loss from its sums and counts; a mean of nothing is 0. */
 export function combine(weights: readonly number[], sums: readonly number[], counts: readonly number[]): number {

@@ -19,7 +19,7 @@ import type { Unfinished } from "./checkpoint.ts"
 import { createSaver, unfinished } from "./checkpoint.ts"
 import { demandPrograms } from "../limits.ts"
 import { heldBy, memoryGoal } from "./memory.ts"
-import { ids, scalar, stateNames, taken, writeStates } from "./feeds.ts"
+import { ids, runSteps, scalar, stateNames, taken, writeStates } from "./feeds.ts"
 import { packedInput } from "./data.ts"
 import type { Executor, Outcome, StageEnv } from "./environment.ts"
 import { artifactArg, done, failed, fromResult, given, machineFor, numberArg, refOf, required, wordArg } from "./environment.ts"
@@ -156,6 +156,9 @@ export async function validationOf(stage: Stage, { shape }: TrainPlan, env: Stag
   return { batches, loader: createLoader({ source, batch: shape.rows, seed: 0, order: all ? "sequential" : "shuffled" }) }
 }
 
+/** Batches whose losses are read together. */
+const batchesAtOnce = 16
+
 async function createValidator(stage: Stage, lowered: LoweredTraining, states: States, stepper: Stepper, found: TrainPlan, env: StageEnv) {
   const validation = await validationOf(stage, found, env)
   if (validation === null) return null
@@ -170,9 +173,9 @@ async function createValidator(stage: Stage, lowered: LoweredTraining, states: S
     async validate(): Promise<number> {
       await stepper.give(runner, changed)
       const [sums, counts] = [lowered.terms.map(() => 0), lowered.terms.map(() => 0)]
-      for (let i = 0; i < count; i++) {
-        const out = await runner.step(taken(program, { ...loader.batch(i * shape.rows), seed: ids([], [seed]), step: ids([], [0]) }))
-        lowered.terms.forEach((_, t) => {
+      for (let begin = 0; begin < count; begin += batchesAtOnce) {
+        const batches = Array.from({ length: Math.min(batchesAtOnce, count - begin) }, (_, i) => taken(program, { ...loader.batch((begin + i) * shape.rows), seed: ids([], [seed]), step: ids([], [0]) }))
+        for (const out of await runSteps(runner, batches)) lowered.terms.forEach((_, t) => {
           sums[t] = (sums[t] ?? 0) + scalar(out, `sum.${t}`)
           counts[t] = (counts[t] ?? 0) + scalar(out, `count.${t}`)
         })

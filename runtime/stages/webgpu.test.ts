@@ -60,15 +60,22 @@ if (device !== null) {
     assert.ok(hashes.every((hash) => /^[0-9a-f]{16}$/.test(hash)) && new Set(hashes).size > 0.9 * hashes.length)
   }))
 
-  test("gradients of micro-batches are added up on the GPU, and are those of one large batch", () => withFolder(async (place) => {
+  test("counts, losses and gradients of micro-batches are added up on the GPU: one read where a step is reported", () => withFolder(async (place) => {
     place.write("book.txt", sentences(30))
     const before = { ...device.counters }
-    let reads = 0
-    const parts = await place.run(training("batch: 2 sequences, accumulate: 3, steps: 3"), { device, emit: ({ event }) => { if (event === "progress") reads = device.counters.stateReads - before.stateReads } })
+    const reads: (readonly number[])[] = []
+    const recipe = training("valid: tokens.valid, batch: 2 sequences, accumulate: 3, steps: 4")
+    const parts = await place.run(recipe, { device, emit: ({ event }) => { if (event === "progress") reads.push([device.counters.stateReads - before.stateReads, device.counters.metricReads - before.metricReads]) } })
     assert.equal(problemsOf(parts), [])
-    assert.is(reads, 0)
-    const whole = await place.run(training("batch: 6 sequences, steps: 3"), { device })
-    assert.ok(Math.abs((factsOf(parts, "result")["loss"] ?? NaN) - (factsOf(whole, "result")["loss"] ?? NaN)) < 1e-4)
+    // Each of these steps is reported and validated: one read of its metrics, one of all batches of the validation.
+    assert.equal(reads, [[0, 2], [0, 4], [0, 6], [0, 8]])
+    // Validations of one large batch would see more rows.
+    const there = await place.run(recipe, { fresh: true })
+    const whole = await place.run(training("batch: 6 sequences, steps: 4"), { device })
+    for (const [name, other] of [["loss", there], ["valid", there], ["loss", whole]] as const) {
+      const [got, want] = [factsOf(parts, "result")[name] ?? NaN, factsOf(other, "result")[name] ?? NaN]
+      assert.ok(Math.abs(got - want) < 1e-4 * want, `${name} ${got} instead of ${want}`)
+    }
   }))
 
   test("a device that is lost in the middle of a training ends it, and the next run goes on from the last checkpoint to the same bits", () => withFolder(async (place) => {

@@ -48,13 +48,15 @@ export interface LoweredTraining {
   readonly terms: readonly number[]
 }
 
+/** Three programs. Their sums are states, begun anew where `first` is 1, and go from one program to the next by name; so do the weights. */
 export interface Accumulation {
-  /** Batch -> `count.i`. */
+  /** Batch, `first`, counts so far -> counts. */
   readonly count: Program
-  /** Weights, sums of gradients, batch, `total.i` (counts of all micro-batches), `first` (1 for the first micro-batch) -> sums of gradients, `sum.i`. */
+  /** Weights, counts of all micro-batches, batch, `first`, sums so far -> sums of the gradients and of the terms. */
   readonly gradient: Program
-  /** Weights, optimiser states, `gradient of <weight>` -> weights, optimiser states, `grad_norm`. */
+  /** Weights, optimiser states, sums, counts -> weights, optimiser states, `sum.i`, `count.i`, `grad_norm`, `lr`. */
   readonly apply: Program
-  /** Names of the sums of gradients, in the order of the trained weights. */
-  readonly sums: readonly { readonly name: string; readonly weight: string; readonly shape: Shape }[]
+  readonly counts: readonly string[]
+  /** Of the gradients by all trained weights, then of the terms. */
+  readonly sums: readonly string[]
 }

@@ -10,7 +10,7 @@ import type { ArtifactValue, CallSite, OptimizerValue, Value, WeightInfo } from 
 import type { Stage } from "../../plan/stage.ts"
 import { gradients } from "../gradient.ts"
 import type { Builder } from "../builder.ts"
-import type { Factors, Node, Output, Program } from "../node.ts"
+import type { Factors, Node, Output, Program, Shape } from "../node.ts"
 import * as g from "../ops.ts"
 import type { Lowering, RowShape, Term } from "./context.ts"
 import { argOf, createLowering, factorsOf, lossOf, lowered, outputsWith, programOf, rowRecord, stateName, termsOf } from "./context.ts"
@@ -189,24 +189,25 @@ function updates({ b, machine }: Lowering, stage: Stage, optimizer: OptimizerVal
 // ---------------------------------------------------------------- several micro-batches
 
 function accumulation(session: Session, forward: LossGraph, stage: Stage, optimizer: OptimizerValue, trained: readonly WeightSlot[], shape: TrainShape): Accumulation {
-  const { b } = forward.lowering
-  const sums = trained.map((slot) => ({ name: `sum of ${slot.name}`, weight: slot.name, shape: slot.shape }))
-  const nodes = trained.map((slot) => b.input(slot.name, "state", "f32", slot.shape))
-  const totals = forward.terms.map((term, i) => ({ ...term, count: b.input(`total.${i}`, "batch", "f32", []) }))
-  const sumOutputs = forward.terms.map((term, i): Output => ({ name: `sum.${i}`, node: term.sum }))
-  const { outputs, found } = differentiated(b, sumOutputs, lossOf(b, totals), nodes, factorsOf(stage.args), shape)
+  const { lowering: { b }, terms } = forward
+  const counts = terms.map((_, i) => `count of term ${i}`)
+  const sums = [...trained.map((slot) => `sum of ${slot.name}`), ...terms.map((_, i) => `sum of term ${i}`)]
   const first = g.eq(b, b.input("first", "batch", "i32", []), 1)
-  const added = sums.map(({ name, shape: of }, i): Output => {
-    const sum = b.input(name, "state", "f32", of)
-    const own = found[i] ?? sum
-    return { name, node: g.where(b, first, own, g.add(b, sum, own)) }
+  const added = (names: readonly string[], nodes: readonly Node[]): readonly Output[] => nodes.map((node, i): Output => {
+    const name = names[i] ?? ""
+    return { name, node: g.where(b, first, node, g.add(b, b.input(name, "state", "f32", node.shape), node)) }
   })
+  const weights = trained.map((slot) => b.input(slot.name, "state", "f32", slot.shape))
+  const counted = terms.map((term, i) => ({ ...term, count: b.input(counts[i] ?? "", "state", "f32", []) }))
+  const { outputs, found } = differentiated(b, terms.map((term, i): Output => ({ name: `sum.${i}`, node: term.sum })), lossOf(b, counted), weights, factorsOf(stage.args), shape)
   const apply = createLowering(session, { training: true, rows: null })
-  const given = trained.map((slot) => apply.b.input(`gradient of ${slot.name}`, "batch", "f32", slot.shape))
+  const given = (name: string, of: Shape): Node => apply.b.input(name, "state", "f32", of)
+  const totals = terms.map((term, i): Term => ({ ...term, sum: given(`sum of term ${i}`, []), count: given(counts[i] ?? "", []) }))
+  const gradient = trained.map((slot) => given(`sum of ${slot.name}`, slot.shape))
   return {
-    count: programOf(`${stage.name} count`, forward.terms.map((term, i): Output => ({ name: `count.${i}`, node: term.count })), shape.raw),
-    gradient: programOf(`${stage.name} gradient`, [...outputs, ...added], shape.raw),
-    apply: programOf(`${stage.name} apply`, updates(apply, stage, optimizer, trained, given, shape.total), shape.raw),
-    sums,
+    count: programOf(`${stage.name} count`, added(counts, terms.map((term) => term.count)), shape.raw),
+    gradient: programOf(`${stage.name} gradient`, added(sums, [...found, ...outputs.map(({ node }) => node)]), shape.raw),
+    apply: programOf(`${stage.name} apply`, [...termOutputs(totals), ...updates(apply, stage, optimizer, trained, gradient, shape.total)], shape.raw),
+    counts, sums,
   }
 }

@@ -12,8 +12,8 @@ export interface TrainSettings {
   readonly seed: number
   /** Factors of the loss's means. */
   readonly terms: readonly number[]
-  /** Trained weights, in the order of the sums of gradients. */
-  readonly trained: readonly string[]
+  /** States that go from program to program where the stage accumulates: trained weights, counts and sums. */
+  readonly handed: { readonly trained: readonly string[]; readonly counts: readonly string[]; readonly sums: readonly string[] } | null
   /** null: nothing is validated. */
   readonly valid: { readonly batches: number; readonly every: number } | null
   readonly keepBest: boolean
@@ -41,13 +41,13 @@ export function renderTrainMain(s: TrainSettings): string {
 #define KEEP_BEST ${s.keepBest ? 1 : 0}
 #define STATES ${s.files.reduce((n, file) => n + file.states.length, 0)}
 static const double term_weights[TERMS] = {${s.terms.map(cReal).join(", ")}};
-${s.accumulate > 1 ? `${cTexts("trained", s.trained)}\n` : ""}${files.join("\n")}
+${s.handed === null ? "" : `${cTexts("trained", s.handed.trained)}\n${cTexts("counts", s.handed.counts)}\n${cTexts("sums", s.handed.sums)}\n`}${files.join("\n")}
 static const struct { const char *file, *header; size_t bytes; const char *const *states; } files[] = {
 ${s.files.map(({ file }, i) => `  {${cText(file)}, header_${i}, sizeof header_${i} - 1, states_${i}},`).join("\n")}
 };
 
 ${feeding}
-${s.accumulate > 1 ? accumulating : single}
+${s.handed === null ? single : accumulating}
 ${s.valid === null ? noValidation : validation}
 ${trainMain.replace("STAGE_NAME", cText(s.name))}`
 }
@@ -66,42 +66,44 @@ static code *const last_code = &step_code;`
 
 const accumulating = String.raw`/* One step over ACCUMULATE batches: counts first, then gradients of sum / total count added up, then one update. */
 static code *const trained_by __attribute__((unused)) = &apply_code;
-static void load_all(const container *start) {
-  load_states(&gradient_code, start, 1);
-  load_states(&apply_code, start, 0);
+static int is_among(const char *name, const char *const *names) {
+  while (*names && strcmp(*names, name)) names++;
+  return *names != 0;
 }
-static void copy(const code *from, const char *name, const char *prefix, const code *to, const char *as_prefix) {
-  char source[1024], target[1024];
-  snprintf(source, sizeof source, "%s%s", prefix, name);
-  snprintf(target, sizeof target, "%s%s", as_prefix, name);
-  const place *p = find_input(from, source), *q = find_input(to, target);
-  if (!p || !q) die("%s has no %s for %s", from->name, source, target);
-  memcpy(numbers_of(to, q), numbers_of(from, p), (size_t)bytes_of(p));
+/* Loaded is what start has: all that the update has, but what is summed. */
+static void load_all(const container *start) {
+  for (long i = 0; i < apply_code.input_count; i++) {
+    const place *p = &apply_code.inputs[i];
+    if (p->is_state && !is_among(p->name, sums) && !is_among(p->name, counts) && !find_state(start, p->name)) die("%s lacks %s", start->path, p->name);
+  }
+}
+/* Those of the states that the other program has. */
+static void hand(const code *from, const char *const *names, const code *to) {
+  for (; *names; names++) {
+    const place *p = find_input(from, *names), *q = find_input(to, *names);
+    if (p && q) memcpy(numbers_of(to, q), numbers_of(from, p), (size_t)bytes_of(p));
+  }
+}
+static void run_all(code *c, const container *data, long step) {
+  const place *first = find_input(c, "first");
+  hand(&apply_code, trained, c);
+  for (long k = 0; k < ACCUMULATE; k++) {
+    feed(c, data, ((step - 1) * ACCUMULATE + k) * ROWS, step);
+    *(int32_t *)numbers_of(c, first) = k == 0;
+    run(c);
+  }
 }
 static double train_step(const container *data, long step) {
-  double totals[TERMS] = {0}, sums[TERMS] = {0};
-  for (long k = 0; k < ACCUMULATE; k++) {
-    feed(&count_code, data, ((step - 1) * ACCUMULATE + k) * ROWS, step);
-    run(&count_code);
-    for (int t = 0; t < TERMS; t++) totals[t] += *term(&count_code, "count", t);
-  }
-  for (long k = 0; k < ACCUMULATE; k++) {
-    feed(&gradient_code, data, ((step - 1) * ACCUMULATE + k) * ROWS, step);
-    for (int t = 0; t < TERMS; t++) {
-      char name[32];
-      snprintf(name, sizeof name, "total.%d", t);
-      const place *p = find_input(&gradient_code, name);
-      if (p) *(float *)numbers_of(&gradient_code, p) = (float)totals[t];
-    }
-    *(int32_t *)numbers_of(&gradient_code, find_input(&gradient_code, "first")) = k == 0;
-    run(&gradient_code);
-    for (int t = 0; t < TERMS; t++) sums[t] += *term(&gradient_code, "sum", t);
-  }
-  for (const char *const *name = trained; *name; name++) copy(&gradient_code, *name, "sum of ", &apply_code, "gradient of ");
+  run_all(&count_code, data, step);
+  hand(&count_code, counts, &gradient_code);
+  run_all(&gradient_code, data, step);
+  hand(&count_code, counts, &apply_code);
+  hand(&gradient_code, sums, &apply_code);
   feed(&apply_code, data, 0, step);
   run(&apply_code);
-  for (const char *const *name = trained; *name; name++) copy(&apply_code, *name, "", &gradient_code, "");
-  return combine(sums, totals);
+  double loss_sums[TERMS], loss_counts[TERMS];
+  for (int t = 0; t < TERMS; t++) { loss_sums[t] = *term(&apply_code, "sum", t); loss_counts[t] = *term(&apply_code, "count", t); }
+  return combine(loss_sums, loss_counts);
 }
 static code *const last_code = &apply_code;`
 
