@@ -6,6 +6,7 @@ import { bytesOfNumbers } from "../../compiler/graph/stored.ts"
 import type { HostTensor, Lent } from "../device.ts"
 import { DeviceFailure } from "../device.ts"
 import type { Profile } from "./webgpu-profile.ts"
+import type { Wait } from "./webgpu-wait.ts"
 
 /** What was done, for tests: how often and what for data came back. */
 export interface Counters { dispatches: number; submits: number; metricReads: number; stateReads: number; hashReads: number; pipelines: number }
@@ -22,12 +23,13 @@ export interface Host {
   readonly adapter: string
   /** Bytes of one buffer. */
   readonly largest: number
+  readonly wait: Wait
   /** Kernels are timed where there is one. */
   profile?: Profile
 }
 
-export function createHost(gpu: GPUDevice, adapter: string, largest = 268435456): Host {
-  return { gpu, adapter, largest, counters: { dispatches: 0, submits: 0, metricReads: 0, stateReads: 0, hashReads: 0, pipelines: 0 }, pipelines: new Map(), layouts: new Map(), lent: new WeakMap() }
+export function createHost(gpu: GPUDevice, adapter: string, largest = 268435456, wait: Wait = (wanted) => wanted): Host {
+  return { gpu, adapter, largest, wait, counters: { dispatches: 0, submits: 0, metricReads: 0, stateReads: 0, hashReads: 0, pipelines: 0 }, pipelines: new Map(), layouts: new Map(), lent: new WeakMap() }
 }
 
 /** A tensor somewhere on the GPU. */
@@ -42,7 +44,7 @@ const compute = 4
 /** Waits for the queue and reads tensors from a staging buffer. */
 export async function fetch(host: Host, buffer: GPUBuffer, wanted: readonly (Omit<Port, "name"> & { readonly from: number })[]): Promise<HostTensor[]> {
   try {
-    await buffer.mapAsync(usage.mapRead)
+    await host.wait(buffer.mapAsync(usage.mapRead))
   } catch (error) {
     throw await lost(host, error)
   }
@@ -94,7 +96,7 @@ export function pipelineOf(host: Host, label: string, text: string, parts: numbe
     const code = gpu.createShaderModule({ label, code: text })
     host.counters.pipelines++
     try {
-      return await gpu.createComputePipelineAsync({ label, layout: gpu.createPipelineLayout({ bindGroupLayouts: [layoutFor(host, parts)] }), compute: { module: code, entryPoint: "main" } })
+      return await host.wait(gpu.createComputePipelineAsync({ label, layout: gpu.createPipelineLayout({ bindGroupLayouts: [layoutFor(host, parts)] }), compute: { module: code, entryPoint: "main" } }))
     } catch (error) {
       const { messages } = await code.getCompilationInfo()
       const [first] = messages.filter((message) => message.type === "error")

@@ -112,7 +112,7 @@ export async function createRunner(host: Host, program: Signature, rendered: Wgs
   let [queued, half] = [0, Promise.resolve()]
   async function roomInQueue(): Promise<void> {
     if (++queued % mostRead !== 0) return
-    await half
+    await host.wait(half)
     half = gpu.queue.onSubmittedWorkDone().then(() => {}, () => {})
   }
 

@@ -132,7 +132,7 @@ export async function hashRegions(host: Host, regions: readonly Region[]): Promi
   encoder.copyBufferToBuffer(sums, 0, staging, 0, 8 * regions.length)
   gpu.queue.submit([encoder.finish()])
   try {
-    await staging.mapAsync(usage.mapRead)
+    await host.wait(staging.mapAsync(usage.mapRead))
   } catch (error) {
     throw await lost(host, error)
   }

@@ -16,6 +16,7 @@ import { createProfile } from "./webgpu-profile.ts"
 import type { Counters } from "./webgpu-host.ts"
 import { createHost } from "./webgpu-host.ts"
 import { createRunner, signatureOf } from "./webgpu-run.ts"
+import { napping } from "./webgpu-wait.ts"
 
 export interface WebgpuOptions extends AdapterOptions {
   /** Number of the adapter in the list that `slm doctor` prints. */
@@ -75,7 +76,7 @@ async function openAdapter(adapter: Adapter, { buffer, ...limit }: NonNullable<W
   }
   const target: GpuTarget = { ...targetOf(adapter), ...limit }
   const family = `webgpu/${adapter.identity}/${target.subgroups ? "subgroups" : "shared"}`
-  const host = createHost(gpu, adapter.name, buffer ?? adapter.limits["maxBufferSize"])
+  const host = createHost(gpu, adapter.name, buffer ?? adapter.limits["maxBufferSize"], napping())
   const { counters } = host
   return {
     info: {
