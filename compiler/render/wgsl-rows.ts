@@ -40,31 +40,41 @@ export function renderPoints(kernel: RowsKernel, memory: Memory): ShaderBody {
 // ---------------------------------------------------------------- reductions
 
 interface Reduced { readonly expr: Extract<Expr, { is: "reduced" }>; readonly name: string }
-interface Sum { readonly name: string; readonly column: RowsKernel["columns"][number]; readonly perColumn: boolean }
+/** What is combined over rows. `own`: a total of sums of rows that nothing else needs, so that each thread adds up what it sees and rows are never summed. */
+interface Sum { readonly name: string; readonly column: RowsKernel["columns"][number]; readonly perColumn: boolean; readonly own: Reduced["expr"] | null }
 
 /** What one loop over the columns does. */
 interface Pass { readonly reductions: readonly Reduced[]; readonly stores: readonly Store[]; readonly sums: readonly Sum[] }
 
+/** What makes some results of a kernel again adds them up as that kernel did. */
+function ownSum(kernel: RowsKernel, { value, combine }: RowsKernel["columns"][number]): Sum["own"] {
+  if (value.is !== "reduced" || value.combine !== combine) return null
+  const { stores, columns } = kernel.whole ?? kernel
+  const others = [...stores, ...columns].map((x) => x.value).filter((x) => x !== value)
+  return exprsIn(others).includes(value) ? null : value
+}
+
 function passesOf(kernel: RowsKernel, sums: readonly Sum[]): Pass[] {
-  const reductions = exprsIn([...kernel.stores, ...kernel.columns].map((x) => x.value)).filter((x): x is Extract<Expr, { is: "reduced" }> => x.is === "reduced")
+  const own = new Set<Expr | null>(sums.map((sum) => sum.own))
+  const reductions = exprsIn([...kernel.stores, ...kernel.columns].map((x) => x.value)).filter((x): x is Reduced["expr"] => x.is === "reduced" && !own.has(x))
   return Array.from({ length: levelOf(kernel) + 1 }, (_, level) => ({
     reductions: reductions.filter((x) => x.value.level === level).map((expr) => ({ expr, name: `a${reductions.indexOf(expr)}` })),
     stores: kernel.stores.filter((store) => store.value.level === level && !isOnce(store)),
-    sums: sums.filter(({ column, perColumn }) => perColumn && column.value.level === level),
+    sums: sums.filter(({ column, perColumn, own }) => (perColumn ? column.value.level : own?.value.level) === level),
   }))
 }
 
 const suffix = (dtype: Expr["dtype"]): "f32" | "i32" => (dtype === "f32" ? "f32" : "i32")
 
 /** Shared memory and the function that combines the lanes of a row: by subgroups where a row has the whole workgroup, else by halves. */
-export function reducer(combine: Combine, dtype: "f32" | "i32", plan: Pick<LinesPlan, "lanes" | "slots">, target: GpuTarget): readonly string[] {
+export function reducer(name: "across" | "whole", combine: Combine, dtype: "f32" | "i32", plan: Pick<LinesPlan, "lanes" | "slots">, target: GpuTarget): readonly string[] {
   const { lanes, slots } = plan
-  if (lanes === 1) return [`fn across_${combine}_${dtype}(x: ${dtype}, lid: i32) -> ${dtype} { return x; }`]
+  if (lanes === 1) return [`fn ${name}_${combine}_${dtype}(x: ${dtype}, lid: i32) -> ${dtype} { return x; }`]
   const shared = `var<workgroup> lanes_${dtype}: array<${dtype}, ${lanes * slots}>;`
   if (slots === 1 && target.subgroups) {
     return [
       shared,
-      `fn across_${combine}_${dtype}(given: ${dtype}, lid: i32, subgroup_size: u32, subgroup_lane: u32) -> ${dtype} {`,
+      `fn ${name}_${combine}_${dtype}(given: ${dtype}, lid: i32, subgroup_size: u32, subgroup_lane: u32) -> ${dtype} {`,
       `  let x = ${combine === "sum" ? "subgroupAdd" : "subgroupMax"}(given);`,
       `  if (subgroup_lane == 0u) { lanes_${dtype}[u32(lid) / subgroup_size] = x; }`, "  workgroupBarrier();",
       `  var all = lanes_${dtype}[0];`, `  for (var i = 1u; i < (${lanes}u + subgroup_size - 1u) / subgroup_size; i++) { all = ${combinedText(combine, dtype, "all", `lanes_${dtype}[i]`)}; }`,
@@ -73,15 +83,15 @@ export function reducer(combine: Combine, dtype: "f32" | "i32", plan: Pick<Lines
   }
   return [
     shared,
-    `fn across_${combine}_${dtype}(x: ${dtype}, lid: i32) -> ${dtype} {`, `  lanes_${dtype}[lid] = x;`, "  workgroupBarrier();",
+    `fn ${name}_${combine}_${dtype}(x: ${dtype}, lid: i32) -> ${dtype} {`, `  lanes_${dtype}[lid] = x;`, "  workgroupBarrier();",
     `  for (var step = ${lanes / 2}; step > 0; step /= 2) {`, `    if (lid % ${lanes} < step) { lanes_${dtype}[lid] = ${combinedText(combine, dtype, `lanes_${dtype}[lid]`, `lanes_${dtype}[lid + step]`)}; }`, "    workgroupBarrier();", "  }",
     `  let all = lanes_${dtype}[lid - lid % ${lanes}];`, "  workgroupBarrier();", "  return all;", "}",
   ]
 }
 
-export function acrossText(combine: Combine, dtype: "f32" | "i32", x: string, plan: Pick<LinesPlan, "lanes" | "slots">, target: GpuTarget): string {
+function reducedText(name: "across" | "whole", combine: Combine, dtype: "f32" | "i32", x: string, plan: Pick<LinesPlan, "lanes" | "slots">, target: GpuTarget): string {
   const more = plan.slots === 1 && plan.lanes > 1 && target.subgroups ? ", subgroup_size, subgroup_lane" : ""
-  return `across_${combine}_${dtype}(${x}, lid${more})`
+  return `${name}_${combine}_${dtype}(${x}, lid${more})`
 }
 
 /** Declarations without the shared arrays that several have in common. */
@@ -91,13 +101,15 @@ function withoutRepeats(lines: readonly string[]): string[] {
 
 interface Lines { readonly kernel: RowsKernel; readonly plan: LinesPlan; readonly target: GpuTarget; readonly m: Emitter; readonly reducers: Set<string>; readonly outside: string[] }
 
-function across(l: Lines, combine: Combine, dtype: Expr["dtype"], x: string): string {
+/** `x` of all lanes of a row, or of the whole workgroup. */
+function combined(l: Lines, name: "across" | "whole", combine: Combine, dtype: Expr["dtype"], x: string): string {
   const type = suffix(dtype)
-  if (!l.reducers.has(`${combine} ${type}`)) {
-    l.reducers.add(`${combine} ${type}`)
-    l.outside.push(...reducer(combine, type, l.plan, l.target))
+  const plan = name === "across" ? l.plan : { lanes: l.plan.lanes * l.plan.slots, slots: 1 }
+  if (!l.reducers.has(`${name} ${combine} ${type}`)) {
+    l.reducers.add(`${name} ${combine} ${type}`)
+    l.outside.push(...reducer(name, combine, type, plan, l.target))
   }
-  return acrossText(combine, type, x, l.plan, l.target)
+  return reducedText(name, combine, type, x, plan, l.target)
 }
 
 export function renderLines(kernel: RowsKernel, plan: LinesPlan, target: GpuTarget, memory: Memory): ShaderBody {
@@ -113,9 +125,10 @@ function rowLines(l: Lines, passes: readonly Pass[], totals: readonly Sum[], ind
   for (const pass of passes) passLines(l, pass, row)
   const once = l.kernel.stores.filter(isOnce)
   const singles = once.length === 0 ? [] : storeLines(l.m, once, row)
-  const adds = totals.map(({ name, column }) => {
+  // One lane of a row has its value.
+  const adds = totals.filter(({ own }) => own === null).map(({ name, column }) => {
     const value = emit(l.m, column.value, row)
-    return `${indent}if (live) { ${name} = ${combinedText(column.combine, column.buffer.dtype, name, value)}; }`
+    return `${indent}if (live && lane == 0) { ${name} = ${combinedText(column.combine, column.buffer.dtype, name, value)}; }`
   })
   // Lanes may still read what is replaced here.
   return [...row.lines, ...(singles.length === 0 ? [] : [...(l.plan.lanes > 1 ? [`${indent}workgroupBarrier();`] : []), `${indent}if (live && lane == 0${l.plan.blocks > 1 ? " && block == 0" : ""}) {`, ...singles, `${indent}}`]), ...adds]
@@ -128,8 +141,9 @@ function passLines(l: Lines, pass: Pass, row: Scope): void {
   for (const { expr, name } of pass.reductions) row.lines.push(`${indent}var ${name} = ${identityText(expr.combine, expr.dtype)};`)
   const inner = innerScope(row, "j", `${indent}  `)
   const reductions = pass.reductions.map(({ expr, name }) => `${name} = ${combinedText(expr.combine, expr.dtype, name, emit(m, expr.value, inner))};`)
-  const sums = pass.sums.map(({ name, column }) => ({ name, column, value: emit(m, column.value, inner) })).map(({ name, column, value }) => {
+  const sums = pass.sums.map((sum) => ({ ...sum, value: emit(m, sum.own?.value ?? sum.column.value, inner) })).map(({ name, column, own, value }) => {
     const dtype = column.buffer.dtype
+    if (own !== null) return `${name} = ${combinedText(column.combine, dtype, name, value)};`
     if (l.plan.sums === "private") return `${name}[turn] = ${combinedText(column.combine, dtype, `${name}[turn]`, value)};`
     const place = `chunk * ${cols} + j`
     return m.memory.store(column.buffer, place, combinedText(column.combine, dtype, m.memory.load(column.buffer, place), value))
@@ -141,7 +155,7 @@ function passLines(l: Lines, pass: Pass, row: Scope): void {
     : [`${indent}for (var turn = 0; turn < ${Math.ceil(cols / lanes)}; turn++) {`, `${inner.indent}let j = turn * ${lanes} + lane;`, `${inner.indent}if (j >= ${cols}) { break; }`]
   row.lines.push(...loop, ...body, `${indent}}`)
   for (const { expr, name } of pass.reductions) {
-    row.lines.push(`${indent}${name} = ${across(l, expr.combine, expr.dtype, name)};`)
+    row.lines.push(`${indent}${name} = ${combined(l, "across", expr.combine, expr.dtype, name)};`)
     row.names.set(expr, name)
   }
 }
@@ -157,7 +171,7 @@ function chunkedRows(l: Lines): string[] {
   const { kernel, plan } = l
   const { rows, cols, chunk } = kernel
   const { lanes, slots, blocks } = plan
-  const sums = kernel.columns.map((column, i): Sum => ({ name: `sum${i}`, column, perColumn: isPerColumn(kernel, column) }))
+  const sums = kernel.columns.map((column, i): Sum => ({ name: `sum${i}`, column, perColumn: isPerColumn(kernel, column), own: isPerColumn(kernel, column) ? null : ownSum(kernel, column) }))
   const [wide, totals] = [sums.filter((sum) => sum.perColumn), sums.filter((sum) => !sum.perColumn)]
   const turns = blocks > 1 ? 1 : Math.ceil(cols / lanes)
   const inner = rowLines(l, passesOf(kernel, sums), totals, "    ")
@@ -191,14 +205,9 @@ function endOf(l: Lines, { name, column }: Sum, turns: number): string[] {
   ]
 }
 
-function totalOf(l: Lines, { name, column }: Sum): string[] {
-  const { lanes, slots } = l.plan
-  const type = suffix(column.buffer.dtype)
-  slotsShared(l, type)
-  return [
-    `  slots_${type}[lid] = ${name};`, "  workgroupBarrier();", "  if (lid == 0 && block == 0) {", `    var all = slots_${type}[0];`,
-    `    for (var s = 1; s < ${slots}; s++) { all = ${combinedText(column.combine, type, "all", `slots_${type}[s * ${lanes}]`)}; }`, `    ${l.m.memory.store(column.buffer, "chunk", "all")}`, "  }", "  workgroupBarrier();",
-  ]
+/** Combines what all threads have, and writes the chunk's total. */
+function totalOf(l: Lines, { name, column: { combine, buffer } }: Sum): string[] {
+  return [`  ${name} = ${combined(l, "whole", combine, buffer.dtype, name)};`, `  if (lid == 0 && block == 0) { ${l.m.memory.store(buffer, "chunk", name)} }`]
 }
 
 function slotsShared(l: Lines, type: "f32" | "i32"): void {

@@ -57,6 +57,19 @@ test("rows are reduced by subgroups where the adapter has them, and in shared me
   assert.match(textFor(false), /var<workgroup> lanes_f32/)
 })
 
+test("where only the total of all rows is wanted no row is summed by itself", () => {
+  const b = createBuilder()
+  const x = b.input("x", "state", "f32", [512, 96])
+  const total = g.sum(b, g.mul(b, x, x))
+  const textFor = (outputs: Readonly<Record<string, Node>>): string => renderWgsl(accepted(scheduled(programOf([x], outputs)))).shaders.map(({ text }) => text).find((text) => /slot/.test(text)) ?? ""
+  const alone = textFor({ x: g.mul(b, x, 0.5), total })
+  assert.match(alone, /sum0 = whole_sum_f32\(sum0/)
+  assert.not.match(alone, /across_/)
+  // A sum that its row needs too is made once for both.
+  const rows = g.sum(b, g.mul(b, x, x), [1])
+  assert.match(textFor({ x: g.mul(b, x, g.broadcastTo(b, g.reshape(b, rows, [512, 1]), [512, 96])), total: g.sum(b, rows) }), /a0 = across_sum_f32\(a0[^]*if \(live && lane == 0\) { sum0 = [^]*whole_sum_f32\(sum0/)
+})
+
 test("a program that computes values again keeps to fewer bytes, and adds up in the same order", () => {
   const b = createBuilder()
   const x = b.input("x", "batch", "f32", [64, 96])
