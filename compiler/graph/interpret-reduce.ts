@@ -114,7 +114,11 @@ function tile(out: Data, x: Data, y: Data, o: number, p: number, q: number, n: n
       let [s00, s01, s10, s11] = [0, 0, 0, 0]
       const [p0, p1, q0, q1] = [p + i * k, p + (i + 1) * k, q + j * k, q + (j + 1) * k]
       for (let l = 0; l < k; l++) {
-        const [x0, x1, y0, y1] = [x[p0 + l]!, x[p1 + l]!, y[q0 + l]!, y[q1 + l]!]
+        // Taken apart from an array it would be an array each time: four times slower.
+        const x0 = x[p0 + l]!
+        const x1 = x[p1 + l]!
+        const y0 = y[q0 + l]!
+        const y1 = y[q1 + l]!
         s00 += x0 * y0
         s01 += x0 * y1
         s10 += x1 * y0
