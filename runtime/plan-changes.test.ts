@@ -32,16 +32,18 @@ function recipeIn(place: Workplace, text: string): RecipeFile {
   return file
 }
 
-function planned(place: Workplace, text: string, { params = new Map<string, string>(), numericsClass = createReference().info.numericsClass } = {}) {
+const referenceInfo: Device["info"] = createReference().info
+
+function planned(place: Workplace, text: string, { params = new Map<string, string>(), info = referenceInfo, numericsClass = referenceInfo.numericsClass } = {}) {
   const file = recipeIn(place, text)
   const environment = { modules: moduleReader(place.folder), params, facts: new Map<string, number>() }
   const where = { folder: place.folder, allowRead: [] }
-  const finished = { store: storeOf(place.folder, () => {}), keys: createArtifactKeys(where, { numericsClass }) }
+  const finished = { store: storeOf(place.folder, () => {}), keys: createArtifactKeys(where, { numericsClass }), device: { info } }
   const lock = lastLock(file)
   const plan = planRecipe(file.source, environment, check(file.source, environment), finished, where, lock === null ? null : { lock, numericsClass })
   if (plan === null) throw new Error("the recipe is wrong")
   const text_ = writePlan(lockOf({ checked: plan.checked, params, numericsClass, keys: finished.keys, yields: new Map() }))
-  return { states: Object.fromEntries(plan.stages.map(({ stage, state, why }) => [stage.name, [state, ...why].join("; ")])), text: text_ }
+  return { problems: plan.problems.map(({ code, message }) => `${code} ${message}`), states: Object.fromEntries(plan.stages.map(({ stage, state, why }) => [stage.name, [state, ...why].join("; ")])), text: text_ }
 }
 
 async function runs(place: Workplace, text: string, options: Partial<RunFolderOptions> = {}): Promise<RecordedRun> {
@@ -70,6 +72,18 @@ test("a plan says what is done, what is new, and what changed and why", () => wi
   const read = planned(place, recipe).states
   assert.match(read["book/text"] ?? "", /^changed; `book\.txt` has other content/)
   assert.is(read["result"], "changed; follows from `tokens`")
+}))
+
+test("a `precision` that the device does not have is refused in the plan of its stage alone", () => withFolder(async (place) => {
+  place.write("book.txt", sentences(12))
+  const half = recipe.replace("steps: 1, seed: 1", "steps: 1, seed: 1, precision: f16")
+  const { f16Class, ...without } = referenceInfo
+  assert.is(typeof f16Class, "string")
+  const why = (info: Device["info"]) => planned(place, half, { info }).problems
+  assert.equal(why(referenceInfo), [])
+  assert.equal(why({ ...without, name: "cpu" }), ["SLM3506 `other` has `precision: f16`, and the device cpu has no products of f16"])
+  assert.equal(why({ ...without, name: "webgpu", detail: "SwiftShader, vulkan" }), ["SLM3506 `other` has `precision: f16`, and the device webgpu has no products of f16: its adapter does not offer `shader-f16` (SwiftShader, vulkan)"])
+  assert.equal(planned(place, recipe, { info: without }).problems, [])
 }))
 
 test("a run is held to a saved plan: text, inputs, settings and device", () => withFolder(async (place) => {

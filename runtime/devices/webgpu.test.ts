@@ -35,11 +35,6 @@ if (device !== null) {
     assert.equal(await checkMerged(device, createReference(), storageTypes.map(storedCase)), [])
   })
 
-  test("more workgroups than a row of the grid may have lie in several rows", async () => {
-    const item = waves({ absolute: 2e-6, relative: 1e-6 }, (input, b) => ({ y: g.cumsum(b, input(70001, 3), 1) }))
-    assert.equal(await checkDevice(device, [item]), [])
-  })
-
   test("products of odd sizes in every storage, with what follows them", async () => {
     const item = waves({ absolute: 2e-5, relative: 1e-4 }, (input, b) => {
       const outputs: Record<string, Node> = {}
@@ -176,6 +171,27 @@ if (device !== null) {
     assert.equal((await kept.read()).get("s"), ones)
     assert.throws(() => second.take?.(new Map([["s", { name: "s", dtype: "f32" as const, shape: [3, 5] }]])), /lent by another device/)
     for (const each of [first, second, kept]) each.dispose()
+  })
+
+  test("what another program does before each of several steps stays on the GPU, and only the last program is read", async () => {
+    const b = createBuilder()
+    const [s, x] = [b.input("s", "state", "f32", [7]), b.input("x", "batch", "f32", [7])]
+    const [adding, telling] = [await device.load(programOf([s, x], { s: g.add(b, s, x) })), await device.load(programOf([s], { sum: g.sum(b, s) }))]
+    const { lend } = adding
+    if (lend === undefined || telling.take === undefined) throw new Error("the device lends states")
+    for (const runner of [adding, telling]) await runner.write("s", f32([7], Array<number>(7).fill(0)))
+    const before = { ...device.counters }
+    // More steps than are read at once, and more of them than are queued without waiting.
+    const told = await telling.steps?.(Array.from({ length: 20 }, () => ({})), async (step) => {
+      for (const part of [1, 2, 3]) await adding.step({ x: f32([7], Array<number>(7).fill(part * (step + 1))) })
+      telling.take?.(new Map([["s", lend("s")]]))
+    })
+    // 7 * (1 + 2 + 3) for each step so far.
+    assert.equal(told?.map(({ sum }) => sum?.data[0]), Array.from({ length: 20 }, (_, step) => 21 * (step + 1) * (step + 2)))
+    assert.is(device.counters.metricReads - before.metricReads, 2)
+    assert.is(device.counters.stateReads, before.stateReads)
+    assert.is(device.counters.submits - before.submits, 80)
+    for (const runner of [adding, telling]) runner.dispose()
   })
 
   test("values that are computed again change no bit", async () => {
