@@ -26,7 +26,7 @@ export interface WebgpuOptions extends AdapterOptions {
 }
 
 /** Changes whenever generated code may give other bits. */
-const generatorRevision = 2
+const generatorRevision = 3
 
 export interface WebgpuDevice extends Device {
   readonly adapter: Adapter
