@@ -13,7 +13,7 @@ import { conformanceCases } from "../devices/conformance.ts"
 import { casesInF16 } from "../devices/conformance-f16.ts"
 import { checkMerged } from "../devices/cpu-testing.ts"
 import { createReference } from "../devices/reference.ts"
-import { findAdapters } from "../devices/webgpu-adapter.ts"
+import { findAdapters, shownHere } from "../devices/webgpu-adapter.ts"
 import type { Dawn } from "../devices/webgpu-adapter.ts"
 import { dawnPackage } from "../devices/webgpu-testing.ts"
 import type { WebgpuDevice, WebgpuOptions } from "../devices/webgpu.ts"
@@ -32,7 +32,7 @@ process.exit(process.exitCode ?? 0)
 async function tryGpu(): Promise<void> {
   const file = existsSync(beside) ? beside : await dawnPackage()
   // A packed folder has no koffi, with which the loader of Vulkan is looked for; Dawn complains by itself.
-  const around = { platform: process.platform, load: async () => (await import(file)) as Dawn, vulkan: () => null }
+  const around = { platform: process.platform, load: async () => (await import(file)) as Dawn, vulkan: () => null, shown: shownHere }
   const options: WebgpuOptions = { package: file, toggles: values.dawn ?? [], ...(file === beside ? { around } : {}) }
   const all = await findAdapters({ ...options, software: true })
   if ("reason" in all) return refuse(all.reason, all.help)

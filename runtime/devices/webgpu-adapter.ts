@@ -1,7 +1,8 @@
 /// <reference types="@webgpu/types" />
 /** Dawn (npm `webgpu`) in this process, and the adapters that it finds. */
-import { existsSync, readdirSync } from "node:fs"
+import { accessSync, constants, existsSync, readdirSync } from "node:fs"
 import { createRequire } from "node:module"
+import { release } from "node:os"
 import { pathToFileURL } from "node:url"
 import type { Unusable } from "../device.ts"
 import { loadKoffi } from "./cpu-run.ts"
@@ -15,6 +16,16 @@ export interface Around {
   load(path: string | undefined): Promise<Dawn | Unusable>
   /** Why Vulkan cannot be used at all, on Linux; null if it can. */
   vulkan(software: boolean): Unusable | null
+  /** What Linux shows of GPUs. */
+  shown(): Shown
+}
+
+export interface Shown {
+  /** `closed`: one that this user may not open. */
+  readonly gpu: "none" | "closed" | "open"
+  readonly container: boolean
+  /** Linux under Windows. */
+  readonly wsl: boolean
 }
 
 /** One adapter. `software`: it runs on the processor. */
@@ -50,9 +61,11 @@ const firstLine = (error: unknown): string => (error instanceof Error ? error.me
 export async function findAdapters(options: AdapterOptions = {}): Promise<readonly Adapter[] | Unusable> {
   const { software = false, around = here, toggles = [] } = options
   const dawn = await around.load(options.package)
-  if ("reason" in dawn) return dawn
+  // Without a GPU there is no point in installing anything.
+  const lacking = around.platform === "linux" ? lackingOnLinux(around.shown()) : null
+  if ("reason" in dawn) return lacking === null || software !== false ? dawn : { ...lacking, reason: `${dawn.reason}, and ${lacking.reason}` }
   const loader = around.vulkan(software !== false)
-  if (loader !== null) return loader
+  if (loader !== null) return software === "only" ? loader : lacking ?? loader
   const found: Adapter[] = []
   for (const { backend, name } of await adapterNames(dawn)) {
     const gpu = dawn.create([`backend=${backend}`, `adapter=${name}`, `enable-dawn-features=${[...enabled, ...toggles].join()}`, `disable-dawn-features=${disabled.join()}`])
@@ -63,7 +76,8 @@ export async function findAdapters(options: AdapterOptions = {}): Promise<readon
   if (fit.length > 0) return fit
   if (software === "only") return around.platform !== "linux" ? unusable("no adapter that runs on the processor was found", "on this system only Direct3D's own is known (Windows: WARP); leave `:software` out to use the GPU") : unusable("no software driver for Vulkan was found", "Debian, Ubuntu: `apt install chromium` brings SwiftShader; VK_ICD_FILENAMES may name another driver's .json file")
   const [only] = found
-  return only === undefined ? unusable("no GPU was found", driverHelp(around.platform)) : unusable(`no GPU was found; ${only.name} runs on the processor`, `to use it all the same: \`--device webgpu:software\`; for a real GPU: ${driverHelp(around.platform)}`)
+  const { reason, help } = lacking ?? unusable("no GPU was found", driverHelp(around.platform))
+  return only === undefined ? unusable(reason, help) : unusable(`${reason}; ${only.name} runs on the processor`, `${help}; to use ${only.name} all the same: \`--device webgpu:software\``)
 }
 
 async function loadDawn(given: string | undefined): Promise<Dawn | Unusable> {
@@ -73,7 +87,7 @@ async function loadDawn(given: string | undefined): Promise<Dawn | Unusable> {
     return (await import(pathToFileURL(path).href)) as Dawn
   } catch (error) {
     const missing = error instanceof Error && "code" in error && (error.code === "MODULE_NOT_FOUND" || error.code === "ERR_MODULE_NOT_FOUND")
-    return unusable(missing ? "the package webgpu is not installed" : `the package webgpu cannot be loaded: ${firstLine(error)}`, "run `npm install webgpu` beside slm: it brings Dawn for Linux, macOS and Windows, 51 MB")
+    return unusable(missing ? "the package webgpu is not installed" : `the package webgpu cannot be loaded: ${firstLine(error)}`, "run `npm install webgpu` in the folder where slm is installed (`npm install -g webgpu` if slm was installed with -g): it brings Dawn for Linux, macOS and Windows, 51 MB")
   }
 }
 
@@ -111,7 +125,7 @@ function describe(adapter: GPUAdapter, gpu: GPU, backend: string, name: string):
 const softwareDrivers = ["/usr/lib/chromium/vk_swiftshader_icd.json", "/usr/lib/chromium-browser/vk_swiftshader_icd.json", "/opt/google/chrome/vk_swiftshader_icd.json"]
 const loaders = ["libvulkan.so.1", "/usr/lib/chromium/libvulkan.so.1", "/usr/lib/chromium-browser/libvulkan.so.1", "/opt/google/chrome/libvulkan.so.1"]
 
-const here: Around = { platform: process.platform, load: loadDawn, vulkan: vulkanLoader }
+const here: Around = { platform: process.platform, load: loadDawn, vulkan: vulkanLoader, shown: shownHere }
 
 /** Makes sure that Vulkan's loader can be found, since Dawn only complains on stderr; null if all is well. */
 function vulkanLoader(software: boolean): Unusable | null {
@@ -120,16 +134,16 @@ function vulkanLoader(software: boolean): Unusable | null {
   if ("reason" in koffi) return unusable(koffi.reason, koffi.help)
   const [own, ...others] = loaders
   // What is loaded once under a name is found again under it.
-  if (![own, ...(software ? others.filter(existsSync) : [])].some((path) => path !== undefined && loads(() => koffi.load(path)))) return unusable("Vulkan's loader (libvulkan.so.1) is not installed", driverHelp())
+  if (![own, ...(software ? others.filter(existsSync) : [])].some((path) => path !== undefined && succeeds(() => koffi.load(path)))) return unusable("Vulkan's loader (libvulkan.so.1) is not installed", driverHelp())
   const chosen = process.env["VK_ICD_FILENAMES"] ?? process.env["VK_DRIVER_FILES"]
   const driver = softwareDrivers.find(existsSync)
   if (software && chosen === undefined && driver !== undefined && !hasDrivers()) process.env["VK_ICD_FILENAMES"] = driver
   return null
 }
 
-function loads(load: () => unknown): boolean {
+function succeeds(call: () => unknown): boolean {
   try {
-    load()
+    call()
     return true
   } catch {
     return false
@@ -140,9 +154,26 @@ function hasDrivers(): boolean {
   return ["/usr/share/vulkan/icd.d", "/etc/vulkan/icd.d"].some((folder) => existsSync(folder) && readdirSync(folder).length > 0)
 }
 
+export function shownHere(): Shown {
+  const files = existsSync("/dev/dri") ? readdirSync("/dev/dri").filter((name) => name.startsWith("renderD")).map((name) => `/dev/dri/${name}`) : []
+  const nodes = [...files, ...(existsSync("/dev/nvidia0") ? ["/dev/nvidia0"] : [])]
+  const opens = (path: string): boolean => succeeds(() => accessSync(path, constants.R_OK | constants.W_OK))
+  return { gpu: nodes.length === 0 ? "none" : nodes.some(opens) ? "open" : "closed", container: existsSync("/.dockerenv") || existsSync("/run/.containerenv"), wsl: /microsoft/i.test(release()) }
+}
+
+/** Why Vulkan cannot find a GPU, whatever is installed; null: that is not to be seen. */
+function lackingOnLinux({ gpu, container, wsl }: Shown): Unusable | null {
+  if (wsl) return unusable("Linux under Windows (WSL) shows Vulkan no GPU", "run slm in Windows itself, where it uses Direct3D 12")
+  if (gpu === "closed") return unusable("this user may not open the GPU (/dev/dri/renderD128 or /dev/nvidia0)", "run `sudo usermod -aG render,video $USER` and log in again")
+  if (gpu === "open") return null
+  const there = "this machine shows no GPU (neither /dev/dri/renderD128 nor /dev/nvidia0 is there)"
+  return container ? unusable(there.replace("machine", "container"), "if the host has one, start the container with `--gpus all -e NVIDIA_DRIVER_CAPABILITIES=all` (NVIDIA) or `--device /dev/dri` (AMD, Intel)")
+    : unusable(there, `nothing needs to be installed to run on the processor; if it has one, ${driverHelp("linux")}`)
+}
+
 /** What to install, on each system. */
 export function driverHelp(platform: NodeJS.Platform = process.platform): string {
-  if (platform === "darwin") return "macOS brings Metal: any Mac with a GPU that Metal knows will do (not over ssh into a virtual machine)"
-  if (platform === "win32") return "install the driver of your GPU from its maker (AMD, Intel, NVIDIA); Direct3D 12 comes with Windows 10 and newer"
-  return "install the driver of your GPU with its Vulkan part (Debian, Ubuntu: `apt install libvulkan1 mesa-vulkan-drivers` for AMD and Intel, `nvidia-driver` for NVIDIA; Fedora: `vulkan-loader mesa-vulkan-drivers`; Debian 12's Mesa is too old, its backports are not), and see that /dev/dri can be opened; a container needs `--gpus all -e NVIDIA_DRIVER_CAPABILITIES=all`, or `--device /dev/dri`"
+  if (platform === "darwin") return "nothing has to be installed: macOS brings Metal, and every Mac of the last ten years has a GPU for it; virtual machines often have none"
+  if (platform === "win32") return "install the driver of your GPU from its maker (AMD, Intel, NVIDIA); Direct3D 12 comes with Windows 10 and newer. Remote desktops and virtual machines may hide the GPU"
+  return "install the driver of your GPU with its part for Vulkan: Debian, Ubuntu `apt install libvulkan1 mesa-vulkan-drivers` (AMD, Intel) or `apt install nvidia-driver` (NVIDIA; on Ubuntu `ubuntu-drivers install`), Fedora `dnf install vulkan-loader mesa-vulkan-drivers`. Debian 12's Mesa is too old, take the one of its backports. `vulkaninfo --summary` then lists the GPU"
 }
