@@ -9,7 +9,7 @@ export type StageKind =
   | "byte" | "char" | "bpe" | "trim" // tokenizers
   | "entries" // places of one in another
   | "encode" | "pack" | "continued" // rows -> tokens
-  | "noted" | "beside" // tensors for each row, and rows with them
+  | "noted" | "beside" | "respelled" // tensors for each row, rows with them, and texts of them
   | "rarity" | "loss_of" | "lengths" // a difficulty per row
   | "curriculum" // staged mixture of tokens
   | "train" | "load" | "overlay" | "initial" | "rewrite" | "quantize" // weights

@@ -32,12 +32,13 @@ export const notesStage: Executor = async (stage, env) => {
   }))
   const runner = await env.device.load(program)
   const batches = Math.ceil(packed.rows / rows)
+  const seed = numberArg(stage, "seed", env) ?? 0
   try {
     await writeStates(runner, program, await startStates(weights, 0, env))
     const loader = createLoader({ source: packed, batch: rows, seed: 0, order: "sequential" })
     for (let i = 0; i < batches; i++) {
       if (env.signal?.aborted) return { is: "interrupted" }
-      const outputs = await runner.step(taken(program, { ...loader.batch(i * rows), seed: ids([], [0]), step: ids([], [0]) }))
+      const outputs = await runner.step(taken(program, { ...loader.batch(i * rows), seed: ids([], [seed]), step: ids([], [0]) }))
       for (const [name, { data: all, shape }] of tensors) {
         const width = size(shape.slice(1))
         const found = required(outputs[name] ?? null, stage, name).data

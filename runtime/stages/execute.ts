@@ -20,6 +20,7 @@ import { appendStage, distinctStage, eachRowStage, filterStage, inLanguageStage,
 import { overlayStage } from "./overlay.ts"
 import { quantizeStage } from "./quantize.ts"
 import { rankingStage } from "./ranking.ts"
+import { respelledStage } from "./respelled.ts"
 import { rewriteStage } from "./rewrite.ts"
 import { trainStage } from "./train.ts"
 import { entriesStage, trimStage } from "./vocabulary.ts"
@@ -50,7 +51,7 @@ export const kinds: { readonly [K in StageKind]: Kind } = {
   each_row: remade(eachRowStage), instruct: remade(instructStage), append: remade(appendStage), filter: remade(filterStage), distinct: remade(distinctStage), redact: remade(redactStage), in_language: remade(inLanguageStage),
   write: computed(writeStage),
   byte: kept(byteStage), char: kept(charStage), bpe: kept(bpeStage), trim: kept(trimStage), entries: kept(entriesStage),
-  made: remade(madeStage), encode: remade(encodeStage), pack: remade(packStage), continued: computed(continuedStage), noted: computed(notesStage), beside: remade(besideStage),
+  made: remade(madeStage), encode: remade(encodeStage), pack: remade(packStage), continued: computed(continuedStage), noted: computed(notesStage), beside: remade(besideStage), respelled: remade(respelledStage),
   rarity: remade(rarityStage), lengths: remade(lengthsStage), loss_of: computed(lossOfStage),
   curriculum: remade(curriculumStage),
   train: computed(trainStage), load: remade(loadStage), overlay: remade(overlayStage), initial: kept(initialStage), rewrite: kept(rewriteStage), observe: computed(observeStage), quantize: kept(quantizeStage),

@@ -91,6 +91,28 @@ const answered: Primitive = (args, site, m) => {
   return m.stage("answered", args, { is: "report", fields: ["exact", "rows"] }, site.span)
 }
 
+// ---- texts of tokens
+
+const respelled: Primitive = (args, site, m) => {
+  const [data, tokens, notes] = [artifact(args, "data"), artifact(args, "tokens"), artifact(args, "notes")]
+  if (data.type.is !== "rows" || notes.type.is !== "notes" || !onePart(args, "data", site, m) || !isPacked(tokens, place(site, "tokens"), m)) return error
+  if (!isMadeOf(tokens.stage, data)) return m.report(diagnostic("SLM2110", place(site, "tokens"), `these tokens are not made of the rows of \`${data.stage.name}\``, { help: "encode and pack the same rows: `rows |> encode(words) |> pack(length: 64)`" }))
+  const { of, fields } = notes.type
+  if (of.stage.key !== tokens.stage.key || of.member !== tokens.member) return m.report(diagnostic("SLM2110", place(site, "notes"), `these are notes on the rows of \`${of.stage.name}\`, not of these`))
+  const [ids, length] = [fields.get("ids"), tokensOf(tokens).length]
+  const fits = ids?.dtype === "i32" && ids.shape.length === 1 && length?.kind === "int" && m.compare(ids.shape[0]?.size ?? length.poly, length.poly) !== "different"
+  if (!fits) return m.report(diagnostic("SLM2110", place(site, "notes"), "texts are spelled by whole numbers `ids`, one for each of the `length` tokens of a row", { help: "`noted(tokens, by: row => { ids: … })`, of the batch that an objective makes" }))
+  if (data.type.fields.get("text") !== "string") return m.report(diagnostic("SLM2013", place(site, "data"), "the rows have no text `text`"))
+  return m.stage("respelled", args, data.type, site.span)
+}
+
+/** Whether rows were packed out of exactly these documents. */
+function isMadeOf(stage: Stage, data: ArtifactValue): boolean {
+  const from = stage.args.get("data")
+  if (from?.kind !== "artifact") return false
+  return stage.kind === "pack" ? isMadeOf(from.stage, data) : stage.kind === "encode" && from.stage.key === data.stage.key && from.member === data.member
+}
+
 // ---- beside rows
 
 /** Rows at random places of the stream have nothing of their own beside them. */
@@ -173,4 +195,4 @@ function besideOf(value: Value, data: ArtifactValue, at: Span, m: Machine): RowF
   }))
 }
 
-export const rowPrimitives: PrimitiveTable = { made, continued, answered, noted, beside }
+export const rowPrimitives: PrimitiveTable = { made, continued, answered, noted, beside, respelled }
