@@ -129,14 +129,30 @@ function emitLoad(m: Emitter, x: Extract<Expr, { is: "load" }>, scope: Scope): s
   return name
 }
 
+/** Trips that read before any of them adds, so that a thread waits for memory once in so many. */
+const together = 8
+
 function emitFold(m: Emitter, x: Extract<Expr, { is: "fold" }>, scope: Scope): string {
   const name = `t${m.next++}`
-  const inner = innerScope(scope, "k", `${scope.indent}  `)
-  const body = emit(m, x.body, inner)
-  scope.lines.push(
-    `${scope.indent}var ${name} = ${identityText(x.combine, x.dtype)};`, `${scope.indent}for (var k = 0; k < ${x.count}; k++) {`, ...inner.lines,
-    `${inner.indent}${name} = ${combinedText(x.combine, x.dtype, name, body)};`, `${scope.indent}}`,
-  )
+  const { indent } = scope
+  const combined = (value: string): string => `${name} = ${combinedText(x.combine, x.dtype, name, value)};`
+  scope.lines.push(`${indent}var ${name} = ${identityText(x.combine, x.dtype)};`)
+  const whole = x.body.is === "load" && x.count >= together ? x.count - (x.count % together) : 0
+  if (whole > 0) {
+    const values = Array.from({ length: together }, (_, i) => `v${i}`)
+    const inner = innerScope(scope, "k", `${indent}    `)
+    const body = emit(m, x.body, inner)
+    scope.lines.push(
+      `${indent}for (var from_k = 0; from_k < ${whole}; from_k += ${together}) {`, ...values.map((value) => `${indent}  var ${value}: ${wgslTypes[x.dtype]};`),
+      ...values.flatMap((value, i) => [`${indent}  {`, `${indent}    let k = from_k + ${i};`, ...inner.lines, `${indent}    ${value} = ${body};`, `${indent}  }`]),
+      ...values.map((value) => `${indent}  ${combined(value)}`), `${indent}}`,
+    )
+  }
+  if (whole < x.count) {
+    const inner = innerScope(scope, "k", `${indent}  `)
+    const body = emit(m, x.body, inner)
+    scope.lines.push(`${indent}for (var k = ${whole}; k < ${x.count}; k++) {`, ...inner.lines, `${inner.indent}${combined(body)}`, `${indent}}`)
+  }
   scope.names.set(x, name)
   return name
 }
