@@ -8,8 +8,8 @@ import { halfOf, isEven, tableOf, theCode } from "../kernel/code-table.ts"
 import { plus, substitute, constant as place } from "../kernel/index.ts"
 import type { Index } from "../kernel/index.ts"
 import type { ContractKernel, RowsKernel } from "../kernel/ir.ts"
+import { digitBlock as block, digitFloats } from "../schedule/cpu.ts"
 import type { ContractPlan, CpuTarget } from "../schedule/cpu.ts"
-import { padded } from "../schedule/tiles.ts"
 import { cIndex, laneFactor } from "./c-index.ts"
 import type { Parameters } from "./c-exprs.ts"
 import type { VectorNames } from "./c-vector.ts"
@@ -23,10 +23,8 @@ interface LinearCodes {
   readonly scale: Load
 }
 
-/** Columns that are multiplied at once: 64 bytes of codes. */
-const block = 128
-/** Bytes of a block of a row in digits: three for each number, and what the zero of the codes adds to each lane. */
-const blockBytes = 3 * block + 64
+/** Bytes of a block of a row in digits: three for each number, and what the zero of the codes adds to each lane, in parts. */
+const blockBytes = 4 * digitFloats
 
 /** Whether a kernel makes such weights, row by row; null: it makes others. */
 function linearCodes({ stores: [store], cols }: RowsKernel): LinearCodes | null {
@@ -55,7 +53,7 @@ const range = (n: number): readonly number[] => Array.from({ length: n }, (_, i)
 /** Shares are blocks of columns: threads divide the rows of codes; each makes digits of the rows that it multiplies. */
 export function renderCodes(kernel: ContractKernel, plan: ContractPlan, linear: LinearCodes, p: Parameters, { a, c, offsetA }: VectorNames): string[] {
   const { m, n, k } = kernel
-  const row = padded(k, block) * 4
+  const row = Math.ceil(k / block) * blockBytes
   const rows = (count: number): string[] => range(m).flatMap((i) => ["{", ...rowLines(kernel, linear, p, count, i, row).map((line) => `  ${line}`), "}"]).map((line) => `      ${line}`)
   return [
     "  if (first >= last) return;",
@@ -70,12 +68,23 @@ export function renderCodes(kernel: ContractKernel, plan: ContractPlan, linear: 
   ]
 }
 
-/** `count` rows of codes from r on, times row i of the first operand. */
+/**
+ * `count` rows of codes from r on, times row i of the first operand. They go digit by digit side by side, as each sum waits for the one before it,
+ * and the codes of the rows after them are on their way meanwhile.
+ */
 function rowLines({ n, k }: ContractKernel, linear: LinearCodes, p: Parameters, count: number, i: number, row: number): string[] {
   const whole = k - (k % block)
+  const each = (line: (q: number) => string): string => range(count).map(line).join(" ")
+  const dot = (codes: string, at: number): string => each((q) => `t${q} = dot_bytes(t${q}, ${codes}${q}, _mm512_loadu_si512(d + ${at}));`)
   const body = (part: number | null): string[] => [
     `const uint8_t *d = digits + ${i * row} + j / ${block} * ${blockBytes};`,
-    ...range(count).map((q) => `s${q} = fma_f32(${scaleText(linear, p, q, part)}, code_sums(load_codes(${codesText(linear, p, q)}, ${part === null ? block / 2 : part / 2}), d, ${linear.flip}), s${q});`),
+    ...(count === 1 ? [] : [each((q) => `__builtin_prefetch(${codesText(linear, p, q + count)});`)]),
+    each((q) => `const __m512i c${q} = load_codes(${codesText(linear, p, q)}, ${part === null ? block / 2 : part / 2});`),
+    each((q) => `const __m512i low${q} = codes_of(c${q}, ${linear.flip}), high${q} = codes_of(_mm512_srli_epi16(c${q}, 4), ${linear.flip});`),
+    each((q) => `__m512i t${q} = _mm512_loadu_si512(d + ${3 * block});`), dot("low", 2 * block), dot("high", 2.5 * block),
+    each((q) => `t${q} = shifted_in(t${q}, _mm512_loadu_si512(d + ${3.5 * block}));`), dot("low", block), dot("high", 1.5 * block),
+    each((q) => `t${q} = shifted_in(t${q}, _mm512_loadu_si512(d + ${4 * block}));`), dot("low", 0), dot("high", 0.5 * block),
+    each((q) => `s${q} = fma_f32(${scaleText(linear, p, q, part)}, (f32v)_mm512_cvtepi32_ps(t${q}), s${q});`),
   ]
   const sums = range(count).map((q) => `s${q}`).join(", ")
   return [
@@ -113,24 +122,20 @@ INLINE __m512i dot_bytes(__m512i sums, __m512i codes, __m512i digits) {
 #endif
 }
 INLINE __m512i load_codes(const uint8_t *p, long bytes) { return bytes == 64 ? _mm512_loadu_si512(p) : _mm512_maskz_loadu_epi8(((__mmask64)1 << bytes) - 1, p); }
-/* Sums of digits times codes: the highest first; lane l has the columns 8 l to 8 l + 7. */
-INLINE __m512i digit_sums(__m512i low, __m512i high, const uint8_t *d) {
-  __m512i s = dot_bytes(dot_bytes(_mm512_setzero_si512(), low, _mm512_loadu_si512(d + 256)), high, _mm512_loadu_si512(d + 320));
-  s = dot_bytes(dot_bytes(_mm512_slli_epi32(s, 8), low, _mm512_loadu_si512(d + 128)), high, _mm512_loadu_si512(d + 192));
-  return dot_bytes(dot_bytes(_mm512_slli_epi32(s, 8), low, _mm512_loadu_si512(d)), high, _mm512_loadu_si512(d + 64));
-}
-INLINE f32v code_sums(__m512i codes, const uint8_t *d, int flip) {
-  const __m512i mask = _mm512_set1_epi8(15), turned = _mm512_set1_epi8((char)flip);
-  /* (codes & mask) ^ turned */
-  const __m512i low = _mm512_ternarylogic_epi32(codes, mask, turned, 0x6a);
-  const __m512i high = _mm512_ternarylogic_epi32(_mm512_srli_epi16(codes, 4), mask, turned, 0x6a);
-  return (f32v)_mm512_cvtepi32_ps(_mm512_add_epi32(digit_sums(low, high, d), _mm512_loadu_si512(d + 384)));
+INLINE __m512i codes_of(__m512i x, int flip) { return _mm512_ternarylogic_epi32(x, _mm512_set1_epi8(15), _mm512_set1_epi8((char)flip), 0x6a); } /* (x & 15) ^ flip */
+/* x 2^8 + the highest byte of y */
+INLINE __m512i shifted_in(__m512i x, __m512i y) {
+#if defined(__AVX512VBMI2__)
+  return _mm512_shldi_epi32(x, y, 8);
+#else
+  return _mm512_or_si512(_mm512_slli_epi32(x, 8), _mm512_srli_epi32(y, 24));
+#endif
 }
 INLINE f32v spread_scales(__m128 x) { return (f32v)_mm512_permutexvar_ps(_mm512_set_epi32(3, 3, 3, 3, 2, 2, 2, 2, 1, 1, 1, 1, 0, 0, 0, 0), _mm512_broadcast_f32x4(x)); }
 INLINE f32v group_scales_f32(const float *p) { return spread_scales(_mm_loadu_ps(p)); }
 INLINE f32v group_scales_f16(const uint8_t *p) { return spread_scales(_mm_cvtph_ps(_mm_loadl_epi64((const __m128i *)p))); }
 INLINE f32v four_scales(float a, float b, float c, float d) { return spread_scales(_mm_set_ps(d, c, b, a)); }
-/* Blocks of 128 numbers as [digit][even, odd][64] and what the codes' zero adds to each lane; returns what a unit of them is worth. */
+/* Blocks of 128 numbers as [digit][even, odd][64] and what the codes' zero adds; returns what a unit of them is worth. */
 static __attribute__((noinline, unused)) float make_digits(uint8_t *out, const float *x, long count, int zero) {
   u32v most = {0};
   for (long j = 0; j < count; j += LANES) { const u32v bits = (u32v)load_some(x, j, count) & 0x7fffffffu; most = (u32v)_mm512_max_epu32((__m512i)most, (__m512i)bits); }
@@ -149,8 +154,14 @@ static __attribute__((noinline, unused)) float make_digits(uint8_t *out, const f
         }
       }
     }
+    /* What the zero adds to lane l, which has the columns 8 l to 8 l + 7: all but its low 16 bits, then those byte by byte. */
     const __m512i ones = _mm512_set1_epi8(1);
-    _mm512_storeu_si512(out + 384, _mm512_mullo_epi32(digit_sums(ones, ones, out), _mm512_set1_epi32(zero)));
+    __m512i sums = _mm512_setzero_si512();
+    for (long at = 256; at >= 0; at -= 128) sums = dot_bytes(dot_bytes(_mm512_slli_epi32(sums, 8), ones, _mm512_loadu_si512(out + at)), ones, _mm512_loadu_si512(out + at + 64));
+    sums = _mm512_mullo_epi32(sums, _mm512_set1_epi32(zero));
+    _mm512_storeu_si512(out + 384, _mm512_srai_epi32(sums, 16));
+    _mm512_storeu_si512(out + 448, _mm512_slli_epi32(sums, 16));
+    _mm512_storeu_si512(out + 512, _mm512_slli_epi32(sums, 24));
   }
   return unit.f;
 }

@@ -1,6 +1,6 @@
 /** Products as C: shares of rows, packed panels of b, tiles in registers, and the kernel that follows on rows just finished. */
 import type { ContractKernel } from "../kernel/ir.ts"
-import { bandOf } from "../schedule/cpu.ts"
+import { bandOf, leftRows } from "../schedule/cpu.ts"
 import { padded } from "../schedule/tiles.ts"
 import type { ContractPlan, CpuTarget, Tile } from "../schedule/cpu.ts"
 import { cIndex } from "./c-index.ts"
@@ -16,13 +16,13 @@ export interface TileUse { readonly tile: Tile; readonly storage: Storage }
 /** Tiles that a product needs: the full one, and one for the rows that are left. */
 export function tilesOf(kernel: ContractKernel, plan: ContractPlan): readonly TileUse[] {
   if (plan.way === "vector") return []
-  const storage: Storage = plan.way === "stream" ? "row" : "col"
-  const left = leftRows(kernel, plan).map((rows): TileUse => ({ tile: { rows, vectors: plan.tile.vectors }, storage }))
+  const storage: Storage = plan.way === "stream" ? "row" : plan.right === "lines" ? "lines" : "col"
+  const left = restRows(kernel, plan).map((rows): TileUse => ({ tile: { rows, vectors: plan.tile.vectors }, storage }))
   return [{ tile: plan.tile, storage }, ...left]
 }
 
 /** Rows left over in a share: shares but the last are multiples of the tile or all alike. */
-function leftRows({ m }: ContractKernel, plan: ContractPlan): number[] {
+function restRows({ m }: ContractKernel, plan: ContractPlan): number[] {
   const lefts = plan.way === "outer" ? [m % plan.tile.rows, plan.rows % plan.tile.rows, ((m % plan.rows) + plan.rows) % plan.tile.rows, ...Array.from({ length: Math.ceil(m / plan.rows) }, (_, i) => (m - i * plan.rows) % plan.tile.rows)] : [plan.rows % plan.tile.rows, (m % plan.rows) % plan.tile.rows]
   return [...new Set(lefts)].filter((rows) => rows > 0)
 }
@@ -54,13 +54,13 @@ export function renderContract(kernel: ContractKernel, plan: ContractPlan, targe
   if (codes !== null) return renderCodes(kernel, plan, codes, p, names)
   if (plan.way === "vector") return runsAlong(kernel) ? renderAlong(kernel, plan, target, p, names) : renderAcross(kernel, plan, names)
   const blocks = Math.ceil(kernel.m / plan.rows)
-  const inner = plan.packed ? packedLines(kernel, plan, target, then) : plan.way === "stream" ? streamLines(kernel, plan, target, then, make) : outerLines(kernel, plan, target, then, make)
+  const inner = plan.right !== "share" ? packedLines(kernel, plan, target, then) : plan.way === "stream" ? streamLines(kernel, plan, target, then, make) : outerLines(kernel, plan, target, then, make)
   return [
     `  for (long share = first; share < last;) {`,
     `    const long b = share / ${blocks}, from = share % ${blocks} * ${plan.rows}, here = MIN(last - share, ${blocks} - share % ${blocks});`,
     `    const long to = MIN(${kernel.m}, from + here * ${plan.rows});`,
-    ...(plan.packed ? [
-      `    const float *left = ${names.a} + ${plan.way === "outer" ? `b * ${kernel.m * kernel.k}L` : names.offsetA}, *right = ${names.b} + b * ${padded(kernel.n, plan.tile.vectors * target.lanes) * kernel.k}L;`,
+    ...(plan.right === "panels" ? [
+      `    const float *left = ${names.a} + ${names.offsetA}, *right = ${names.b} + b * ${padded(kernel.n, plan.tile.vectors * target.lanes) * kernel.k}L;`,
     ] : [`    const float *left = ${names.a} + ${names.offsetA}${names.b === null ? "" : `, *right = ${names.b} + ${names.offsetB}`};`]),
     `    float *out = ${names.c} + b * ${kernel.m * kernel.n}L;`,
     ...inner,
@@ -69,28 +69,31 @@ export function renderContract(kernel: ContractKernel, plan: ContractPlan, targe
   ]
 }
 
-/** Both sides lie in panels, or rows of a stream past those of b: a block of rows meets slice after slice of k, the sums wait in memory. */
+/** b lies in panels, or is read as it lies; rows of a stream past it, as they are or packed block by block. A block meets slice after slice of k, the sums wait in memory. */
 function packedLines(kernel: ContractKernel, plan: ContractPlan, target: CpuTarget, then: Call | null): string[] {
   const width = plan.tile.vectors * target.lanes
-  const { rows } = plan.tile
+  const { a: { rowStride, colStride }, b, k, n } = kernel
   const isOuter = plan.way === "outer"
+  const rows = isOuter ? leftRows : plan.rows
+  const right = plan.right === "panels" ? `panel + k * ${width}` : `right + k * ${b.rowStride}L + column, ${b.rowStride}`
   const tile = (name: string, row: string): string => {
-    const full = name.startsWith(`tile_${rows}x`)
-    const left = isOuter ? `left + (block + ${row}) * ${kernel.k}L + k * ${full ? rows : `(stop - block - ${row})`}, ${full ? rows : `stop - block - ${row}`}` : `left + (block + ${row}) * ${kernel.a.rowStride}L + k, ${kernel.a.rowStride}`
-    return `${name}(slice, ${left}, panel + k * ${width}, out + (block + ${row}) * ${kernel.n}L + column, ${kernel.n}, ${kernel.n} - column, k > 0)`
+    const left = isOuter ? `scratch + ${row} * slice, ${name.startsWith(`tile_${plan.tile.rows}x`) ? plan.tile.rows : `stop - block - ${row}`}` : `left + (block + ${row}) * ${rowStride}L + k, ${rowStride}`
+    return `${name}(slice, ${left}, ${right}, out + (block + ${row}) * ${n}L + column, ${n}, ${n} - column, k > 0)`
   }
   return [
-    `    for (long block = from; block < to; block += ${isOuter ? `to - from` : plan.rows}) {`,
-    `      const long stop = ${isOuter ? "to" : `MIN(to, block + ${plan.rows})`};`,
-    `      for (long k = 0; k < ${kernel.k}; k += ${plan.slice}) {`,
-    `        const long slice = MIN(${plan.slice}, ${kernel.k} - k);`,
-    "        const float *panel = right;",
-    `        for (long column = 0; column < ${kernel.n}; column += ${width}, panel += ${kernel.k * width}L) {`,
+    `    for (long block = from; block < to; block += ${rows}) {`,
+    `      const long stop = MIN(to, block + ${rows});`,
+    `      for (long k = 0; k < ${k}; k += ${plan.slice}) {`,
+    `        const long slice = MIN(${plan.slice}, ${k} - k);`,
+    ...(isOuter ? [`        pack_left(scratch, left + block * ${rowStride}L + k * ${colStride}L, ${rowStride}, ${colStride}, slice, stop - block, ${plan.tile.rows});`] : []),
+    ...(plan.right === "panels" ? ["        const float *panel = right;", `        for (long column = 0; column < ${n}; column += ${width}, panel += ${k * width}L) {`] : [`        for (long column = 0; column < ${n}; column += ${width}) {`]),
     ...tileLoop(kernel, plan, "stop - block", tile, "          "),
     "        }",
     "      }",
-    ...(then === null ? [] : [`      ${then("block", "stop")}`]),
+    ...(then === null || isOuter ? [] : [`      ${then("block", "stop")}`]),
     "    }",
+    // What follows may reduce by chunks of rows, which blocks need not be.
+    ...(then !== null && isOuter ? [`    ${then("from", "to")}`] : []),
   ]
 }
 
@@ -138,7 +141,7 @@ function outerLines(kernel: ContractKernel, plan: ContractPlan, target: CpuTarge
     `    float *packed = scratch + (to - from + ${rows}) * ${plan.slice};`,
     `    for (long k = 0; k < ${kernel.k}; k += ${plan.slice}) {`,
     `      const long slice = MIN(${plan.slice}, ${kernel.k} - k);`,
-    `      pack_left(scratch, left + from * ${kernel.a.rowStride}L + k * ${kernel.a.colStride}L, ${kernel.a.rowStride}, ${kernel.a.colStride}, 0, slice, to - from, ${rows}, slice);`,
+    `      pack_left(scratch, left + from * ${kernel.a.rowStride}L + k * ${kernel.a.colStride}L, ${kernel.a.rowStride}, ${kernel.a.colStride}, slice, to - from, ${rows});`,
     ...(make === null ? [`      pack_any(packed, right + k * ${kernel.b.rowStride}L, ${kernel.b.rowStride}, ${kernel.b.colStride}, slice, ${kernel.n}, ${width});`] : [
       `      float *made = packed + ${padded(kernel.n, width) * plan.slice}L;`,
       `      for (long c = 0; c < ${kernel.n}; c += ${width}) {`,
@@ -190,15 +193,24 @@ static __attribute__((noinline, unused)) void combine${suffix}(float *out, const
 `
 
 /** Shared functions of products. */
-export const contractHelpers = `/* out[panel][depth][height] from k on, of which \`count\` are written, = a(i, k); a(i, k) at a[i * row + k * col] with k from 0; a panel that is not full is narrower */
-static __attribute__((noinline, unused)) void pack_left(float *out, const float *a, long row, long col, long k, long count, long rows, long height, long depth) {
-  for (; count > 0; count--, k++, a += col) {
-    for (long from = 0; from < rows; from += height) {
-      const long n = MIN(height, rows - from);
-      float *to = out + from * depth + k * n;
-      if (row == 1) for (long i = 0; i < n; i += LANES) store_some(to, i, load_some(a + from, i, n), n);
-      else for (long i = 0; i < n; i++) to[i] = a[(from + i) * row];
+export const contractHelpers = `/* out[panel][count][height] = a(i, k); a(i, k) at a[i * row + k * col]; a panel that is not full is narrower. Where rows lie side by side, eight panels are written at once, so that
+   each line of a is read once. Whole vectors reach into the place of the next k, which is written after them, as long as there is one. */
+static __attribute__((noinline, unused)) void pack_left(float *out, const float *a, long row, long col, long count, long rows, long height) {
+  const long safe = row == 1 && col >= LANES && height <= LANES ? MAX(0L, MIN(count - 1, count - (LANES + height - 1) / height)) : 0, size = height * count;
+  long from = 0;
+  for (; safe > 0 && from + 8 * height <= rows; from += 8 * height) {
+    const float *source = a + from;
+    float *to = out + from * count;
+    for (long k = 0; k < safe; k++, source += col, to += height) {
+      /* Lines lie too far apart for the processor to foresee them. */
+      __builtin_prefetch(source + 16 * col); __builtin_prefetch(source + 16 * col + 16); __builtin_prefetch(source + 16 * col + 32); __builtin_prefetch(source + 16 * col + 48);
+      store_f32(to, load_f32(source)); store_f32(to + size, load_f32(source + height)); store_f32(to + 2 * size, load_f32(source + 2 * height)); store_f32(to + 3 * size, load_f32(source + 3 * height));
+      store_f32(to + 4 * size, load_f32(source + 4 * height)); store_f32(to + 5 * size, load_f32(source + 5 * height)); store_f32(to + 6 * size, load_f32(source + 6 * height)); store_f32(to + 7 * size, load_f32(source + 7 * height));
     }
+  }
+  for (long at = 0; at < rows; at += height) {
+    const long n = MIN(height, rows - at);
+    for (long k = at < from ? safe : 0; k < count; k++) for (long i = 0; i < n; i++) out[at * count + k * n + i] = a[(at + i) * row + k * col];
   }
 }
 /* Numbers rounded in place. */

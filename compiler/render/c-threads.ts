@@ -2,19 +2,21 @@
  * The pool of threads of a program: workers spin while a step runs and sleep between steps. What counts is work that is done, not threads
  * that arrive: a thread that sleeps, or has lost its core to a neighbour, is waited for only if it was cut off in the midst of a block.
  */
-import { claimBytes, meetingBytes, mostBlocks } from "../schedule/cpu.ts"
+import { meetingBytes, mostBlocks, queueBytes } from "../schedule/cpu.ts"
 
 export const threads = `
 /* ---- threads: the caller is thread 0; workers spin for a while within a step and after it, then sleep until the next */
 /* The end of a wave: blocks that are done, counted over all turns, and the last turn that is over. */
 typedef struct { _Atomic long done; char apart[56]; _Atomic long over; char rest[56]; } meeting;
+/* A thread's own blocks of a kernel: those of turn t that were taken are t * ${mostBlocks} and on, up to the next. */
+typedef struct { _Atomic long next; char apart[56]; } queue;
 typedef struct program {
   char *arena, *scratch;
   long bytes;                   /* taken from the system */
   long threads, started;
   _Atomic long step;            /* the turn that runs; changed under the lock */
   int quit;
-  _Atomic long *claimed;        /* for each block of each kernel: the last turn in which a thread took it */
+  queue *queues;                /* for each kernel and thread */
   meeting *meetings;
   pthread_mutex_t lock;
   pthread_cond_t wake;
@@ -27,7 +29,7 @@ typedef struct program {
 #define PAUSE() ((void)0)
 #endif
 
-/* Equal shares lo to hi of a kernel, for one thread to do; blocks that it tried to take, and those it took since threads met last. */
+/* Equal shares lo to hi of a kernel, for one thread to do; the threads whose blocks it has taken or found taken, and blocks it took since threads met last. */
 typedef struct { long tried, lo, hi, mine; } range;
 
 /* A kernel of n shares is taken in so many blocks, at most \`each\` for each thread. */
@@ -35,16 +37,20 @@ typedef struct { long tried, lo, hi, mine; } range;
 
 /* The next block of n shares that is ours in this turn: first a thread's own, then what others have not begun. Turns only grow: whoever lags behind in an old one finds all its blocks taken. */
 static __attribute__((noinline)) int claim(program *p, long thread, long site, long turn, long n, long each, range *at) {
-  const long blocks = BLOCKS(n, each), own = blocks * thread / p->threads;
-  _Atomic long *claimed = p->claimed + site * ${mostBlocks} * p->threads;
-  while (at->tried < blocks) {
-    const long c = (own + at->tried++) % blocks;
-    long before = atomic_load_explicit(&claimed[c], memory_order_relaxed);
-    if (before >= turn || !atomic_compare_exchange_strong_explicit(&claimed[c], &before, turn, memory_order_acquire, memory_order_relaxed)) continue;
-    at->lo = n * c / blocks;
-    at->hi = n * (c + 1) / blocks;
-    at->mine++;
-    return 1;
+  const long blocks = BLOCKS(n, each);
+  for (; at->tried < p->threads; at->tried++) {
+    const long of = (thread + at->tried) % p->threads, first = blocks * of / p->threads, count = blocks * (of + 1) / p->threads - first;
+    _Atomic long *next = &p->queues[site * p->threads + of].next;
+    long seen = atomic_load_explicit(next, memory_order_relaxed);
+    for (;;) {
+      const long taken = MAX(seen - turn * ${mostBlocks}, 0);
+      if (taken >= count) break;
+      if (!atomic_compare_exchange_weak_explicit(next, &seen, turn * ${mostBlocks} + taken + 1, memory_order_acquire, memory_order_relaxed)) continue;
+      at->lo = n * (first + taken) / blocks;
+      at->hi = n * (first + taken + 1) / blocks;
+      at->mine++;
+      return 1;
+    }
   }
   return 0;
 }
@@ -89,8 +95,8 @@ static void *work(void *given) {
   free(given);
   flush_small();
   for (long seen = 0;;) {
-    /* Steps may follow one another closely: for less than it takes to sleep and wake, wait here. */
-    for (long spins = 0; spins < 2000 && atomic_load_explicit(&w.p->step, memory_order_acquire) == seen; spins++) PAUSE();
+    /* Steps may follow one another closely, as when tokens are chosen between them: for a while that takes, about 0.1 ms, wait here. */
+    for (long spins = 0; spins < 6000 && atomic_load_explicit(&w.p->step, memory_order_acquire) == seen; spins++) PAUSE();
     pthread_mutex_lock(&w.p->lock);
     while (w.p->step == seen && !w.p->quit) pthread_cond_wait(&w.p->wake, &w.p->lock);
     seen = w.p->step;
@@ -103,7 +109,7 @@ static void *work(void *given) {
 `
 
 export function entryPoints(arena: number, scratch: number, { sites, meetings }: { readonly sites: number; readonly meetings: number }, inTiles: boolean): string {
-  const claims = `${Math.max(1, sites)}L * ${mostBlocks} * p->threads`
+  const queues = `${Math.max(1, sites)}L * p->threads`
   return `
 /* ---- what the caller sees */
 void slm_close(program *p);
@@ -139,10 +145,10 @@ ${inTiles ? "  if (!allow_tiles()) return 0;\n" : ""}  program *p = calloc(1, si
   pthread_cond_init(&p->wake, 0);
   p->arena = pages(p, ${arena}L);
   p->scratch = pages(p, ${scratch}L * p->threads);
-  p->claimed = calloc(${claims}, ${claimBytes});
+  p->queues = calloc(${queues}, sizeof(queue));
   p->meetings = calloc(${Math.max(1, meetings)}, sizeof(meeting));
-  p->bytes += ${claims} * ${claimBytes} + ${Math.max(1, meetings) * meetingBytes}L;
-  if (!p->arena || !p->scratch || !p->claimed || !p->meetings) { slm_close(p); return 0; }
+  p->bytes += ${queues} * ${queueBytes} + ${Math.max(1, meetings) * meetingBytes}L;
+  if (!p->arena || !p->scratch || !p->queues || !p->meetings) { slm_close(p); return 0; }
   fill_constants(p->arena);
   for (p->started = 1; p->started < p->threads; p->started++) {
     worker *w = malloc(sizeof *w);
@@ -182,7 +188,7 @@ void slm_close(program *p) {
   pthread_cond_destroy(&p->wake);
   give_back(p->arena, ${arena}L);
   give_back(p->scratch, ${scratch}L * p->threads);
-  free((void *)p->claimed);
+  free(p->queues);
   free(p->meetings);
   free(p);
 }

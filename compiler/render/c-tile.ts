@@ -1,8 +1,8 @@
 /** The innermost loops of products: a block of c in registers, one column of a and one row of packed b at a time. */
 import type { CpuTarget, Tile } from "../schedule/cpu.ts"
 
-/** `row`: a(i, k) at a[i * lda + k]; `col`: a(i, k) at a[k * lda + i]. */
-export type Storage = "row" | "col"
+/** `row`: a(i, k) at a[i * lda + k]; `col`: a(i, k) at a[k * lda + i]; `lines`: so, and rows of b lie ldb apart. */
+export type Storage = "row" | "col" | "lines"
 
 export function tileName(tile: Tile, storage: Storage): string {
   return `tile_${tile.rows}x${tile.vectors}_${storage}`
@@ -18,8 +18,11 @@ export function renderTile(tile: Tile, storage: Storage): string {
   const each = (line: (i: number, v: number) => string): string => rows.map((i) => `    ${vectors.map((v) => line(i, v)).join(" ")}`).join("\n")
   const a = (i: number): string => (storage === "row" ? `a[${i === 0 ? "" : `${i} * lda + `}k]` : `a[k * lda + ${i}]`)
   const width = `${tile.vectors} * LANES`
-  return `/* c[${tile.rows}][${width}] (+)= a[${tile.rows}][count] * b[count][${width}]; a is stored by ${storage}s */
-static __attribute__((noinline, unused)) void ${tileName(tile, storage)}(long count, const float *a, long lda, const float *b, float *c, long ldc, long n, int add) {
+  const [step, stride] = storage === "lines" ? ["ldb", "long ldb, "] : [width, ""]
+  // What lies far apart the processor does not foresee.
+  const ahead = storage === "lines" ? `    ${vectors.map((v) => `__builtin_prefetch(b + 16 * ldb + ${v} * LANES);`).join(" ")}\n` : ""
+  return `/* c[${tile.rows}][${width}] (+)= a[${tile.rows}][count] * b[count][${width}]; a is stored by ${storage === "row" ? "rows" : "cols"}${storage === "lines" ? ", rows of b lie ldb apart" : ""} */
+static __attribute__((noinline, unused)) void ${tileName(tile, storage)}(long count, const float *a, long lda, const float *b, ${stride}float *c, long ldc, long n, int add) {
   f32v ${rows.map((i) => vectors.map((v) => `c${i}_${v}`).join(", ")).join(",\n    ")};
   if (!add) {
 ${each((i, v) => `c${i}_${v} = set_f32(0);`)}
@@ -28,8 +31,8 @@ ${each((i, v) => `c${i}_${v} = load_f32(c + ${i} * ldc + ${v} * LANES);`)}
   } else {
 ${each((i, v) => `c${i}_${v} = load_some(c + ${i} * ldc, ${v} * LANES, n);`)}
   }
-  for (long k = 0; k < count; k++, b += ${width}) {
-    const f32v ${vectors.map((v) => `b${v} = load_f32(b + ${v} * LANES)`).join(", ")};
+  for (long k = 0; k < count; k++, b += ${step}) {
+${ahead}    const f32v ${vectors.map((v) => `b${v} = load_f32(b + ${v} * LANES)`).join(", ")};
     f32v x;
 ${rows.map((i) => `    x = set_f32(${a(i)}); ${vectors.map((v) => `c${i}_${v} = fma_f32(x, b${v}, c${i}_${v});`).join(" ")}`).join("\n")}
   }

@@ -51,8 +51,8 @@ export interface ContractPlan {
   readonly cols: number
   /** Floats of scratch that one thread needs, if it takes all shares. */
   readonly scratch: number
-  /** Whether what is packed was packed by a step before. */
-  readonly packed: boolean
+  /** b: packed by a step before, read as it lies, or packed by each share. */
+  readonly right: "panels" | "lines" | "share"
 }
 
 /** What a thread can do a share of. */
@@ -131,19 +131,20 @@ export function scheduleWithin(program: Ordered, target: CpuTarget, most: number
 /** What a program allocates besides its arena when it runs on so many threads: scratch, and what they agree by. */
 export function threadBytes({ scratch, waves }: CpuProgram, threads: number): number {
   const { sites, meetings } = agreementsOf(waves)
-  return scratch * threads + Math.max(1, sites) * mostBlocks * threads * claimBytes + Math.max(1, meetings) * meetingBytes
+  return scratch * threads + Math.max(1, sites) * threads * queueBytes + Math.max(1, meetings) * meetingBytes
 }
 
 /** Each kernel is claimed in as many blocks for each thread, so that threads that are late leave little to wait for. */
 export const mostBlocks = 4
 
-/** Fewer where every block begins with packing. */
-export function blocksEach({ contract }: Step): number {
-  return contract !== null && contract.way !== "vector" && !contract.packed ? 2 : mostBlocks
+/** Fewer where every block begins with packing, or with the digits of rows that meet codes. */
+export function blocksEach({ kernel, contract }: Step): number {
+  const prepares = contract !== null && (contract.way === "vector" ? kernel.kind === "contract" && kernel.prologue !== null : contract.right === "share")
+  return prepares ? 2 : mostBlocks
 }
 
-/** A block's number of the turn in which it was taken, and a wave's count of blocks that are done, on cache lines of their own. */
-export const claimBytes = 8
+/** A thread's count of its blocks of a kernel that were taken, and a wave's count of blocks that are done, on cache lines of their own. */
+export const queueBytes = 64
 export const meetingBytes = 128
 
 /** Kernels that are claimed in blocks, and waves at whose end threads meet. */
@@ -256,8 +257,8 @@ function preparedFor(given: Kernel, target: CpuTarget, packing: Packing): Ready 
     return { kernel: found.kernel, packs: found.packs, tiled: found, contract: null }
   }
   const contract = planContract(given, target, packing.panels)
-  if (!contract.packed) return { kernel: given, packs: [], tiled: null, contract }
-  const found = paneled(given, contract.tile.vectors * target.lanes, contract.way === "outer" ? contract.tile.rows : null, packing)
+  if (contract.right !== "panels") return { kernel: given, packs: [], tiled: null, contract }
+  const found = paneled(given, contract.tile.vectors * target.lanes, packing)
   return { kernel: found.kernel, packs: found.panels, tiled: null, contract }
 }
 
@@ -299,12 +300,19 @@ export function rowShare(kernel: RowsKernel): number {
   return kernel.rows * kernel.cols < 4096 ? kernel.rows : kernel.columns.length > 0 ? kernel.chunk : 1
 }
 
+/** Rows of a left factor that are packed at once, slice by slice, so that they stay near; whole tiles of every height. */
+export const leftRows = 192
+
 /** The tile whose loads, products and padding cost least per number. */
 function tileFor(m: number, n: number, target: CpuTarget): Tile {
   const shapes: readonly Tile[] = target.registers === 32 ? [{ rows: 8, vectors: 3 }, { rows: 6, vectors: 4 }, { rows: 12, vectors: 2 }, { rows: 24, vectors: 1 }] : [{ rows: 4, vectors: 3 }, { rows: 6, vectors: 2 }, { rows: 12, vectors: 1 }]
   const cost = ({ rows, vectors }: Tile): number => (padded(n, vectors * target.lanes) / n) * (padded(m, rows) / m) * Math.max(1, (rows + vectors) / (rows * vectors)) + (rows + vectors) / (rows * vectors) / 8
   return shapes.reduce((best, tile) => (cost(tile) < cost(best) ? tile : best))
 }
+
+/** Columns of a product with codes of 4 bits that are multiplied at once, 64 bytes of codes; and floats that a row's numbers for them take as digits (`c-codes.ts`). */
+export const digitBlock = 128
+export const digitFloats = (3 * digitBlock + 3 * 64) / 4
 
 /** k in equal slices of at most `most`. */
 function sliceOf(k: number, most: number): number {
@@ -316,18 +324,29 @@ export function planContract(kernel: ContractKernel, target: CpuTarget, panels =
   // Few rows are taken one by one: each has the same sums however many there are.
   if (isFew(m)) {
     const side = Math.min(8, target.lanes, 2 ** Math.floor(Math.log2(Math.max(1, target.registers / 2 / m))))
-    return { way: "vector", tile: { rows: side, vectors: 1 }, slice: k, rows: m, cols: padded(Math.max(16, Math.min(256, Math.ceil(n / 16))), 16), scratch: m * padded(k, 128), packed: false }
+    return { way: "vector", tile: { rows: side, vectors: 1 }, slice: k, rows: m, cols: padded(Math.max(16, Math.min(256, Math.ceil(n / 16))), 16), scratch: m * Math.max(k, Math.ceil(k / digitBlock) * digitFloats), right: "lines" }
   }
   const tile = tileFor(m, n, target)
   const width = tile.vectors * target.lanes
   const chunk = kernel.epilogue !== null && kernel.epilogue.columns.length > 0 ? kernel.epilogue.chunk : 24
-  const packed = panels && fitsPanels(kernel)
+  const whole = panels && fitsPanels(kernel)
   if (kernel.a.colStride !== 1 && k > 1) {
     const slice = sliceOf(k, 256)
-    return { way: "outer", tile, slice, rows: chunk, cols: n, packed, scratch: packed ? 0 : (padded(m, tile.rows) + tile.rows + padded(n, width)) * slice + (kernel.prologue === null ? 0 : width * k) }
+    const right = readsLines(kernel, width) ? "lines" : whole ? "panels" : "share"
+    const scratch = right === "share" ? (padded(m, tile.rows) + tile.rows + padded(n, width)) * slice + (kernel.prologue === null ? 0 : width * k) : (leftRows + tile.rows) * slice
+    return { way: "outer", tile, slice, rows: chunk, cols: n, right, scratch }
   }
   const rows = chunk * Math.max(1, Math.floor(96 / chunk))
-  return { way: "stream", tile, slice: sliceOf(k, 384), rows, cols: n, packed, scratch: packed ? 0 : (Math.min(padded(n, width), bandOf(k, width)) + (kernel.prologue === null ? 0 : width)) * k }
+  const scratch = whole ? 0 : (Math.min(padded(n, width), bandOf(k, width)) + (kernel.prologue === null ? 0 : width)) * k
+  return { way: "stream", tile, slice: sliceOf(k, 384), rows, cols: n, right: whole ? "panels" : "share", scratch }
+}
+
+/**
+ * Whether rows of b need no packing: they are whole vectors, and so far apart that a slice of them does not fall on the same few places of
+ * a cache.
+ */
+function readsLines({ b, n, k, factors, prologue }: ContractKernel, width: number): boolean {
+  return prologue === null && factors === "f32" && b.colStride === 1 && n % width === 0 && b.rowStride % 2048 !== 0 && k >= 64
 }
 
 /** Columns of b that are packed at once: about 2 million numbers. */

@@ -1,6 +1,6 @@
 /**
- * Operands of products as panels of vectors: what a block of sums reads at one k lies together. Packing is a step of its own, divided among all
- * threads and done once for all products that read the same matrix in the same way.
+ * Right factors of products as panels of vectors: what a block of sums reads at one k lies together. Packing is a step of its own, divided among all
+ * threads and done once for all products that read the same matrix in the same way. Left factors meet one block of sums, which packs them itself.
  */
 import { indexKey } from "../kernel/index.ts"
 import type { Buffer, ContractKernel, Operand } from "../kernel/ir.ts"
@@ -8,20 +8,14 @@ import type { Factors } from "../graph/node.ts"
 import { padded } from "./tiles.ts"
 import type { Packing } from "./tiles.ts"
 
-/**
- * `lines` of `depth` numbers as to[batch][panel][depth][width]: rows of the left factor or columns of the right one. Zeros fill the last panel of a
- * right factor; the last one of a left factor is as wide as it has lines.
- */
+/** `lines` of `depth` numbers, columns of a right factor, as to[batch][panel][depth][width]. Zeros fill the last panel. */
 export interface PanelKernel {
   readonly kind: "panels"
   readonly note: string
-  readonly side: "left" | "right"
   readonly batch: number
   readonly lines: number
   readonly depth: number
   readonly width: number
-  /** Lines that one share packs: whole panels. */
-  readonly together: number
   readonly factors: Factors
   readonly from: Operand
   readonly lineStride: number
@@ -35,31 +29,22 @@ export const panelDepth = 128
 /** Numbers beyond which a factor is not packed whole: it would take too much memory. */
 const mostPacked = 2 ** 23
 
-export const panelShares = ({ batch, lines, depth, together }: PanelKernel): number => batch * Math.ceil(lines / together) * Math.ceil(depth / panelDepth)
+export const panelShares = ({ batch, lines, depth, width }: PanelKernel): number => batch * Math.ceil(lines / width) * Math.ceil(depth / panelDepth)
 
 interface Paneled { readonly kernel: ContractKernel; readonly panels: readonly PanelKernel[] }
 
-/** A product whose factors are packed before, as far as they fit: the right one in panels of `width` columns, the left one (if `height` is not null) of `height` rows. */
-export function paneled(given: ContractKernel, width: number, height: number | null, packing: Packing): Paneled {
-  const { batch, m, n, k, note, factors } = given
-  const panels: PanelKernel[] = []
-  const packed = (side: PanelKernel["side"], lines: number, wide: number, from: Operand, lineStride: number, depthStride: number): Operand => {
-    const key = `${side} panels ${wide} ${factors} ${from.buffer.id}.${packing.versions.get(from.buffer) ?? 0} ${batch} ${lines} ${k} ${indexKey(from.offset)} ${lineStride} ${depthStride}`
-    const before = packing.known.get(key)
-    const to = before ?? addBuffer(packing, `${from.buffer.name}, in panels`, batch * (side === "right" ? padded(lines, wide) : lines) * k)
-    if (before === undefined) {
-      const together = side === "right" ? wide : wide * Math.max(1, Math.floor(128 / wide))
-      panels.push({ kind: "panels", note: `${side} factor of ${note}`, side, batch, lines, depth: k, width: wide, together, factors: side === "right" ? factors : "f32", from, lineStride, depthStride, to })
-    }
-    packing.known.set(key, to)
-    return { ...from, buffer: to }
-  }
-  const right = packed("right", n, width, given.b, given.b.colStride, given.b.rowStride)
-  const left = height === null ? given.a : packed("left", m, height, given.a, given.a.rowStride, given.a.colStride)
-  return { kernel: { ...given, a: left, b: right }, panels }
+/** A product whose right factor is packed before, in panels of `width` columns. */
+export function paneled(given: ContractKernel, width: number, packing: Packing): Paneled {
+  const { batch, n, k, b, note, factors } = given
+  const key = `panels ${width} ${factors} ${b.buffer.id}.${packing.versions.get(b.buffer) ?? 0} ${batch} ${n} ${k} ${indexKey(b.offset)} ${b.colStride} ${b.rowStride}`
+  const before = packing.known.get(key)
+  const to = before ?? addBuffer(packing, `${b.buffer.name}, in panels`, batch * padded(n, width) * k)
+  packing.known.set(key, to)
+  const panels: readonly PanelKernel[] = before !== undefined ? [] : [{ kind: "panels", note: `right factor of ${note}`, batch, lines: n, depth: k, width, factors, from: b, lineStride: b.colStride, depthStride: b.rowStride, to }]
+  return { kernel: { ...given, b: { ...b, buffer: to } }, panels }
 }
 
-/** Whether the factors of a product fit in panels. */
+/** Whether the right factor of a product fits in panels. */
 export function fitsPanels({ batch, m, n, k, prologue }: ContractKernel): boolean {
   return prologue === null && batch * Math.max(m, n) * k <= mostPacked
 }
