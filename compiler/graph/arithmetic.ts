@@ -20,15 +20,16 @@ export function logOf(x: number): number {
   return 2 * z * sum + k * ln2
 }
 
+/** 2^-1022 to 2^1023. */
+const powers = Float64Array.from({ length: 2046 }, (_, i) => 2 ** (i - 1022))
+
 /** e^x for |x| < 700: x = k ln 2 + r, a Taylor series of e^r, then exact doubling. */
 export function expOf(x: number): number {
   const k = Math.floor(x / ln2 + 0.5)
   const r = x - k * ln2
   let sum = 1
   for (let i = 20; i >= 1; i--) sum = 1 + (r * sum) / i
-  for (let i = 0; i < k; i++) sum *= 2
-  for (let i = 0; i > k; i--) sum /= 2
-  return sum
+  return sum * (powers[k + 1022] ?? NaN)
 }
 
 /**

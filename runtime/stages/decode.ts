@@ -93,7 +93,8 @@ async function decodeGroup(device: Device, decoder: Decoder, prompts: readonly (
   try {
     await decoder.fill(runner, made.program)
     await handOver(caches, made.caches, runner, rows, !isRing)
-    while (rows.some((row) => row.end === null) && !options.signal?.aborted) choose(rows, await step(runner, made.program, rows), options, first, limit)
+    const step = stepping(runner, made.program, rows)
+    while (rows.some((row) => row.end === null) && !options.signal?.aborted) choose(rows, await step(), options, first, limit)
   } finally {
     runner.dispose()
   }
@@ -153,17 +154,20 @@ async function prefill(device: Device, decoder: Decoder, rows: readonly Row[], n
   }
 }
 
-/** One more token for each row. A row that has ended writes over its last place, which nobody reads. */
-async function step(runner: Runner, program: Program, rows: readonly Row[]): Promise<HostTensor> {
-  const places = rows.map((row) => row.prompt.length + row.ids.length - 1)
-  const column = (values: readonly number[]): HostTensor => ids([rows.length, 1], values)
-  return logitsOf(await runner.step(taken(program, {
-    tokens: column(rows.map((row) => row.ids.at(-1) ?? row.prompt.at(-1) ?? 0)),
-    positions: column(places),
-    segments: column(rows.map(() => 0)),
-    offset: ids([rows.length], places),
-    last: ids([rows.length], rows.map(() => 0)),
-  })))
+/** Writes the last tokens of all rows, and says what follows. A row that has ended writes over its last place, which nobody reads. What the program is given is filled anew for each token. */
+function stepping(runner: Runner, program: Program, rows: readonly Row[]): () => Promise<HostTensor> {
+  const [tokens, positions, offset] = [new Int32Array(rows.length), new Int32Array(rows.length), new Int32Array(rows.length)]
+  const column = (data: Int32Array): HostTensor => ({ shape: [rows.length, 1], dtype: "i32", data })
+  const list = (data: Int32Array): HostTensor => ({ shape: [rows.length], dtype: "i32", data })
+  const batch = taken(program, { tokens: column(tokens), positions: column(positions), segments: column(new Int32Array(rows.length)), offset: list(offset), last: list(new Int32Array(rows.length)) })
+  return async () => {
+    rows.forEach(({ prompt, ids: own }, i) => {
+      tokens[i] = own.at(-1) ?? prompt.at(-1) ?? 0
+      positions[i] = prompt.length + own.length - 1
+    })
+    offset.set(positions)
+    return logitsOf(await runner.step(batch))
+  }
 }
 
 /** Adds a token to every row that goes on. */

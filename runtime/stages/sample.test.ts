@@ -31,7 +31,7 @@ test("tokens come as often as their probability says", () => {
 test("a low temperature sharpens, a high one flattens", () => {
   const share = (temperature: number): number => {
     const list = candidates(Float32Array.of(1, 0), { ...base, temperature })
-    return (list[0]?.weight ?? 0) / list.reduce((sum, c) => sum + c.weight, 0)
+    return (list.weights[0] ?? 0) / list.weights.reduce((sum, weight) => sum + weight, 0)
   }
   assert.ok(Math.abs(share(1) - 1 / (1 + Math.exp(-1))) < 1e-12)
   assert.ok(share(0.1) > 0.9999)
@@ -39,7 +39,7 @@ test("a low temperature sharpens, a high one flattens", () => {
 })
 
 test("top-k keeps the k most likely, the smaller id on ties", () => {
-  const ids = (topK: number): number[] => candidates(Float32Array.of(0, 2, 1, 2), { ...base, topK }).map((c) => c.id)
+  const ids = (topK: number): number[] => [...candidates(Float32Array.of(0, 2, 1, 2), { ...base, topK }).ids]
   assert.equal(ids(1), [1])
   assert.equal(ids(3), [1, 3, 2])
   assert.equal(ids(9), [1, 3, 2, 0])
@@ -47,7 +47,7 @@ test("top-k keeps the k most likely, the smaller id on ties", () => {
 
 test("top-p keeps the smallest set that reaches the share", () => {
   const logits = Float32Array.of(Math.log(0.2), Math.log(0.5), Math.log(0.3))
-  const ids = (topP: number): number[] => candidates(logits, { ...base, topP }).map((c) => c.id)
+  const ids = (topP: number): number[] => [...candidates(logits, { ...base, topP }).ids]
   assert.equal(ids(0.4), [1])
   assert.equal(ids(0.6), [1, 2])
   assert.equal(ids(1), [1, 2, 0])
@@ -64,7 +64,7 @@ test("a large vocabulary is ranked as a sort by logit and id ranks it", () => {
   logits[17] = -Infinity
   logits[18] = -0
   const slow = Array.from(logits, (logit, id) => ({ id, logit })).sort((a, b) => b.logit - a.logit || a.id - b.id).map(({ id }) => id)
-  assert.equal(candidates(logits, base).map(({ id }) => id), slow)
+  assert.equal([...candidates(logits, base).ids], slow)
 })
 
 test.run()

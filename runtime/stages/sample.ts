@@ -23,7 +23,8 @@ export function nextToken(logits: Float32Array, sampling: Sampling, prompt: numb
   return pick(candidates(logits, sampling), u)
 }
 
-interface Candidate { readonly id: number; readonly weight: number }
+/** Ids, and what they weigh; the weights need not add up to 1. */
+interface Candidates { readonly ids: Int32Array; readonly weights: Float64Array }
 
 function largest(logits: Float32Array): number {
   let best = 0
@@ -31,22 +32,22 @@ function largest(logits: Float32Array): number {
   return best
 }
 
-/** What may be chosen, most likely first, with weights that need not add up to 1. */
-export function candidates(logits: Float32Array, { temperature, topK, topP }: Pick<Sampling, "temperature" | "topK" | "topP">): readonly Candidate[] {
+/** What may be chosen, most likely first. */
+export function candidates(logits: Float32Array, { temperature, topK, topP }: Pick<Sampling, "temperature" | "topK" | "topP">): Candidates {
   const top = logits[largest(logits)] ?? 0
   const order = ranked(logits)
-  const kept = topK === null ? order : order.subarray(0, Math.max(1, topK))
-  const weighted: Candidate[] = []
-  for (const id of kept) weighted.push({ id, weight: weightOf(((logits[id] ?? 0) - top) / temperature) })
-  if (topP === null) return weighted
-  const goal = topP * total(weighted)
+  const ids = topK === null ? order : order.subarray(0, Math.max(1, topK))
+  const weights = new Float64Array(ids.length)
+  for (let i = 0; i < ids.length; i++) weights[i] = weightOf(((logits[ids[i] ?? 0] ?? 0) - top) / temperature)
+  if (topP === null) return { ids, weights }
+  const goal = topP * total(weights)
   let [sum, n] = [0, 0]
-  for (const { weight } of weighted) {
+  for (const weight of weights) {
     sum += weight
     n++
     if (sum >= goal) break
   }
-  return weighted.slice(0, Math.max(1, n))
+  return { ids: ids.subarray(0, Math.max(1, n)), weights: weights.subarray(0, Math.max(1, n)) }
 }
 
 const idBits = 2 ** 21
@@ -76,18 +77,18 @@ function weightOf(x: number): number {
   return x > -700 ? expOf(x) : 0
 }
 
-function total(list: readonly Candidate[]): number {
+function total(weights: Float64Array): number {
   let sum = 0
-  for (const { weight } of list) sum += weight
+  for (const weight of weights) sum += weight
   return sum
 }
 
-function pick(list: readonly Candidate[], u: number): number {
-  const goal = u * total(list)
+function pick({ ids, weights }: Candidates, u: number): number {
+  const goal = u * total(weights)
   let sum = 0
-  for (const { id, weight } of list) {
-    sum += weight
-    if (sum > goal) return id
+  for (let i = 0; i < ids.length; i++) {
+    sum += weights[i] ?? 0
+    if (sum > goal) return ids[i] ?? 0
   }
-  return list[0]?.id ?? 0
+  return ids[0] ?? 0
 }
