@@ -6,7 +6,7 @@ import * as assert from "uvu/assert"
 import { createBuilder } from "../../compiler/graph/builder.ts"
 import type { Node } from "../../compiler/graph/node.ts"
 import * as g from "../../compiler/graph/ops.ts"
-import type { Device } from "../device.ts"
+import type { Device, Runner } from "../device.ts"
 import { checkDevice, conformanceCases, runCase } from "./conformance.ts"
 import { coresAvailable, detectFamily, findToolchain } from "./cpu-build.ts"
 import { layoutPath } from "./cpu-cache.ts"
@@ -57,7 +57,7 @@ test("products of large odd sizes, in every storage, with what follows them", as
   if (device === null) return
   const item = waves({ absolute: 2e-5, relative: 1e-5 }, (input, b) => {
     const outputs: Record<string, Node> = {}
-    for (const [m, k, n] of [[211, 401, 97], [97, 211, 401], [50, 777, 51], [1, 257, 131], [3, 64, 1000]] as const) {
+    for (const [m, k, n] of [[211, 401, 97], [97, 211, 401], [50, 777, 51], [1, 257, 131], [3, 64, 1000], [430, 130, 64]] as const) {
       for (const [ta, tb] of [[false, false], [false, true], [true, false], [true, true]] as const) {
         const y = g.dot(b, ta ? input(k, m) : input(m, k), tb ? input(n, k) : input(k, n), ta, tb)
         const scale = input(n)
@@ -73,6 +73,37 @@ test("products of large odd sizes, in every storage, with what follows them", as
 test("states that trade places, and one that is also returned", async () => {
   const device = await cpu()
   if (device !== null) await tradingPlaces(device)
+})
+
+test("states are lent to another program, hashed where they lie, and zeros are zeros", async () => {
+  const device = await cpu()
+  if (device === null) return
+  const load = async (): Promise<Runner & Required<Pick<Runner, "lend" | "take" | "hashes">>> => {
+    const b = createBuilder()
+    const [s, x] = [b.input("s", "state", "f32", [3]), b.input("x", "batch", "f32", [3])]
+    const { lend, take, hashes, ...rest } = await device.load(programOf([s, x], { s: g.add(b, s, x), seen: g.mul(b, s, x) }))
+    if (lend === undefined || take === undefined || hashes === undefined) throw new Error("the device lends nothing")
+    return { ...rest, lend, take, hashes }
+  }
+  const [from, to] = [await load(), await load()]
+  await from.write("s", f32([3], [0, -0, 0]))
+  assert.equal(await from.read("s"), f32([3], [0, -0, 0]))
+  await from.step({ x: f32([3], [1, 2, 3]) })
+  await from.write("s", f32([3], [0, 0, 0]))
+  assert.equal(await from.read("s"), f32([3], [0, 0, 0]), "zeros are written where something else was")
+  assert.throws(() => to.lend("s"), /state s was never set/)
+  await from.step({ x: f32([3], [1, 2, 3]) })
+  to.take(new Map([["s", from.lend("s")], ["x", from.lend("s")]]))
+  assert.equal((await to.step({}))["seen"], f32([3], [1, 4, 9]))
+  assert.match(await to.step({}).then(() => "nothing", String), /lacks x/, "what was lent for a batch holds for one step")
+  assert.equal(await from.read("s"), f32([3], [1, 2, 3]))
+  assert.equal(await to.read("s"), f32([3], [2, 4, 6]))
+  const [mine, other] = [await from.hashes(["s"]), await to.hashes(["s"])]
+  await from.write("s", f32([3], [2, 4, 6]))
+  assert.is.not(mine.get("s"), other.get("s"))
+  assert.equal(await from.hashes(["s"]), other)
+  assert.throws(() => to.take(new Map([["s", { name: "s", dtype: "f32", shape: [3] }]])), /lent by another device/)
+  for (const runner of [from, to]) runner.dispose()
 })
 
 test("wrong calls are refused with the name of the input", async () => {

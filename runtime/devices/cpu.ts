@@ -2,15 +2,17 @@
 import { rmSync } from "node:fs"
 import { fuse } from "../../compiler/kernel/fuse.ts"
 import { orderKernels } from "../../compiler/kernel/order.ts"
-import type { Node, NodeOf, Program } from "../../compiler/graph/node.ts"
+import type { Node, NodeOf, Program, Shape } from "../../compiler/graph/node.ts"
 import { size } from "../../compiler/graph/node.ts"
 import type { StorageType } from "../../compiler/graph/stored.ts"
 import { bytesOfNumbers } from "../../compiler/graph/stored.ts"
 import { renderC } from "../../compiler/render/c.ts"
 import { cpuTargets, scheduleWithin, threadBytes } from "../../compiler/schedule/cpu.ts"
 import type { CpuProgram, CpuTarget } from "../../compiler/schedule/cpu.ts"
-import type { Device, HostTensor, Runner, Unusable } from "../device.ts"
+import type { Device, HostTensor, Lent, Runner, Unusable } from "../device.ts"
 import { DeviceFailure } from "../device.ts"
+import { littleEndian } from "../export/safetensors.ts"
+import { sha256 } from "../files.ts"
 import type { Broken, Toolchain } from "./cpu-build.ts"
 import { build, coresAvailable, findToolchain, probe } from "./cpu-build.ts"
 import type { Layout } from "./cpu-cache.ts"
@@ -70,6 +72,24 @@ const shortStep = 4
 
 type HostData = HostTensor["data"]
 
+/** A state in the arena of its program. */
+interface Lying extends Lent, HostTensor { readonly dtype: HostTensor["dtype"]; readonly shape: Shape }
+
+const isLying = (lent: Lent): lent is Lying => "data" in lent
+
+const isSame = (x: Shape, y: Shape): boolean => x.length === y.length && x.every((n, i) => n === y[i])
+
+const zeroBytes = Buffer.alloc(2 ** 16)
+
+/** Whether all bytes are zeros, as those of -0 are not. */
+function isZeros({ buffer, byteOffset, byteLength }: HostData): boolean {
+  for (let at = 0; at < byteLength; at += zeroBytes.length) {
+    const some = Math.min(zeroBytes.length, byteLength - at)
+    if (!zeroBytes.subarray(0, some).equals(new Uint8Array(buffer, byteOffset + at, some))) return false
+  }
+  return true
+}
+
 /** The numbers of a node in the arena. */
 function viewOf(memory: ArrayBuffer, { dtype, shape }: Pick<Node, "dtype" | "shape">, offset: number | undefined, stored: StorageType | null): HostData {
   if (offset === undefined) throw new Error("cpu: a tensor has no place in the arena")
@@ -107,6 +127,9 @@ async function createRunner(koffi: Exclude<ReturnType<typeof loadKoffi>, Broken>
   const outputs = returned.map(({ name, node }) => ({ name, node, data: viewOf(opened.memory, node, layout.outputs[name], null) }))
   const declared = new Map<string, NodeOf<"input">>(program.inputs.map((node) => [node.args.name, node]))
   const unset = new Set(program.inputs.filter((node) => node.args.role === "state").map((node) => node.args.name))
+  const batchNames = program.inputs.filter((node) => node.args.role === "batch").map((node) => node.args.name)
+  /** Inputs of the next batch that other programs lent. */
+  const lent = new Set<string>()
   let closed = false
 
   function input(name: string, role: "state" | "batch"): { readonly node: NodeOf<"input">; readonly data: HostData } {
@@ -116,12 +139,20 @@ async function createRunner(koffi: Exclude<ReturnType<typeof loadKoffi>, Broken>
     return { node, data }
   }
 
-  function set(name: string, role: "state" | "batch", value: HostTensor): void {
+  /** Where a value goes that is what the input is declared to be. */
+  function fit(name: string, role: "state" | "batch", value: HostTensor): HostData {
     const { node, data } = input(name, role)
-    if (value.dtype !== node.dtype || value.shape.join() !== node.shape.join()) throw new Error(`cpu: ${name} is ${value.dtype}[${value.shape.join(", ")}] instead of ${node.dtype}[${node.shape.join(", ")}]`)
+    if (value.dtype !== node.dtype || !isSame(value.shape, node.shape)) throw new Error(`cpu: ${name} is ${value.dtype}[${value.shape.join(", ")}] instead of ${node.dtype}[${node.shape.join(", ")}]`)
     if (value.stored !== node.args.stored) throw new Error(`cpu: ${name} is stored as ${value.stored ?? value.dtype} instead of ${node.args.stored ?? node.dtype}`)
     if (value.data.length !== data.length) throw new Error(`cpu: ${name} has ${value.data.length} elements for [${node.shape.join(", ")}]`)
-    data.set(value.data)
+    return data
+  }
+
+  /** A state as it lies in the arena. */
+  function state(name: string): HostTensor {
+    const { node: { shape, dtype, args: { stored } }, data } = input(name, "state")
+    if (unset.has(name)) throw new Error(`cpu: state ${name} was never set`)
+    return { shape, dtype, data, ...(stored === undefined ? {} : { stored }) }
   }
 
   /** Going to another thread and back costs more than a short step: it runs here. Long ones leave Node's loop free. */
@@ -129,7 +160,7 @@ async function createRunner(koffi: Exclude<ReturnType<typeof loadKoffi>, Broken>
   let took = Infinity
   async function stepped(): Promise<void> {
     const start = performance.now()
-    if (took < shortStep) running.stepNow()
+    if ((globalThis as any).SYNC || (took < shortStep && (globalThis as any).SYNC === undefined)) running.stepNow()
     else await running.step()
     took = performance.now() - start
   }
@@ -137,17 +168,30 @@ async function createRunner(koffi: Exclude<ReturnType<typeof loadKoffi>, Broken>
   return {
     memory: { arena: layout.arena, threads: opened.bytes - layout.arena, again: layout.again },
     async write(name, value) {
-      set(name, "state", value)
+      // The arena is zeros until something is written: the moments of an optimiser are never touched before the first step.
+      const data = fit(name, "state", value)
+      if (!unset.has(name) || !isZeros(value.data)) data.set(value.data)
       unset.delete(name)
     },
     async read(name) {
-      const { node, data } = input(name, "state")
-      if (unset.has(name)) throw new Error(`cpu: state ${name} was never set`)
-      return { shape: node.shape, dtype: node.dtype, data: data.slice(), ...(node.args.stored === undefined ? {} : { stored: node.args.stored }) }
+      const value = state(name)
+      return { ...value, data: value.data.slice() }
     },
+    lend: (name): Lying => ({ name, ...state(name) }),
+    take(values) {
+      for (const [name, value] of values) {
+        if (!isLying(value)) throw new Error(`cpu: ${name} is lent by another device`)
+        const role = declared.get(name)?.args.role ?? "state"
+        fit(name, role, value).set(value.data)
+        if (role === "batch") lent.add(name)
+        else unset.delete(name)
+      }
+    },
+    hashes: async (names) => new Map(names.map((name) => [name, sha256(littleEndian(state(name).data)).slice(0, 16)])),
     async step(batch) {
-      for (const [name, value] of Object.entries(batch)) set(name, "batch", value)
-      for (const { args: { name, role } } of program.inputs) if (role === "batch" && batch[name] === undefined) throw new Error(`cpu: the batch lacks ${name}`)
+      for (const name of Object.keys(batch)) { const value = batch[name]; if (value !== undefined) fit(name, "batch", value).set(value.data) }
+      for (const name of batchNames) if (batch[name] === undefined && !lent.has(name)) throw new Error(`cpu: the batch lacks ${name}`)
+      lent.clear()
       for (const name of unset) throw new Error(`cpu: state ${name} was never set`)
       await stepped()
       return Object.fromEntries(outputs.map(({ name, node, data }) => [name, { shape: node.shape, dtype: node.dtype, data: data.slice() }]))
