@@ -76,7 +76,7 @@ export function firstState({ lowered }: Prepared, { name, shape }: { readonly na
   if (isWeight && shape.length > 1) {
     fillNormal({ seed: 1, stream: hash32(name), step: 0, row: 0 }, data)
     data.forEach((x, i) => { data[i] = 0.02 * x })
-  } else if (isWeight) data.fill(1)
+  } else data.fill(isWeight ? 1 : 0) // zeros that lie in memory, as a run has them, not pages that nobody has touched
   return { shape, dtype: "f32", data }
 }
 

@@ -38,17 +38,18 @@ export interface GenerationRow {
   readonly threads: number
   /** Over the whole loop: step, choice of the token, and all between. */
   readonly tokensPerSecond: number
-  /** Milliseconds between two tokens: the usual, and the shortest, which a busy machine spoils least. */
+  /** Milliseconds between two tokens: the usual, and what is left where others do not disturb: each token's shortest of all rounds, in the mean. */
   readonly median: number
-  readonly best: number
+  readonly undisturbed: number
   /** Bytes of weights that each token's products read. */
   readonly bytesPerToken: number
   /** Bytes per second of a copy of as many bytes, and of one larger than the cache; read and written bytes count. */
   readonly copySame: number
   readonly copyLarge: number
-  /** Of the tokens per second that reading the weights at the rate of such a copy would allow. */
+  /** Of the tokens per second that reading the weights at the rate of such a copy would allow; a copy's rate is its best, too. */
   readonly ofSame: number
   readonly ofLarge: number
+  readonly undisturbedOfSame: number
 }
 
 /** Weights like those of a model: normal, or codes of all values with scales that are not short in any format. */
@@ -75,6 +76,7 @@ function bytesRead(program: Program): number {
   return [...weights].reduce((sum, buffer) => sum + bytesOf(buffer), 0)
 }
 
+const mean = (times: readonly number[]): number => times.reduce((x, y) => x + y, 0) / times.length
 const middle = (times: readonly number[]): number => [...times].sort((x, y) => x - y)[times.length >> 1] ?? NaN
 
 async function measure(of: Size, encoding: (typeof encodings)[number], threads: number, copyRate: CopyRate, large: number): Promise<GenerationRow | null> {
@@ -94,8 +96,10 @@ async function measure(of: Size, encoding: (typeof encodings)[number], threads: 
     },
     fill: (runner, program) => given.fill(runner, program), context,
   }
-  const [times, whole]: [number[], number[]] = [[], []]
-  for (let round = 0; round < 3; round++) {
+  const rounds: (readonly number[])[] = []
+  // The best of several rounds stands beside the best of several copies.
+  const end = performance.now() + 2000
+  for (let round = 0; round < 3 || performance.now() < end; round++) {
     let last = 0
     const own: number[] = []
     await decode(yielding(device), decoder, [[1, 2, 3, 4]], {
@@ -108,15 +112,15 @@ async function measure(of: Size, encoding: (typeof encodings)[number], threads: 
     })
     // The first step waits for the compiler, or for the object to be loaded.
     own.splice(0, 2)
-    times.push(...own)
-    whole.push(own.reduce((x, y) => x + y, 0) / own.length)
+    rounds.push(own)
   }
   const bytesPerToken = bytesRead(decoder.program(1, 1, context).program)
   const [copySame, copyLarge] = [copyRate(bytesPerToken, threads), copyRate(large, threads)]
-  const tokensPerSecond = 1000 / Math.min(...whole)
+  const tokensPerSecond = 1000 / Math.min(...rounds.map(mean))
+  const undisturbed = mean((rounds[0] ?? []).map((_, i) => Math.min(...rounds.map((own) => own[i] ?? Infinity))))
   return {
-    model: of.name, parameters: list.reduce((n, { shape }) => n + size(shape), 0), weights: encoding, threads, tokensPerSecond, median: middle(times), best: Math.min(...times), bytesPerToken, copySame, copyLarge,
-    ofSame: (tokensPerSecond * bytesPerToken) / copySame, ofLarge: (tokensPerSecond * bytesPerToken) / copyLarge,
+    model: of.name, parameters: list.reduce((n, { shape }) => n + size(shape), 0), weights: encoding, threads, tokensPerSecond, median: middle(rounds.flat()), undisturbed, bytesPerToken, copySame, copyLarge,
+    ofSame: (tokensPerSecond * bytesPerToken) / copySame, ofLarge: (tokensPerSecond * bytesPerToken) / copyLarge, undisturbedOfSame: (1000 / undisturbed) * bytesPerToken / copySame,
   }
 }
 
@@ -134,7 +138,7 @@ export async function measureGeneration(only: string | null = null): Promise<rea
     if (row === null) continue
     rows.push(row)
     const gb = (rate: number): string => `${(rate / 1e9).toFixed(1)} GB/s`
-    console.log(`  ${of.name.padEnd(5)} ${(row.parameters / 1e6).toFixed(1)}M ${encoding.padEnd(14)} ${threads} thread${threads === 1 ? " " : "s"} ${row.tokensPerSecond.toFixed(0).padStart(6)} tokens/s (median ${row.median.toFixed(2)} ms, best ${row.best.toFixed(2)} ms), ${(row.bytesPerToken / 1e6).toFixed(1)} MB a token; copies of that size ${gb(row.copySame)}: ${row.ofSame.toFixed(2)} of the limit; large ${gb(row.copyLarge)}: ${row.ofLarge.toFixed(2)}`)
+    console.log(`  ${of.name.padEnd(5)} ${(row.parameters / 1e6).toFixed(1)}M ${encoding.padEnd(14)} ${threads} thread${threads === 1 ? " " : "s"} ${row.tokensPerSecond.toFixed(0).padStart(6)} tokens/s (median ${row.median.toFixed(2)} ms, undisturbed ${row.undisturbed.toFixed(2)} ms), ${(row.bytesPerToken / 1e6).toFixed(1)} MB a token; copies of that size ${gb(row.copySame)}: ${row.ofSame.toFixed(2)} of the limit, undisturbed ${row.undisturbedOfSame.toFixed(2)}; large ${gb(row.copyLarge)}: ${row.ofLarge.toFixed(2)}`)
   }
   return rows
 }

@@ -53,9 +53,10 @@ const { values, positionals } = parseArgs({
 const [seconds, rounds] = [Number(values.seconds), Number(values.rounds)]
 
 async function onDevice(device: Device, name: string, prepared: Prepared): Promise<Contender> {
+  const states = firstStates(prepared)
   const start = performance.now()
   const runner = await device.load(prepared.step)
-  for (const [state, value] of firstStates(prepared)) await runner.write(state, value)
+  for (const [state, value] of states) await runner.write(state, value)
   const load = performance.now() - start
   let step = 0
   return {

@@ -1,50 +1,120 @@
-/** Products of matrices alone, over the shapes of config A: forward, gradient by the input, gradient by the weight. */
+/** Products of matrices alone, over the shapes of config A: forward, gradient by the input, gradient by the weight; beside OpenBLAS, in turns. */
+import { createRequire } from "node:module"
 import { createBuilder } from "../../compiler/graph/builder.ts"
 import type { Program } from "../../compiler/graph/node.ts"
 import * as g from "../../compiler/graph/ops.ts"
-import type { HostTensor } from "../device.ts"
-import { coresAvailable } from "../devices/cpu-build.ts"
+import type { Device, HostTensor } from "../device.ts"
+import { coresAvailable, localFamily } from "../devices/cpu-build.ts"
 import { openCpu } from "../devices/cpu.ts"
 import { isUsable } from "../devices/open.ts"
+import { threadCounts } from "./peer.ts"
 
-export interface ProductRate { readonly name: string; readonly gflops: number }
+/** Billions of operations per second: of the median, and of the shortest run, which a busy machine spoils least. */
+interface Rate { readonly median: number; readonly best: number }
+/** `peer`: OpenBLAS, where it is there. */
+export interface ProductRate { readonly name: string; readonly threads: number; readonly own: Rate; readonly peer: Rate | null }
 
 const shapes = [[2048, 384, 384], [2048, 384, 1536], [2048, 1536, 384]] as const
 const kinds = [{ name: "forward", ta: false, tb: true }, { name: "by input", ta: false, tb: false }, { name: "by weight", ta: true, tb: false }] as const
+type Kind = (typeof kinds)[number]
 
 /** m rows, k inputs, n outputs of a layer; which of its three products is taken decides what is summed over. */
-function sizesOf([rows, inputs, outputs]: readonly [number, number, number], kind: (typeof kinds)[number]["name"]): readonly [m: number, k: number, n: number] {
+function sizesOf([rows, inputs, outputs]: readonly [number, number, number], kind: Kind["name"]): readonly [m: number, k: number, n: number] {
   return kind === "forward" ? [rows, inputs, outputs] : kind === "by input" ? [rows, outputs, inputs] : [outputs, rows, inputs]
 }
 
-const repeats = 8
+/** Milliseconds of one run of several products. */
+type Run = () => Promise<number>
 
-/** Best of several runs of several products each; billions of operations per second. */
-export async function measureProducts(threads = coresAvailable()): Promise<readonly ProductRate[]> {
-  const device = await openCpu({ threads })
-  if (!isUsable(device)) return []
-  console.log(`\nproducts alone: ${device.info.detail}`)
-  const rates: ProductRate[] = []
-  for (const shape of shapes) for (const { name, ta, tb } of kinds) {
-    const [m, k, n] = sizesOf(shape, name)
-    const b = createBuilder()
-    const [x, y] = [b.input("x", "state", "f32", ta ? [k, m] : [m, k]), b.input("y", "state", "f32", tb ? [n, k] : [k, n])]
-    const results = Array.from({ length: repeats }, (_, i) => g.slice(b, g.reshape(b, g.dot(b, x, g.add(b, y, i), ta, tb), [m * n]), [0], [1]))
-    const program: Program = { name: `products ${name}`, inputs: [x, y], outputs: results.map((node, i) => ({ name: `z${i}`, node })) }
-    const runner = await device.load(program)
-    const ones = (shapeOf: readonly number[]): HostTensor => ({ shape: shapeOf, dtype: "f32", data: new Float32Array(shapeOf.reduce((p, q) => p * q, 1)).fill(0.5) })
-    await runner.write("x", ones(x.shape))
-    await runner.write("y", ones(y.shape))
-    let best = Infinity
-    for (let round = 0; round < 12; round++) {
+const repeats = 4
+
+interface Timed { readonly run: Run; close(): void }
+
+/** Values that are not all alike, so that sums are what they are in a training. */
+const numbers = (n: number): Float32Array => Float32Array.from({ length: n }, (_, i) => ((i * 7919) % 201) / 100 - 1)
+
+async function ours(device: Device, [m, k, n]: readonly [number, number, number], { name, ta, tb }: Kind): Promise<Timed> {
+  const b = createBuilder()
+  const pairs = Array.from({ length: repeats }, (_, i) => [b.input(`x${i}`, "state", "f32", ta ? [k, m] : [m, k]), b.input(`y${i}`, "state", "f32", tb ? [n, k] : [k, n])] as const)
+  const results = pairs.map(([x, y]) => g.slice(b, g.reshape(b, g.dot(b, x, y, ta, tb), [m * n]), [0], [1]))
+  const program: Program = { name: `products ${name}`, inputs: pairs.flat(), outputs: results.map((node, i) => ({ name: `z${i}`, node })) }
+  const runner = await device.load(program)
+  for (const { args: { name: input, shape } } of program.inputs) {
+    const value: HostTensor = { shape, dtype: "f32", data: numbers(shape.reduce((p, q) => p * q, 1)) }
+    await runner.write(input, value)
+  }
+  return {
+    async run() {
       const start = performance.now()
       await runner.step({})
-      best = Math.min(best, performance.now() - start)
+      return performance.now() - start
+    },
+    close: () => runner.dispose(),
+  }
+}
+
+type Foreign = (...args: readonly unknown[]) => unknown
+interface Koffi { load(path: string): { func(name: string, result: string, args: readonly string[]): Foreign } }
+interface OpenBlas { readonly name: string; readonly multiply: Foreign; readonly setThreads: Foreign }
+
+/** The system's OpenBLAS; the type of core must be named before it is loaded, as it does not know all that have AVX-512. */
+function openBlas(): OpenBlas | null {
+  if (localFamily() === "avx512") process.env["OPENBLAS_CORETYPE"] ??= "SkylakeX"
+  try {
+    const library = (createRequire(import.meta.url)("koffi") as Koffi).load("libopenblas.so.0")
+    const config = String(library.func("openblas_get_config", "str", [])())
+    return {
+      name: `${config.trim()}${process.env["OPENBLAS_CORETYPE"] === undefined ? "" : `, OPENBLAS_CORETYPE=${process.env["OPENBLAS_CORETYPE"]}`}`,
+      multiply: library.func("cblas_sgemm", "void", ["int", "int", "int", "int", "int", "int", "float", "float *", "int", "float *", "int", "float", "float *", "int"]),
+      setThreads: library.func("openblas_set_num_threads", "void", ["int"]),
     }
-    runner.dispose()
-    const rate = { name: `[${m}, ${k}] x [${k}, ${n}] ${name}`, gflops: (repeats * 2 * m * n * k) / best / 1e6 }
-    console.log(`  ${rate.name.padEnd(40)} ${rate.gflops.toFixed(0).padStart(5)} GFLOP/s`)
-    rates.push(rate)
+  } catch {
+    return null
+  }
+}
+
+const [rowMajor, plain, transposed] = [101, 111, 112]
+
+function theirs(blas: OpenBlas, threads: number, [m, k, n]: readonly [number, number, number], { ta, tb }: Kind): Timed {
+  const xs = Array.from({ length: repeats }, () => numbers(m * k))
+  const ys = Array.from({ length: repeats }, () => numbers(k * n))
+  const zs = Array.from({ length: repeats }, () => new Float32Array(m * n))
+  return {
+    async run() {
+      blas.setThreads(threads)
+      const start = performance.now()
+      for (let i = 0; i < repeats; i++) blas.multiply(rowMajor, ta ? transposed : plain, tb ? transposed : plain, m, n, k, 1, xs[i], ta ? m : k, ys[i], tb ? k : n, 0, zs[i], n)
+      return performance.now() - start
+    },
+    close() {},
+  }
+}
+
+const middle = (times: readonly number[]): number => [...times].sort((x, y) => x - y)[times.length >> 1] ?? NaN
+
+/** Runs in turns. */
+export async function measureProducts(rounds = 20, counts = threadCounts(coresAvailable())): Promise<readonly ProductRate[]> {
+  const blas = openBlas()
+  const rates: ProductRate[] = []
+  for (const threads of counts) {
+    const device = await openCpu({ threads })
+    if (!isUsable(device)) return []
+    console.log(`\nproducts alone: ${device.info.detail}; beside ${blas?.name ?? "nothing: there is no libopenblas.so.0 (Debian: `apt-get install libopenblas0-pthread`)"}`)
+    for (const shape of shapes) for (const kind of kinds) {
+      const sizes = sizesOf(shape, kind.name)
+      const [m, k, n] = sizes
+      const contenders = [await ours(device, sizes, kind), ...(blas === null ? [] : [theirs(blas, threads, sizes, kind)])]
+      const times: number[][] = contenders.map(() => [])
+      for (const { run } of contenders) await run()
+      for (let round = 0; round < rounds; round++) for (const [i, { run }] of contenders.entries()) times[i]?.push(await run())
+      for (const { close } of contenders) close()
+      const rateOf = (ms: number): number => (repeats * 2 * m * n * k) / ms / 1e6
+      const [own = { median: NaN, best: NaN }, peer = null] = times.map((list): Rate => ({ median: rateOf(middle(list)), best: rateOf(Math.min(...list)) }))
+      const rate: ProductRate = { name: `[${m}, ${k}] x [${k}, ${n}] ${kind.name}`, threads, own, peer }
+      const text = (of: Rate): string => `${of.median.toFixed(0).padStart(4)} GFLOP/s (best ${of.best.toFixed(0).padStart(4)})`
+      console.log(`  ${rate.name.padEnd(40)} ${text(own)}${peer === null ? "" : `, OpenBLAS ${text(peer)}: ${(own.median / peer.median).toFixed(2)} (best ${(own.best / peer.best).toFixed(2)})`}`)
+      rates.push(rate)
+    }
   }
   return rates
 }
