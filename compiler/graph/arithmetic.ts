@@ -5,6 +5,9 @@
 const ln2 = Math.LN2
 const bits = 2 ** 53
 
+/** 1/25, 1/23, … 1. */
+const inverses = Float64Array.from({ length: 13 }, (_, i) => 1 / (25 - 2 * i))
+
 /** Natural logarithm of a positive finite number: x = m 2^k with m in [sqrt(1/2), sqrt(2)), log m = 2 atanh((m-1)/(m+1)). */
 export function logOf(x: number): number {
   let m = x
@@ -16,7 +19,7 @@ export function logOf(x: number): number {
   const z = (m - 1) / (m + 1)
   const square = z * z
   let sum = 0
-  for (let i = 25; i >= 1; i -= 2) sum = sum * square + 1 / i
+  for (const c of inverses) sum = sum * square + c
   return 2 * z * sum + k * ln2
 }
 
@@ -48,34 +51,33 @@ export function normalQuantile(p: number): number {
   return q < 0 ? -x : x
 }
 
-function polynomial(coefficients: readonly number[], x: number): number {
-  let sum = 0
-  for (const c of coefficients) sum = sum * x + c
-  return sum
+/** Of eight coefficients. */
+function polynomial(c: Float64Array, x: number): number {
+  return (((((((c[0] ?? 0) * x + (c[1] ?? 0)) * x + (c[2] ?? 0)) * x + (c[3] ?? 0)) * x + (c[4] ?? 0)) * x + (c[5] ?? 0)) * x + (c[6] ?? 0)) * x + (c[7] ?? 0)
 }
 
 // Coefficients of AS 241, highest power first.
-const centreTop = [
+const centreTop = Float64Array.of(
   2509.0809287301226727, 33430.575583588128105, 67265.770927008700853, 45921.953931549871457,
   13731.693765509461125, 1971.5909503065514427, 133.14166789178437745, 3.387132872796366608,
-]
-const centreBottom = [
+)
+const centreBottom = Float64Array.of(
   5226.495278852545925, 28729.085735721942674, 39307.89580009271061, 21213.794301586595867,
   5394.1960214247511077, 687.1870074920579083, 42.313330701600911252, 1,
-]
-const middleTop = [
+)
+const middleTop = Float64Array.of(
   7.7454501427834140764e-4, 0.0227238449892691845833, 0.24178072517745061177, 1.27045825245236838258,
   3.64784832476320460504, 5.7694972214606914055, 4.6303378461565452959, 1.42343711074968357734,
-]
-const middleBottom = [
+)
+const middleBottom = Float64Array.of(
   1.05075007164441684324e-9, 5.475938084995344946e-4, 0.0151986665636164571966, 0.14810397642748007459,
   0.68976733498510000455, 1.6763848301838038494, 2.05319162663775882187, 1,
-]
-const tailTop = [
+)
+const tailTop = Float64Array.of(
   2.01033439929228813265e-7, 2.71155556874348757815e-5, 0.0012426609473880784386, 0.026532189526576123093,
   0.29656057182850489123, 1.7848265399172913358, 5.4637849111641143699, 6.6579046435011037772,
-]
-const tailBottom = [
+)
+const tailBottom = Float64Array.of(
   2.04426310338993978564e-15, 1.4215117583164458887e-7, 1.8463183175100546818e-5, 7.868691311456132591e-4,
   0.0148753612908506148525, 0.13692988092273580531, 0.59983220655588793769, 1,
-]
+)

@@ -22,7 +22,6 @@ export interface RandomKey {
 /** Two 32-bit words, signed as JavaScript's bit operations yield them. */
 export type Words = readonly [number, number]
 
-const rotations = [13, 15, 26, 6, 17, 29, 16, 24] as const
 const parity = 0x1bd11bda
 
 /** Threefry-2x32-20: the encryption of `counter` under `key`. */
@@ -32,25 +31,37 @@ export function threefry(key: Words, counter: Words): Words {
   return [out[0] ?? 0, out[1] ?? 0]
 }
 
+/** Rounds come in groups of four, with one of two lists of rotations each; after group g the keys g + 1 and g + 2 (modulo 3) are injected. Written out, for weights take millions of these. */
 function threefryInto(out: Int32Array, k0: number, k1: number, c0: number, c1: number): void {
   const k2 = parity ^ k0 ^ k1
   let x0 = (c0 + k0) | 0
   let x1 = (c1 + k1) | 0
-  for (let group = 0; group < 5; group++) {
-    const first = (group & 1) * 4
-    for (let i = first; i < first + 4; i++) {
-      const r = rotations[i] ?? 0
-      x0 = (x0 + x1) | 0
-      x1 = ((x1 << r) | (x1 >>> (32 - r))) ^ x0
-    }
-    // After group g the keys g + 1 and g + 2 (mod 3) are injected.
-    const a = group % 3 === 0 ? k1 : group % 3 === 1 ? k2 : k0
-    const c = group % 3 === 0 ? k2 : group % 3 === 1 ? k0 : k1
-    x0 = (x0 + a) | 0
-    x1 = (x1 + c + group + 1) | 0
-  }
-  out[0] = x0
-  out[1] = x1
+  x0 = (x0 + x1) | 0; x1 = ((x1 << 13) | (x1 >>> 19)) ^ x0
+  x0 = (x0 + x1) | 0; x1 = ((x1 << 15) | (x1 >>> 17)) ^ x0
+  x0 = (x0 + x1) | 0; x1 = ((x1 << 26) | (x1 >>> 6)) ^ x0
+  x0 = (x0 + x1) | 0; x1 = ((x1 << 6) | (x1 >>> 26)) ^ x0
+  x0 = (x0 + k1) | 0; x1 = (x1 + k2 + 1) | 0
+  x0 = (x0 + x1) | 0; x1 = ((x1 << 17) | (x1 >>> 15)) ^ x0
+  x0 = (x0 + x1) | 0; x1 = ((x1 << 29) | (x1 >>> 3)) ^ x0
+  x0 = (x0 + x1) | 0; x1 = ((x1 << 16) | (x1 >>> 16)) ^ x0
+  x0 = (x0 + x1) | 0; x1 = ((x1 << 24) | (x1 >>> 8)) ^ x0
+  x0 = (x0 + k2) | 0; x1 = (x1 + k0 + 2) | 0
+  x0 = (x0 + x1) | 0; x1 = ((x1 << 13) | (x1 >>> 19)) ^ x0
+  x0 = (x0 + x1) | 0; x1 = ((x1 << 15) | (x1 >>> 17)) ^ x0
+  x0 = (x0 + x1) | 0; x1 = ((x1 << 26) | (x1 >>> 6)) ^ x0
+  x0 = (x0 + x1) | 0; x1 = ((x1 << 6) | (x1 >>> 26)) ^ x0
+  x0 = (x0 + k0) | 0; x1 = (x1 + k1 + 3) | 0
+  x0 = (x0 + x1) | 0; x1 = ((x1 << 17) | (x1 >>> 15)) ^ x0
+  x0 = (x0 + x1) | 0; x1 = ((x1 << 29) | (x1 >>> 3)) ^ x0
+  x0 = (x0 + x1) | 0; x1 = ((x1 << 16) | (x1 >>> 16)) ^ x0
+  x0 = (x0 + x1) | 0; x1 = ((x1 << 24) | (x1 >>> 8)) ^ x0
+  x0 = (x0 + k1) | 0; x1 = (x1 + k2 + 4) | 0
+  x0 = (x0 + x1) | 0; x1 = ((x1 << 13) | (x1 >>> 19)) ^ x0
+  x0 = (x0 + x1) | 0; x1 = ((x1 << 15) | (x1 >>> 17)) ^ x0
+  x0 = (x0 + x1) | 0; x1 = ((x1 << 26) | (x1 >>> 6)) ^ x0
+  x0 = (x0 + x1) | 0; x1 = ((x1 << 6) | (x1 >>> 26)) ^ x0
+  out[0] = (x0 + k2) | 0
+  out[1] = (x1 + k0 + 5) | 0
 }
 
 function rowKey(key: RandomKey): Words {
@@ -80,7 +91,7 @@ export function fillUniform(key: RandomKey, out: Float32Array | Float64Array, st
 
 /** A standard normal number: the quantile of 52 random bits, in arithmetic that is the same on every platform. */
 export function normal(key: RandomKey, element: number): number {
-  return quantile(threefry(rowKey(key), [element, 1]))
+  return quantile(...threefry(rowKey(key), [element, 1]))
 }
 
 /** Elements 0, 1, … into `out`: the bulk form of `normal`. */
@@ -89,13 +100,13 @@ export function fillNormal(key: RandomKey, out: Float32Array | Float64Array): vo
   const pair = new Int32Array(2)
   for (let i = 0; i < out.length; i++) {
     threefryInto(pair, k0, k1, i, 1)
-    out[i] = quantile([pair[0] ?? 0, pair[1] ?? 0])
+    out[i] = quantile(pair[0] ?? 0, pair[1] ?? 0)
   }
 }
 
 /** Of 52 bits u: the quantile at (u + 1/2) 2^-52, a number of 53 bits that is never 0 or 1. */
-function quantile(words: Words): number {
-  const u = (words[0] >>> 0) * 2 ** 20 + (words[1] >>> 12)
+function quantile(high: number, low: number): number {
+  const u = (high >>> 0) * 2 ** 20 + (low >>> 12)
   return normalQuantile((u + 0.5) * 2 ** -52)
 }
 
