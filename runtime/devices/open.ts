@@ -53,8 +53,10 @@ export async function probeDevices(): Promise<readonly (DeviceInfo | Unusable)[]
   return found
 }
 
-/** Floating-point operations per second that training reached on each device, and seconds until its first step, on two cores of a server CPU (LOG.md). */
+/** Floating-point operations per second that training reached on each device, and seconds until its first step, on two cores of a server CPU (LOG.md); of `webgpu` what a small GPU may reach. */
 const measured: Readonly<Record<string, Omit<Rate, "device">>> = {
+  // Of an adapter that runs on the processor it is far too much.
+  webgpu: { flops: 1e12, prepare: { training: 4, other: 2 } },
   cpu: { flops: 150e9, prepare: { training: 4, other: 1.5 } },
   tfjs: { flops: 20e9, prepare: { training: 0.5, other: 0.2 } },
   reference: { flops: 0.4e9, prepare: { training: 0, other: 0 } },

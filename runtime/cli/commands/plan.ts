@@ -99,7 +99,7 @@ function showEnd(summary: PlanSummary, terminal: Terminal): void {
   say(`${flop(summary.flops)}, up to ${bytes(summary.memory)} on the device and ${bytes(summary.disk)} on disk`, terminal)
   for (const line of memoryLines(summary)) say(line, terminal)
   say(`allowed are ${bytes(summary.limits.memory)} for a stage (--max-memory) and ${count(summary.limits.params)} parameters for a model (--max-params)`, terminal)
-  say(`about ${duration(summary.seconds)} on ${summary.device}, on two cores like those its rate was measured on`, terminal)
+  say(`about ${duration(summary.seconds)} on ${summary.device}, ${summary.device === "webgpu" ? "on a GPU that reaches 1 TFLOP/s: large ones are many times faster" : "on two cores like those its rate was measured on"}`, terminal)
 }
 
 /** What the largest stage takes of the device, part by part; a bound has no parts. */
