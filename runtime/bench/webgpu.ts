@@ -2,13 +2,13 @@
  * Training steps on WebGPU beside TensorFlow.js on WebGPU: one process, one GPU device, the same graph, turn by turn. On a software adapter the
  * numbers say how many kernels and bytes each takes, not how fast a GPU would be.
  *
- *     node --import tsx runtime/bench/webgpu.ts [ROWS] [DEPTH]     (2 rows and 1 layer of config B if not given)
+ *     npm run bench -- webgpu [--rows N] [--depth N]     (2 rows and 1 layer of config B if not given)
  */
 import { pathToFileURL } from "node:url"
 import type { Core } from "../devices/tfjs-backend.ts"
 import { engineKernels } from "../devices/tfjs-backend.ts"
 import { createDevice } from "../devices/tfjs.ts"
-import type { Device } from "../device.ts"
+import type { Device, Runner } from "../device.ts"
 import { dawnPackage, softwareGpu } from "../devices/webgpu-testing.ts"
 import type { WebgpuDevice } from "../devices/webgpu.ts"
 import { openWebgpu } from "../devices/webgpu.ts"
@@ -35,31 +35,37 @@ async function peerOn({ gpu, adapter }: WebgpuDevice): Promise<Device> {
   return createDevice({ kernels: engineKernels(core), detail: `WebGPU backend ${core.version_core}`, numericsClass: "tfjs/webgpu" })
 }
 
-const real = await openWebgpu({ package: await dawnPackage() })
-const ours = "reason" in real ? await softwareGpu() : real
-if (ours === null) process.exit(1)
-const base = configs.find(({ name }) => name === "B")
-if (base === undefined) throw new Error("bench: there is no config B")
-const [rows = 2, depth = 1] = process.argv.slice(2).map(Number)
-const prepared = prepareConfig({ ...base, rows, depth })
-const runners = [{ name: "slm webgpu", device: ours }, { name: "tfjs webgpu", device: await peerOn(ours) }]
-const loaded = []
-for (const { name, device } of runners) {
-  const start = performance.now()
-  const runner = await device.load(prepared.step)
-  for (const [state, value] of firstStates(prepared)) await runner.write(state, value)
-  await runner.step(batchOf(prepared, 1))
-  loaded.push({ name, runner, first: performance.now() - start, times: [] as number[], loss: NaN })
+export interface BesideTfjs { readonly device: string; readonly tokens: number; readonly rows: readonly { readonly name: string; readonly median: number; readonly tokensPerSecond: number; readonly first: number; readonly loss: number }[] }
+
+/** A real GPU where there is one, else an adapter that runs on the processor; null without either. */
+export async function measureWebgpu(rows: number, depth: number): Promise<BesideTfjs | null> {
+  const real = await openWebgpu({ package: await dawnPackage() })
+  const ours = "reason" in real ? await softwareGpu() : real
+  const base = configs.find(({ name }) => name === "B")
+  if (ours === null || base === undefined) return null
+  const prepared = prepareConfig({ ...base, rows, depth })
+  const tokens = rows * base.length
+  const loaded: { readonly name: string; readonly runner: Runner; readonly first: number; readonly times: number[]; loss: number }[] = []
+  for (const { name, device } of [{ name: "slm webgpu", device: ours }, { name: "tfjs webgpu", device: await peerOn(ours) }]) {
+    const start = performance.now()
+    const runner = await device.load(prepared.step)
+    for (const [state, value] of firstStates(prepared)) await runner.write(state, value)
+    await runner.step(batchOf(prepared, 1))
+    loaded.push({ name, runner, first: performance.now() - start, times: [], loss: NaN })
+  }
+  for (let round = 0; round < rounds; round++) for (const each of loaded) {
+    const start = performance.now()
+    const out = await each.runner.step(batchOf(prepared, 2 + round))
+    each.times.push(performance.now() - start)
+    each.loss = out["sum.0"]?.data[0] ?? NaN
+  }
+  for (const { runner } of loaded) runner.dispose()
+  ours.close()
+  const result = loaded.map(({ name, first, times, loss }) => {
+    const median = [...times].sort((x, y) => x - y)[times.length >> 1] ?? NaN
+    return { name, median, tokensPerSecond: (1000 * tokens) / median, first, loss }
+  })
+  console.log(`\n${ours.info.detail}; config B with ${rows} rows and ${depth} layers, ${tokens} tokens a step`)
+  for (const { name, median, tokensPerSecond, first, loss } of result) console.log(`  ${name.padEnd(12)} ${median.toFixed(1)} ms a step (${tokensPerSecond.toFixed(0)} tokens/s), first step after ${(first / 1000).toFixed(1)} s, sum of losses ${loss.toFixed(3)}`)
+  return { device: ours.info.detail, tokens, rows: result }
 }
-for (let round = 0; round < rounds; round++) for (const each of loaded) {
-  const start = performance.now()
-  const out = await each.runner.step(batchOf(prepared, 2 + round))
-  each.times.push(performance.now() - start)
-  each.loss = out["sum.0"]?.data[0] ?? NaN
-}
-console.log(`${ours.info.detail}; config B with ${rows} rows and ${depth} layers, ${rows * base.length} tokens a step`)
-for (const { name, first, times, loss } of loaded) {
-  const median = [...times].sort((x, y) => x - y)[Math.floor(times.length / 2)] ?? NaN
-  console.log(`${name.padEnd(12)} ${median.toFixed(1)} ms a step (${((1000 * rows * base.length) / median).toFixed(0)} tokens/s), first step after ${(first / 1000).toFixed(1)} s, sum of losses ${loss.toFixed(3)}`)
-}
-process.exit(0)
