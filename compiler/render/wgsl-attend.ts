@@ -4,7 +4,7 @@
  * them again.
  */
 import type { AttendGradKernel, AttendKernel, Buffer, Strided } from "../kernel/ir.ts"
-import type { AttendPlan } from "../schedule/gpu-plans.ts"
+import type { AttendPlan, GpuTarget } from "../schedule/gpu-plans.ts"
 import { rowVectors } from "../schedule/gpu-plans.ts"
 import { pointThreads } from "../schedule/gpu.ts"
 import { wgslFloat } from "./wgsl-expr.ts"
@@ -68,26 +68,33 @@ const biasText = (kernel: Attend, memory: Memory): string => (kernel.bias === nu
 /** What is multiplied: rounded, if the factors are. */
 const factor = ({ args: { factors } }: Attend, x: string): string => (factors === "f32" ? x : `narrow_${factors}(${x})`)
 
+/** What tiles hold: rounded factors are numbers of f16, so that nothing is lost there, and threads read half the bytes. Weights, slopes and sums are f32. */
+type Held = "f32" | "f16"
+const heldBy = ({ args: { factors } }: Attend, target: GpuTarget): Held => (factors === "f16" && target.f16 ? "f16" : "f32")
+const put = (held: Held, x: string): string => (held === "f32" ? x : `vec4<f16>(${x})`)
+const taken = (held: Held, x: string): string => (held === "f32" ? x : `vec4<f32>(${x})`)
+
 const numbers = (n: number): number[] => Array.from({ length: n }, (_, i) => i)
 
-interface Sizes { readonly rows: number; readonly cols: number; readonly lanes: number; readonly threads: number; readonly each: number; readonly d4: number; readonly e4: number; readonly ds: number; readonly es: number; readonly dTurns: number; readonly eTurns: number }
+interface Sizes { readonly rows: number; readonly cols: number; readonly lanes: number; readonly threads: number; readonly each: number; readonly d4: number; readonly e4: number; readonly ds: number; readonly es: number; readonly dTurns: number; readonly eTurns: number; readonly held: Held }
 
-function sizesOf({ sizes }: Attend, { rows, cols, lanes }: AttendPlan): Sizes {
+function sizesOf(kernel: Attend, { rows, cols, lanes }: AttendPlan, target: GpuTarget): Sizes {
+  const { sizes } = kernel
   const [d4, e4] = [Math.ceil(sizes.depth / 4), Math.ceil(sizes.values / 4)]
-  return { rows, cols, lanes, threads: rows * lanes, each: cols / lanes, d4, e4, ds: rowVectors(sizes.depth), es: rowVectors(sizes.values), dTurns: Math.ceil(d4 / lanes), eTurns: Math.ceil(e4 / lanes) }
+  return { rows, cols, lanes, threads: rows * lanes, each: cols / lanes, d4, e4, ds: rowVectors(sizes.depth), es: rowVectors(sizes.values), dTurns: Math.ceil(d4 / lanes), eTurns: Math.ceil(e4 / lanes), held: heldBy(kernel, target) }
 }
 
 /** Copies `count` rows from `first` on into shared memory. */
 function loadBlock(to: string, fn: string, h: string, first: string, count: number, vectors: number, stride: number, s: Sizes, indent: string): string[] {
-  return [`${indent}for (var e = lid; e < ${count * vectors}; e += ${s.threads}) { ${to}[e / ${vectors} * ${stride} + e % ${vectors}] = ${fn}(b, ${h}, ${first} + e / ${vectors}, e % ${vectors}); }`]
+  return [`${indent}for (var e = lid; e < ${count * vectors}; e += ${s.threads}) { ${to}[e / ${vectors} * ${stride} + e % ${vectors}] = ${put(s.held, `${fn}(b, ${h}, ${first} + e / ${vectors}, e % ${vectors})`)}; }`]
 }
 
 /** `name0`, `name1`, …: products of this thread's row with its columns, both in shared memory. */
 function productLines(name: string, row: string, rowStride: number, col: string, colStride: number, vectors: number, s: Sizes, indent: string): string[] {
   return [
     ...numbers(s.each).map((x) => `${indent}var ${name}${x} = 0.0;`),
-    `${indent}for (var q = 0; q < ${vectors}; q++) {`, `${indent}  let own = ${row}[row * ${rowStride} + q];`,
-    ...numbers(s.each).map((x) => `${indent}  ${name}${x} += dot(own, ${col}[(lane + ${x * s.lanes}) * ${colStride} + q]);`), `${indent}}`,
+    `${indent}for (var q = 0; q < ${vectors}; q++) {`, `${indent}  let own = ${taken(s.held, `${row}[row * ${rowStride} + q]`)};`,
+    ...numbers(s.each).map((x) => `${indent}  ${name}${x} += dot(own, ${taken(s.held, `${col}[(lane + ${x * s.lanes}) * ${colStride} + q]`)});`), `${indent}}`,
   ]
 }
 
@@ -133,14 +140,14 @@ function blockLines(kernel: Attend, s: Sizes, memory: Memory): { readonly outsid
   }
 }
 
-export function renderAttend(kernel: AttendKernel, plan: AttendPlan, memory: Memory): ShaderBody {
-  const s = sizesOf(kernel, plan)
+export function renderAttend(kernel: AttendKernel, plan: AttendPlan, target: GpuTarget, memory: Memory): ShaderBody {
+  const s = sizesOf(kernel, plan, target)
   const { queries, keys, depth, values } = kernel.sizes
   const block = blockLines(kernel, s, memory)
   return {
     threads: s.threads,
     outside: [
-      `var<workgroup> tile_q: array<vec4<f32>, ${s.rows * s.ds}>;`, `var<workgroup> tile_kv: array<vec4<f32>, ${s.cols * Math.max(s.ds, s.es)}>;`, `var<workgroup> weights: array<f32, ${s.rows * s.cols}>;`, `var<workgroup> lanes_of: array<f32, ${s.threads}>;`,
+      `var<workgroup> tile_q: array<vec4<${s.held}>, ${s.rows * s.ds}>;`, `var<workgroup> tile_kv: array<vec4<${s.held}>, ${s.cols * Math.max(s.ds, s.es)}>;`, `var<workgroup> weights: array<f32, ${s.rows * s.cols}>;`, `var<workgroup> lanes_of: array<f32, ${s.threads}>;`,
       ...block.outside, ...maskFunctions(kernel, memory), ...rowFunction("q_at", kernel.q, queries, depth, memory), ...rowFunction("k_at", kernel.k, keys, depth, memory), ...rowFunction("v_at", kernel.v, keys, values, memory),
     ],
     lines: [
@@ -188,7 +195,7 @@ function roundedLines(kernel: AttendKernel, memory: Memory, s: Sizes): string[] 
 function sumLines(name: string, weights: string, cols: number, tile: string, stride: number, vectors: number, turns: number, s: Sizes, indent: string): string[] {
   return [
     `${indent}for (var c = 0; c < ${cols}; c++) {`, `${indent}  let weight = vec4<f32>(${weights}[row * ${cols} + c]);`,
-    ...numbers(turns).map((y) => `${indent}  ${(y + 1) * s.lanes > vectors ? `if (lane + ${y * s.lanes} < ${vectors}) { ` : ""}${name}${y} = (weight * ${tile}[c * ${stride} + lane + ${y * s.lanes}] + ${name}${y});${(y + 1) * s.lanes > vectors ? " }" : ""}`), `${indent}}`,
+    ...numbers(turns).map((y) => `${indent}  ${(y + 1) * s.lanes > vectors ? `if (lane + ${y * s.lanes} < ${vectors}) { ` : ""}${name}${y} = (weight * ${taken(s.held, `${tile}[c * ${stride} + lane + ${y * s.lanes}]`)} + ${name}${y});${(y + 1) * s.lanes > vectors ? " }" : ""}`), `${indent}}`,
   ]
 }
 
@@ -201,15 +208,15 @@ const statPlace = ({ sizes: { heads, queries } }: Attend, i: string): string => 
 function gradientTiles(kernel: AttendGradKernel, s: Sizes, memory: Memory, own: number, other: number): string[] {
   const { queries, keys, depth, values } = kernel.sizes
   return [
-    `var<workgroup> tile_q: array<vec4<f32>, ${own * s.ds}>;`, `var<workgroup> tile_u: array<vec4<f32>, ${own * s.es}>;`, `var<workgroup> tile_k: array<vec4<f32>, ${other * s.ds}>;`, `var<workgroup> tile_v: array<vec4<f32>, ${other * s.es}>;`,
+    `var<workgroup> tile_q: array<vec4<${s.held}>, ${own * s.ds}>;`, `var<workgroup> tile_u: array<vec4<${s.held}>, ${own * s.es}>;`, `var<workgroup> tile_k: array<vec4<${s.held}>, ${other * s.ds}>;`, `var<workgroup> tile_v: array<vec4<${s.held}>, ${other * s.es}>;`,
     `var<workgroup> slopes: array<f32, ${s.rows * s.cols}>;`, `var<workgroup> lanes_of: array<f32, ${s.threads}>;`,
     ...maskFunctions(kernel, memory), ...rowFunction("q_at", kernel.q, queries, depth, memory), ...rowFunction("k_at", kernel.k, keys, depth, memory), ...rowFunction("v_at", kernel.v, keys, values, memory), ...rowFunction("u_at", kernel.upstream, queries, values, memory),
   ]
 }
 
 /** ds = p (dp - sum(p dp)) with dp = dy v^T; statistics of each query first, then dq = ds k. */
-export function renderAttendQueries(kernel: AttendGradKernel, plan: AttendPlan, stats: Buffer, memory: Memory): ShaderBody {
-  const s = sizesOf(kernel, plan)
+export function renderAttendQueries(kernel: AttendGradKernel, plan: AttendPlan, target: GpuTarget, stats: Buffer, memory: Memory): ShaderBody {
+  const s = sizesOf(kernel, plan, target)
   const { queries, depth } = kernel.sizes
   const block = blockLines(kernel, s, memory)
   const scores = [
@@ -239,8 +246,8 @@ export function renderAttendQueries(kernel: AttendGradKernel, plan: AttendPlan, 
 }
 
 /** dk = ds^T q and dv = p^T dy for a block of keys, over the queries that may see them and the heads that share them. */
-export function renderAttendKeys(kernel: AttendGradKernel, plan: AttendPlan, stats: Buffer, memory: Memory): ShaderBody {
-  const s = sizesOf(kernel, plan)
+export function renderAttendKeys(kernel: AttendGradKernel, plan: AttendPlan, target: GpuTarget, stats: Buffer, memory: Memory): ShaderBody {
+  const s = sizesOf(kernel, plan, target)
   const { heads, groups, queries, keys, depth, values } = kernel.sizes
   const { causal, window } = kernel.args
   const count = Math.ceil(keys / s.rows)

@@ -43,8 +43,11 @@ function shadersOf(program: Program, f16: boolean): readonly Shader[] {
 test("where there is shader-f16 tiles are of f16 and sums of f32, and nothing else changes", () => {
   const [native, wide] = [shadersOf(merged(cases).program, true), shadersOf(merged(cases).program, false)]
   assert.ok(native.some(({ text }) => text.startsWith("enable f16;") && /var<workgroup> tile_a: array<vec4<f16>, /.test(text)))
+  for (const kind of ["attend ", "attend_queries ", "attend_keys "]) assert.ok(native.some(({ name, text }) => name.startsWith(kind) && /var<workgroup> tile_q: array<vec4<f16>, /.test(text)), kind)
   assert.not.ok(wide.some(({ text }) => /\bf16\b/.test(text)))
-  const plain = (text: string): string => text.replace("enable f16;\n", "").replaceAll(/vec4<f32>\((tile_[ab]\[[^\]]*\])\)/g, "$1").replaceAll(/vec4<f16>\((vec4<f32>\(.*\))\);/g, "$1;").replaceAll("vec4<f16>", "vec4<f32>")
+  const plain = (text: string): string => text.replace("enable f16;\n", "")
+    // Tiles of products and of attention.
+    .replaceAll(/vec4<f32>\((tile_\w+\[[^\]]*\])\)/g, "$1").replaceAll(/vec4<f16>\((vec4<f32>\(.*\)|[qkvu]_at\([^;]*\))\);/g, "$1;").replaceAll("vec4<f16>", "vec4<f32>")
   assert.equal(native.map(({ text }) => plain(text)), wide.map(({ text }) => text))
 })
 
