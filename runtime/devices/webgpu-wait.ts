@@ -3,14 +3,14 @@
 /** Waits for what only Dawn can tell. */
 export type Wait = <T>(wanted: Promise<T>) => Promise<T>
 
-/** Naps between Dawn's questions leave the core to others: each takes a sixteenth of what was waited so far, at most a millisecond. */
+/** Naps between Dawn's questions leave the core to others: each takes a thirtieth of what was waited so far, at most half a millisecond. */
 export function napping(): Wait {
   const nobody = new Int32Array(new SharedArrayBuffer(4))
   let [waiting, since, turning] = [0, 0, false]
   function turn(): void {
     turning = waiting > 0
     if (!turning) return
-    Atomics.wait(nobody, 0, 0, Math.min(1, (performance.now() - since) / 16))
+    Atomics.wait(nobody, 0, 0, Math.min(0.5, (performance.now() - since) / 30))
     setImmediate(turn)
   }
   return async (wanted) => {
