@@ -168,7 +168,7 @@ function stages(events: readonly Event[]): string {
   return section("Stages", table(null, events.flatMap((e) => {
     if (e.event !== "stage-finished" && e.event !== "stage-cached") return []
     const found = Object.entries(e.facts).map(([name, value]) => `${name.replaceAll("_", " ")} ${measure(value)}`).join(", ")
-    return [[text(e.stage.name), cell(`<span class="dim">${e.stage.kind}</span>`), number(e.event === "stage-finished" ? duration(e.seconds) : "done before"), text(found)]]
+    return [[text(e.stage.name), cell(`<span class="dim">${e.stage.kind}</span>`), number(e.event === "stage-finished" ? duration(e.seconds) : `done before${e.build === undefined ? "" : ", by another build"}`), text(found)]]
   })))
 }
 

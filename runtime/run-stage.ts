@@ -22,6 +22,7 @@ import type { Files } from "./store/store.ts"
 import { systemFailure } from "./system-error.ts"
 import type { Moment } from "./trace.ts"
 import { traceFile, writeTrace } from "./trace.ts"
+import { compilerHash } from "./version.ts"
 
 /** Carries the outcome of an input that could not be made again. */
 class InputStopped extends Error {
@@ -77,8 +78,8 @@ async function reuse(state: RunState, { stage, index, count, artifactKey }: Plac
   const entry = artifactKey === null || kinds[stage.kind].result === "always" || options.fresh === true ? null : options.store.get(artifactKey)
   const cached = entry === null ? null : fromEntry(state, stage, entry.files)
   if (entry === null || cached === null) return null
-  const { facts } = entry.about
-  options.emit({ event: "stage-cached", stage: refOf(stage), index, count, facts })
+  const { facts, compiler } = entry.about
+  options.emit({ event: "stage-cached", stage: refOf(stage), index, count, facts, ...(compiler === compilerHash() ? {} : { build: "another" }) })
   state.made.set(stage.key, cached)
   if (stage.kind === "generate") repeatSamples(options.emit, stage, await cached)
   return finish(state, stage, { cached: true, seconds: 0, facts, artifactKey, files: entry.files }) ?? { is: "done", data: emptyData, facts }
@@ -101,7 +102,7 @@ async function make(state: RunState, { stage, index, count, artifactKey }: Place
   const seconds = state.clock() - start
   const made = result === "kept" ? toFiles(outcome.data) : null
   const files = made === null || moments.length === 0 ? made : new Map([...made, [traceFile, writeTrace(moments)]])
-  if (artifactKey !== null && result !== "always") options.store.put(artifactKey, { kind: stage.kind, name: stage.name, facts: outcome.facts, from }, files ?? new Map())
+  if (artifactKey !== null && result !== "always") options.store.put(artifactKey, { kind: stage.kind, name: stage.name, facts: outcome.facts, from, compiler: compilerHash() }, files ?? new Map())
   checkpoints?.clear()
   state.made.set(stage.key, Promise.resolve(outcome.data))
   const refused = finish(state, stage, { cached: false, seconds, facts: outcome.facts, artifactKey, files })

@@ -5,6 +5,7 @@ import { test } from "uvu"
 import * as assert from "uvu/assert"
 import type { Ran } from "./stages/testing.ts"
 import { bookTokens, factsOf, problemsOf, recipeOf, sentences, withFolder } from "./stages/testing.ts"
+import { openStore } from "./store/store.ts"
 import { readWeights } from "./weights.ts"
 
 const tiny = "Llama(vocab: words.size, dim: 16, depth: 1, heads: 2, context: 32)"
@@ -68,6 +69,21 @@ test("a second run takes everything from the store; a change runs what depends o
   const fourth = await place.run(recipe(2))
   assert.ok(kindsOf(fourth, "stage-finished").includes("train"))
   assert.ok(kindsOf(fourth, "stage-cached").includes("byte"))
+}))
+
+test("a result that another build made is used, and said to be", () => withFolder(async (place) => {
+  place.write("book.txt", sentences(20))
+  const recipe = recipeOf(trained(1))
+  const first = await place.run(recipe)
+  const key = first.stages.find(({ stage }) => stage.name === "result")?.artifactKey ?? ""
+  const store = openStore(path.join(place.folder, ".slm", "store"), assert.unreachable)
+  const entry = store.get(key)
+  if (entry === null) throw new Error("the result is not kept")
+  store.put(key, { ...entry.about, compiler: "0".repeat(64) }, entry.files)
+  const second = await place.run(recipe)
+  const builds = second.events.flatMap((e) => (e.event === "stage-cached" ? [[e.stage.name, e.build] as const] : []))
+  assert.equal(new Map(builds).get("result"), "another")
+  assert.equal(builds.filter(([, build]) => build !== undefined).map(([name]) => name), ["result"])
 }))
 
 test("a damaged result is made again", () => withFolder(async (place) => {

@@ -8,6 +8,7 @@ import { kinds } from "./stages/execute.ts"
 import type { Outcome } from "./stages/environment.ts"
 import { failed, refOf } from "./stages/environment.ts"
 import { pathsOf } from "./stages/sources.ts"
+import { compilerHash } from "./version.ts"
 
 /** As `runStage`; what diverges, or would be made of what diverged, is done with that as its fact where a search chooses among such trials. */
 export async function runTrial(state: RunState, stage: Stage, index: number, count: number): Promise<Outcome> {
@@ -52,7 +53,7 @@ function lose(state: RunState, stage: Stage, step: number, seconds: number): Ext
   const { store } = state.options
   const [key, facts, from] = [state.keys.of(stage), { [divergedAt]: step }, pathsOf(stage)]
   if (key !== null && kinds[stage.kind].result === "kept") {
-    store.put(key, { kind: stage.kind, name: stage.name, facts, from }, new Map())
+    store.put(key, { kind: stage.kind, name: stage.name, facts, from, compiler: compilerHash() }, new Map())
     store.checkpoints(key, from).clear()
   }
   state.finished.set(stage.key, { stage: refOf(stage), cached: seconds === 0, seconds, facts, artifactKey: key, content: null, folder: null })

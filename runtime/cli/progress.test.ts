@@ -51,6 +51,10 @@ test("which step was the best is told where it is not the last", () => {
   assert.is(told(12), "= teacher  train  done before  steps 12, valid 2.500")
 })
 
+test("a result of another build is told as such", () => {
+  assert.is(shown([{ event: "stage-cached", stage, index: 0, count: 1, facts: { steps: 12 }, build: "another" }]).lines[0], "= teacher  train  done before, by another build  steps 12")
+})
+
 test("samples of a training are cut at the width, those that were asked for are whole", () => {
   const long = "x ".repeat(60).trim()
   const sample = (at: number | null): Event => ({ event: "sample", stage, at, prompt: "The", text: long })

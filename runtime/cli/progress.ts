@@ -42,7 +42,7 @@ function show(d: Display, event: Event): void {
     case "stage-started":
       d.place = `[${event.index + 1}/${event.count}]`
       return terminal.status(`  ${d.place} ${event.stage.name} …`)
-    case "stage-cached": return facts(d, terminal.style("dim", "="), event.stage, terminal.style("dim", "done before"), event.facts)
+    case "stage-cached": return facts(d, terminal.style("dim", "="), event.stage, terminal.style("dim", `done before${event.build === undefined ? "" : ", by another build"}`), event.facts)
     case "stage-finished": return finished(d, event)
     case "progress": return progress(d, event)
     case "work": return terminal.status(`  ${d.place} ${event.stage.name}  ${event.done}/${event.total} ${event.unit}`)

@@ -12,8 +12,8 @@ export interface StageRef {
 export type Event =
   | { readonly event: "run-started"; readonly recipe: string; readonly device: string; readonly numericsClass: string; readonly stages: readonly StageRef[] }
   | { readonly event: "stage-started"; readonly stage: StageRef; readonly index: number; readonly count: number }
-  /** Its result was there already, from an earlier run with the same meaning. */
-  | { readonly event: "stage-cached"; readonly stage: StageRef; readonly index: number; readonly count: number; readonly facts: Readonly<Record<string, number>> }
+  /** Its result was there already, from an earlier run with the same meaning; of a compiler with other sources where `build` says so. */
+  | { readonly event: "stage-cached"; readonly stage: StageRef; readonly index: number; readonly count: number; readonly facts: Readonly<Record<string, number>>; readonly build?: "another" }
   | { readonly event: "stage-finished"; readonly stage: StageRef; readonly seconds: number; readonly facts: Readonly<Record<string, number>> }
   /** `valid` is there where this step was followed by a validation. `total` steps; rates over the last steps. */
   | {

@@ -17,6 +17,12 @@ import type { StageEnv } from "./environment.ts"
 import { loadFolder, weightFiles } from "./exchange.ts"
 import { kinds } from "./execute.ts"
 
+/**
+ * Grows when the same stage on the same inputs yields other bits for a reason that no key tells: neither the revision of its kind or of a
+ * primitive, nor that of a device's generated code.
+ */
+export const artifactRevision = 1
+
 export interface ArtifactKeys {
   /** null: a file that is read is not there, so the stage has to say what is wrong. */
   of(stage: Stage): string | null
@@ -49,7 +55,7 @@ export function createArtifactKeys(env: Pick<StageEnv, "folder" | "allowRead">, 
     const files = inputs(stage)?.map(({ name, sha256: hash }) => [stage.kind === "load" ? path.basename(name) : name, hash] as const) ?? null
     const before = stage.inputs.map(of)
     const device = kinds[stage.kind].numeric ? classOf(info, factorsOf(stage.args)) : ""
-    const key = files === null || before.includes(null) ? null : sha256(JSON.stringify(["slm artifact 1", stage.key, files, before, device]))
+    const key = files === null || before.includes(null) ? null : sha256(JSON.stringify([`slm artifact ${artifactRevision}`, stage.key, files, before, device]))
     known.set(stage.key, key)
     return key
   }

@@ -15,6 +15,8 @@ export interface EntryAbout {
   readonly facts: Readonly<Record<string, number>>
   /** The inputs it was made from, as the recipe names them. */
   readonly from?: readonly string[]
+  /** Hash of the compiler that made it. */
+  readonly compiler?: string
 }
 
 export interface Entry {
@@ -125,7 +127,7 @@ function isManifest(x: unknown): x is Manifest {
 function isAbout(x: unknown): boolean {
   if (typeof x !== "object" || x === null || !("facts" in x) || typeof x.facts !== "object" || x.facts === null) return false
   const from = "from" in x ? x.from : []
-  return "kind" in x && typeof x.kind === "string" && "name" in x && typeof x.name === "string" && Array.isArray(from) && from.every((path) => typeof path === "string")
+  return (!("compiler" in x) || typeof x.compiler === "string") && "kind" in x && typeof x.kind === "string" && "name" in x && typeof x.name === "string" && Array.isArray(from) && from.every((path) => typeof path === "string")
 }
 
 function isListed(x: unknown): boolean {
