@@ -66,9 +66,10 @@ function apply(out: Data, x: Data, f: (x: number) => number): void {
 }
 
 function pairwise(out: Data, node: NodeOf<BinaryOp>, inputs: readonly Value[]): void {
-  const [x, y] = [input(inputs, 0), input(inputs, 1).data]
-  const f = binaryOf(node.op, x.dtype)
-  for (let i = 0; i < out.length; i++) out[i] = f(x.data[i]!, y[i]!)
+  const { dtype, data: x } = input(inputs, 0)
+  const y = input(inputs, 1).data
+  const f = binaryOf(node.op, dtype)
+  for (let i = 0; i < out.length; i++) out[i] = f(x[i]!, y[i]!)
 }
 
 function view(out: Data, x: Value, at: View): void {

@@ -155,8 +155,8 @@ function hasDrivers(): boolean {
 }
 
 export function shownHere(): Shown {
-  const files = existsSync("/dev/dri") ? readdirSync("/dev/dri").filter((name) => name.startsWith("renderD")).map((name) => `/dev/dri/${name}`) : []
-  const nodes = [...files, ...(existsSync("/dev/nvidia0") ? ["/dev/nvidia0"] : [])]
+  const filesIn = (folder: string, named: RegExp): readonly string[] => (existsSync(folder) ? readdirSync(folder).filter((name) => named.test(name)).map((name) => `${folder}/${name}`) : [])
+  const nodes = [...filesIn("/dev/dri", /^renderD\d+$/), ...filesIn("/dev", /^nvidia\d+$/)]
   const opens = (path: string): boolean => succeeds(() => accessSync(path, constants.R_OK | constants.W_OK))
   return { gpu: nodes.length === 0 ? "none" : nodes.some(opens) ? "open" : "closed", container: existsSync("/.dockerenv") || existsSync("/run/.containerenv"), wsl: /microsoft/i.test(release()) }
 }
@@ -164,9 +164,9 @@ export function shownHere(): Shown {
 /** Why Vulkan cannot find a GPU, whatever is installed; null: that is not to be seen. */
 function lackingOnLinux({ gpu, container, wsl }: Shown): Unusable | null {
   if (wsl) return unusable("Linux under Windows (WSL) shows Vulkan no GPU", "run slm in Windows itself, where it uses Direct3D 12")
-  if (gpu === "closed") return unusable("this user may not open the GPU (/dev/dri/renderD128 or /dev/nvidia0)", "run `sudo usermod -aG render,video $USER` and log in again")
+  if (gpu === "closed") return unusable("this user may not open the GPU (/dev/dri/renderD… or /dev/nvidia…)", "run `sudo usermod -aG render,video $USER` and log in again")
   if (gpu === "open") return null
-  const there = "this machine shows no GPU (neither /dev/dri/renderD128 nor /dev/nvidia0 is there)"
+  const there = "this machine shows no GPU (neither /dev/dri/renderD… nor /dev/nvidia… is there)"
   return container ? unusable(there.replace("machine", "container"), "if the host has one, start the container with `--gpus all -e NVIDIA_DRIVER_CAPABILITIES=all` (NVIDIA) or `--device /dev/dri` (AMD, Intel)")
     : unusable(there, `nothing needs to be installed to run on the processor; if it has one, ${driverHelp("linux")}`)
 }
