@@ -78,9 +78,9 @@ async function single(device: Device, program: Program, lowered: LoweredTraining
 /** Counts first, then gradients of sum / total count added up, then one update (spec 5.6). Only the update returns anything. */
 async function accumulating(device: Device, parts: Accumulation, lowered: LoweredTraining, seed: number, most: number): Promise<Stepper> {
   const [count, gradient, apply] = [await device.load(parts.count), await device.load(parts.gradient, most), await device.load(parts.apply)]
-  /** What is trained, and its states, belong to the update; what is frozen lies beside the gradients alone. */
-  const updated = new Set([...lowered.weights.filter((slot) => slot.trained), ...lowered.optimizer].map((slot) => slot.name))
   const totals = new Set([...parts.counts, ...parts.sums])
+  /** What is trained, and its states, belong to the update; what is frozen lies beside the gradients alone. */
+  const updated = new Set(stateNames(parts.apply).filter((name) => !totals.has(name)))
   const frozen = stateNames(parts.gradient).filter((name) => !updated.has(name) && !totals.has(name))
   const loaded = [[count, parts.count], [gradient, parts.gradient], [apply, parts.apply]] as const
   for (const [runner, program] of loaded) for (const { args } of program.inputs) if (totals.has(args.name)) await runner.write(args.name, zeros("f32", args.shape))
@@ -108,7 +108,7 @@ async function accumulating(device: Device, parts: Accumulation, lowered: Lowere
     ...(apply.steps === undefined ? {} : { steps: several }),
     async read(names) {
       const states = await readStates(gradient, parts.gradient, new Set(frozen.filter((name) => names?.has(name) ?? true)))
-      for (const [name, value] of await readStates(apply, parts.apply, new Set([...updated].filter((own) => names?.has(own) ?? true)))) states.set(name, value)
+      for (const [name, value] of await readStates(apply, parts.apply, new Set([...updated].filter((name) => names?.has(name) ?? true)))) states.set(name, value)
       return states
     },
     async give(to, names) {
