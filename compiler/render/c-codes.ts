@@ -8,7 +8,7 @@ import { halfOf, isEven, tableOf, theCode } from "../kernel/code-table.ts"
 import { plus, substitute, constant as place } from "../kernel/index.ts"
 import type { Index } from "../kernel/index.ts"
 import type { ContractKernel, RowsKernel } from "../kernel/ir.ts"
-import { digitBlock as block, digitFloats } from "../schedule/cpu.ts"
+import { digitBlock as block, digitFloats, mostUnits } from "../schedule/cpu.ts"
 import type { ContractPlan, CpuTarget } from "../schedule/cpu.ts"
 import { cIndex, laneFactor } from "./c-index.ts"
 import type { Parameters } from "./c-exprs.ts"
@@ -50,17 +50,21 @@ export function codesOf(kernel: ContractKernel, target: CpuTarget): LinearCodes 
 
 const range = (n: number): readonly number[] => Array.from({ length: n }, (_, i) => i)
 
-/** Shares are blocks of columns: threads divide the rows of codes; each makes digits of the rows that it multiplies. */
-export function renderCodes(kernel: ContractKernel, plan: ContractPlan, linear: LinearCodes, p: Parameters, { a, c, offsetA }: VectorNames): string[] {
-  const { m, n, k } = kernel
-  const row = Math.ceil(k / block) * blockBytes
-  const rows = (count: number): string[] => range(m).flatMap((i) => ["{", ...rowLines(kernel, linear, p, count, i, row).map((line) => `  ${line}`), "}"]).map((line) => `      ${line}`)
+/** What each thread makes before its first share: the digits of all rows of the first operand, behind what a unit of each row is worth. */
+export function renderDigits(kernel: ContractKernel, linear: LinearCodes, { a, offsetA }: Pick<VectorNames, "a" | "offsetA">): string[] {
+  return [`  for (long i = 0; i < ${kernel.m}; i++) scratch[i] = make_digits((uint8_t *)(scratch + ${mostUnits}) + i * ${rowBytes(kernel)}L, ${a} + ${offsetA} + i * ${kernel.a.rowStride}L, ${kernel.k}, ${linear.zero});`]
+}
+
+const rowBytes = ({ k }: ContractKernel): number => Math.ceil(k / block) * blockBytes
+
+/** Shares are blocks of columns: threads divide the rows of codes. */
+export function renderCodes(kernel: ContractKernel, plan: ContractPlan, linear: LinearCodes, p: Parameters, { c }: VectorNames): string[] {
+  const { m, n } = kernel
+  const rows = (count: number): string[] => range(m).flatMap((i) => ["{", ...rowLines(kernel, linear, p, count, i).map((line) => `  ${line}`), "}"]).map((line) => `      ${line}`)
   return [
-    "  if (first >= last) return;",
-    "  uint8_t *digits = (uint8_t *)scratch;",
-    `  const float *left = ${a} + ${offsetA};`,
-    `  float *out = ${c}, unit[${m}];`,
-    `  for (long i = 0; i < ${m}; i++) unit[i] = make_digits(digits + i * ${row}L, left + i * ${kernel.a.rowStride}L, ${k}, ${linear.zero});`,
+    `  const float *unit = scratch;`,
+    `  const uint8_t *digits = (const uint8_t *)(scratch + ${mostUnits});`,
+    `  float *out = ${c};`,
     `  const long from = first * ${plan.cols}, to = MIN(${n}, last * ${plan.cols});`,
     "  long r = from;",
     `  for (; r + 8 <= to; r += 8) {`, ...rows(8), "  }",
@@ -72,12 +76,13 @@ export function renderCodes(kernel: ContractKernel, plan: ContractPlan, linear: 
  * `count` rows of codes from r on, times row i of the first operand. They go digit by digit side by side, as each sum waits for the one before it,
  * and the codes of the rows after them are on their way meanwhile.
  */
-function rowLines({ n, k }: ContractKernel, linear: LinearCodes, p: Parameters, count: number, i: number, row: number): string[] {
+function rowLines(kernel: ContractKernel, linear: LinearCodes, p: Parameters, count: number, i: number): string[] {
+  const { n, k } = kernel
   const whole = k - (k % block)
   const each = (line: (q: number) => string): string => range(count).map(line).join(" ")
   const dot = (codes: string, at: number): string => each((q) => `t${q} = dot_bytes(t${q}, ${codes}${q}, _mm512_loadu_si512(d + ${at}));`)
   const body = (part: number | null): string[] => [
-    `const uint8_t *d = digits + ${i * row} + j / ${block} * ${blockBytes};`,
+    `const uint8_t *d = digits + ${i * rowBytes(kernel)} + j / ${block} * ${blockBytes};`,
     ...(count === 1 ? [] : [each((q) => `__builtin_prefetch(${codesText(linear, p, q + count)});`)]),
     each((q) => `const __m512i c${q} = load_codes(${codesText(linear, p, q)}, ${part === null ? block / 2 : part / 2});`),
     each((q) => `const __m512i low${q} = codes_of(c${q}, ${linear.flip}), high${q} = codes_of(_mm512_srli_epi16(c${q}, 4), ${linear.flip});`),

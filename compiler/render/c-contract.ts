@@ -4,7 +4,7 @@ import { bandOf, leftRows } from "../schedule/cpu.ts"
 import { padded } from "../schedule/tiles.ts"
 import type { ContractPlan, CpuTarget, Tile } from "../schedule/cpu.ts"
 import { cIndex } from "./c-index.ts"
-import { codesOf, renderCodes } from "./c-codes.ts"
+import { codesOf, renderCodes, renderDigits } from "./c-codes.ts"
 import { renderAlong, runsAlong } from "./c-vector.ts"
 import type { VectorNames } from "./c-vector.ts"
 import type { Parameters } from "./c-exprs.ts"
@@ -40,16 +40,27 @@ function tileLoop(kernel: ContractKernel, plan: ContractPlan, rows: string, call
 /** A call of a kernel on some rows. */
 export type Call = (from: string, to: string) => string
 
+const variables = { variables: {}, value: (): string => { throw new Error("render: the place of a matrix depends on a value") } }
+
+function namesOf(kernel: ContractKernel, p: Parameters): VectorNames {
+  return {
+    a: p.name(kernel.a.buffer, false), b: kernel.prologue === null ? p.name(kernel.b.buffer, false) : null, c: p.name(kernel.out, true),
+    offsetA: cIndex(kernel.a.offset, variables), offsetB: cIndex(kernel.b.offset, variables),
+  }
+}
+
+/** Statements that a thread goes through before its first share of a product; null: there are none. */
+export function renderBefore(kernel: ContractKernel, plan: ContractPlan, target: CpuTarget, p: Parameters): string[] | null {
+  const codes = plan.way === "vector" ? codesOf(kernel, target) : null
+  return codes === null ? null : renderDigits(kernel, codes, { a: p.name(kernel.a.buffer, false), offsetA: cIndex(kernel.a.offset, variables) })
+}
+
 /**
  * Statements of a product between shares `first` and `last`; `then(from, to)` is the call of what follows on rows, `make(from, to)` the one
  * that makes these rows of the second operand at `made`.
  */
 export function renderContract(kernel: ContractKernel, plan: ContractPlan, target: CpuTarget, p: Parameters, then: Call | null, make: Call | null): string[] {
-  const variables = { variables: {}, value: (): string => { throw new Error("render: the place of a matrix depends on a value") } }
-  const names: VectorNames = {
-    a: p.name(kernel.a.buffer, false), b: kernel.prologue === null ? p.name(kernel.b.buffer, false) : null, c: p.name(kernel.out, true),
-    offsetA: cIndex(kernel.a.offset, variables), offsetB: cIndex(kernel.b.offset, variables),
-  }
+  const names = namesOf(kernel, p)
   const codes = plan.way === "vector" ? codesOf(kernel, target) : null
   if (codes !== null) return renderCodes(kernel, plan, codes, p, names)
   if (plan.way === "vector") return runsAlong(kernel) ? renderAlong(kernel, plan, target, p, names) : renderAcross(kernel, plan, names)

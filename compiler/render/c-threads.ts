@@ -29,8 +29,8 @@ typedef struct program {
 #define PAUSE() ((void)0)
 #endif
 
-/* Equal shares lo to hi of a kernel, for one thread to do; the threads whose blocks it has taken or found taken, and blocks it took since threads met last. */
-typedef struct { long tried, lo, hi, mine; } range;
+/* Equal shares lo to hi of a kernel, for one thread to do; the threads whose blocks it has taken or found taken, and blocks it took since threads met last; whether the block is its first of the kernel. */
+typedef struct { long tried, lo, hi, mine, fresh; } range;
 
 /* A kernel of n shares is taken in so many blocks, at most \`each\` for each thread. */
 #define BLOCKS(n, each) (p->threads == 1 ? 1 : MIN((long)(n), (each) * p->threads))
@@ -54,7 +54,7 @@ static __attribute__((noinline)) int claim(program *p, long thread, long site, l
   }
   return 0;
 }
-#define CLAIM(site, turn, n, each) for (at.tried = 0; claim(p, thread, site, turn, n, each, &at);)
+#define CLAIM(site, turn, n, each) for (at.tried = 0, at.fresh = 1; claim(p, thread, site, turn, n, each, &at); at.fresh = 0)
 
 /* The end of a wave of so many blocks: 1 for the thread that did the last of them, which says when the turn is over; the others wait for that. A thread that waits long gives its core away. */
 static __attribute__((noinline)) int ends(program *p, long wave, long turn, long blocks, range *at) {

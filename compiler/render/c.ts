@@ -7,7 +7,7 @@ import type { CpuProgram, Step, Wave, Work } from "../schedule/cpu.ts"
 import { attendTiles, renderAttend, renderAttendGrad } from "./c-attend.ts"
 import { attendHelpers, attendPacks, renderAttendGradTiles, renderAttendTiles } from "./c-attend-tiles.ts"
 import { codeHelpers, codesOf } from "./c-codes.ts"
-import { contractHelpers, renderContract, tilesOf } from "./c-contract.ts"
+import { contractHelpers, renderBefore, renderContract, tilesOf } from "./c-contract.ts"
 import type { Call, TileUse } from "./c-contract.ts"
 import { cFloat } from "./c-index.ts"
 import { renderAxis, renderPut, renderScatter } from "./c-other.ts"
@@ -82,10 +82,20 @@ function stepLine(f: Functions, program: CpuProgram, step: Step): string {
   const p = collect("p")
   const { kind, lines } = bodyOf(f, program, step, p)
   const name = define(f, kind, titleOf(kernel), p, lines)
-  const address = (buffer: Buffer): string => `(${cType(buffer)} *)(arena + ${offsetOf(program, buffer)}L)`
-  const args = [...p.buffers.map(address), ...rangeOf(kernel, step), "scratch", "trip"].join(", ")
-  return `${name}(${args}); /* ${commented(kernel.note)} */`
+  const args = [...p.buffers.map((buffer) => addressOf(program, buffer)), ...rangeOf(kernel, step), "scratch", "trip"].join(", ")
+  return `{ ${before(f, program, step)}${name}(${args}); } /* ${commented(kernel.note)} */`
 }
+
+/** The call that a thread makes before its first block of a kernel. */
+function before(f: Functions, program: CpuProgram, { kernel, contract }: Step): string {
+  const p = collect("p")
+  const lines = kernel.kind === "contract" && contract !== null ? renderBefore(kernel, contract, program.target, p) : null
+  if (lines === null) return ""
+  const name = define(f, "before", titleOf(kernel), p, lines)
+  return `if (at.fresh) ${name}(${[...p.buffers.map((buffer) => addressOf(program, buffer)), "0", "0", "scratch", "trip"].join(", ")}); `
+}
+
+const addressOf = (program: CpuProgram, buffer: Buffer): string => `(${cType(buffer)} *)(arena + ${offsetOf(program, buffer)}L)`
 
 function offsetOf(program: CpuProgram, buffer: Buffer): number {
   const offset = program.offsets.get(buffer)

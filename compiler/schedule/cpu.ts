@@ -137,10 +137,9 @@ export function threadBytes({ scratch, waves }: CpuProgram, threads: number): nu
 /** Each kernel is claimed in as many blocks for each thread, so that threads that are late leave little to wait for. */
 export const mostBlocks = 4
 
-/** Fewer where every block begins with packing, or with the digits of rows that meet codes. */
-export function blocksEach({ kernel, contract }: Step): number {
-  const prepares = contract !== null && (contract.way === "vector" ? kernel.kind === "contract" && kernel.prologue !== null : contract.right === "share")
-  return prepares ? 2 : mostBlocks
+/** Fewer where every block begins with packing. */
+export function blocksEach({ contract }: Step): number {
+  return contract?.right === "share" ? 2 : mostBlocks
 }
 
 /** A thread's count of its blocks of a kernel that were taken, and a wave's count of blocks that are done, on cache lines of their own. */
@@ -313,6 +312,8 @@ function tileFor(m: number, n: number, target: CpuTarget): Tile {
 /** Columns of a product with codes of 4 bits that are multiplied at once, 64 bytes of codes; and floats that a row's numbers for them take as digits (`c-codes.ts`). */
 export const digitBlock = 128
 export const digitFloats = (3 * digitBlock + 3 * 64) / 4
+/** Rows of such a product at most, in whole lines of a cache. */
+export const mostUnits = 16
 
 /** k in equal slices of at most `most`. */
 function sliceOf(k: number, most: number): number {
@@ -324,7 +325,7 @@ export function planContract(kernel: ContractKernel, target: CpuTarget, panels =
   // Few rows are taken one by one: each has the same sums however many there are.
   if (isFew(m)) {
     const side = Math.min(8, target.lanes, 2 ** Math.floor(Math.log2(Math.max(1, target.registers / 2 / m))))
-    return { way: "vector", tile: { rows: side, vectors: 1 }, slice: k, rows: m, cols: padded(Math.max(16, Math.min(256, Math.ceil(n / 16))), 16), scratch: m * Math.max(k, Math.ceil(k / digitBlock) * digitFloats), right: "lines" }
+    return { way: "vector", tile: { rows: side, vectors: 1 }, slice: k, rows: m, cols: padded(Math.max(16, Math.min(256, Math.ceil(n / 16))), 16), scratch: mostUnits + m * Math.max(k, Math.ceil(k / digitBlock) * digitFloats), right: "lines" }
   }
   const tile = tileFor(m, n, target)
   const width = tile.vectors * target.lanes
