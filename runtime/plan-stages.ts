@@ -222,18 +222,20 @@ function measureObservation(stage: Stage, known: Checked, sizes: Sizes): Measure
   }
 }
 
-/** What is noted is kept: its bytes are those of the rows times those of a row. */
+/** What is noted is kept: its bytes are those of the rows times those of a row; whole numbers may take half of that. */
 function measureNotes(stage: Stage, known: Checked, sizes: Sizes, device: Counting): Measures {
   const data = artifact(stage, "data")
   const packed = dataShape(data, stage, known)
   const rows = number(stage, "batch", known) ?? 16
   if (data === null || packed === null) return nothingMeasured
+  const numbers = stage.args.get("numbers")
+  const half = numbers?.kind === "symbol" && numbers.name === "f16"
   const { program, weights } = lowerNotes(known.session, stage, rowShape(rows, packed))
   const tokens = sizes.packed(data.stage, data.member)
   const batches = tokens === null ? null : Math.ceil(tokens.value / (rows * packed.length))
   return {
     ...nothingMeasured, parameters: weights.reduce((sum, w) => sum + size(w.shape), 0), tokens, ...memoryOf(stage, [{ program }], device),
-    disk: batches === null ? null : batches * program.outputs.reduce((sum, { node }) => sum + (node.dtype === "bool" ? 1 : 4) * size(node.shape), 0),
+    disk: batches === null ? null : batches * program.outputs.reduce((sum, { node }) => sum + (node.dtype === "bool" ? 1 : node.dtype === "f32" && half ? 2 : 4) * size(node.shape), 0),
     flops: batches === null ? null : cost(program).flops * batches,
   }
 }

@@ -11,7 +11,7 @@ import { byteTokenizer } from "./tokenizers.ts"
 const bytes = expectGood(byteTokenizer(), "test")
 const alone = (texts: readonly string[], length = 4): PackedRows => expectGood(pack(expectGood(encode(rowsOf([...texts]), bytes), "test"), { length, documents: "alone" }), "test")
 const rows = alone(["ab", "cd", "ef"])
-const noted = { name: "said", rows: 3, beside: new Map([["score", notedRow({ dtype: "f32", shape: [3, 2], data: Float32Array.of(1, 2, 3, 4, 5, 6) })]]) }
+const noted = { name: "said", rows: 3, beside: new Map([["score", notedRow({ dtype: "f32", stored: "f32", shape: [3, 2], data: Float32Array.of(1, 2, 3, 4, 5, 6) })]]) }
 
 test("what stands beside a row goes where the row goes; padding has zeros", () => {
   const found = expectGood(withBeside(rows, [noted]), "test")

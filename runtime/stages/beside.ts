@@ -3,14 +3,14 @@ import { lowerNotes } from "../../compiler/graph/lower/notes.ts"
 import { size } from "../../compiler/graph/node.ts"
 import { createLoader } from "../data/batches.ts"
 import type { NotedTensor } from "../data/beside.ts"
-import { notedRow, otherRows, withBeside } from "../data/beside.ts"
+import { narrowed, notedRow, noteBytes, otherRows, withBeside } from "../data/beside.ts"
 import type { Numbers } from "../data/pack.ts"
 import type { HostTensor } from "../device.ts"
 import { demand } from "../limits.ts"
 import { expectData, memberOf, whole } from "./artifact.ts"
 import { packedInput, packedOutcome } from "./data.ts"
 import type { Executor, StageEnv } from "./environment.ts"
-import { artifactArg, done, fromResult, given, numberArg, refOf, required } from "./environment.ts"
+import { artifactArg, done, fromResult, given, numberArg, refOf, required, wordArg } from "./environment.ts"
 import { ids, taken, writeStates } from "./feeds.ts"
 import { rowShapeOf } from "./train.ts"
 import { startStates } from "./weights-io.ts"
@@ -26,9 +26,9 @@ export const notesStage: Executor = async (stage, env) => {
   const { program, weights } = lowerNotes(env.session, stage, rowShapeOf(packed, tokenizer, rows))
   const bytes = program.outputs.reduce((sum, { node }) => sum + (node.dtype === "bool" ? 1 : 4) * size(node.shape.slice(1)) * packed.rows, 0)
   demand(2 * bytes, `\`${stage.name}\``, env.limits) // in memory, and once more on its way to the store
-  const tensors = new Map(program.outputs.map(({ name, node }): [string, NotedTensor] => {
+  const found = new Map(program.outputs.map(({ name, node }) => {
     const shape = [packed.rows, ...node.shape.slice(1)]
-    return [name, { dtype: node.dtype, shape, data: empty(node.dtype, size(shape)) }]
+    return [name, { dtype: node.dtype, shape, data: empty(node.dtype, size(shape)) }] as const
   }))
   const runner = await env.device.load(program)
   const batches = Math.ceil(packed.rows / rows)
@@ -39,17 +39,20 @@ export const notesStage: Executor = async (stage, env) => {
     for (let i = 0; i < batches; i++) {
       if (env.signal?.aborted) return { is: "interrupted" }
       const outputs = await runner.step(taken(program, { ...loader.batch(i * rows), seed: ids([], [seed]), step: ids([], [0]) }))
-      for (const [name, { data: all, shape }] of tensors) {
+      for (const [name, { data: all, shape }] of found) {
         const width = size(shape.slice(1))
-        const found = required(outputs[name] ?? null, stage, name).data
-        all.set(found.subarray(0, Math.min(rows, packed.rows - i * rows) * width), i * rows * width)
+        const values = required(outputs[name] ?? null, stage, name).data
+        all.set(values.subarray(0, Math.min(rows, packed.rows - i * rows) * width), i * rows * width)
       }
       env.emit({ event: "work", stage: refOf(stage), done: i + 1, total: batches, unit: "batches" })
     }
   } finally {
     runner.dispose()
   }
-  return done({ is: "notes", rows: packed.rows, tensors }, { rows: packed.rows, bytes })
+  const half = wordArg(stage, "numbers") === "f16"
+  const tensors = new Map([...found].map(([name, { dtype, shape, data: all }]): [string, NotedTensor] => [name, narrowed(dtype, shape, all, half)]))
+  const kept = [...tensors.values()].reduce((sum, { shape, stored }) => sum + noteBytes[stored] * size(shape), 0)
+  return done({ is: "notes", rows: packed.rows, tensors }, { rows: packed.rows, bytes: kept })
 }
 
 export const besideStage: Executor = async (stage, env) => {

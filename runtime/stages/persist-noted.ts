@@ -1,5 +1,6 @@
 /** Rows that a model wrote, and notes on rows, as files and back. */
-import type { NotedTensor } from "../data/beside.ts"
+import type { NotedTensor, NoteStorage } from "../data/beside.ts"
+import { noteBytes } from "../data/beside.ts"
 import type { TokenSet } from "../data/encode.ts"
 import type { Numbers, PackedRows } from "../data/pack.ts"
 import { pack } from "../data/pack.ts"
@@ -9,7 +10,7 @@ import { whole } from "./artifact.ts"
 
 const utf8 = new TextEncoder()
 
-function raw(numbers: Numbers | Uint32Array): Uint8Array {
+function raw(numbers: Numbers | Uint16Array | Uint32Array): Uint8Array {
   return new Uint8Array(numbers.buffer.slice(numbers.byteOffset, numbers.byteOffset + numbers.byteLength))
 }
 
@@ -44,23 +45,30 @@ export function packedIn(files: Files): ArtifactData | null {
 
 // ---- notes
 
-interface NotesAbout { readonly rows: number; readonly tensors: Readonly<Record<string, Pick<NotedTensor, "dtype" | "shape">>> }
-
-const fileOf = (path: string, dtype: NotedTensor["dtype"]): string => `${path}.${dtype === "bool" ? "u8" : dtype}`
+interface NotesAbout { readonly rows: number; readonly tensors: Readonly<Record<string, Pick<NotedTensor, "dtype" | "shape" | "stored">>> }
 
 export function notesFiles({ rows, tensors }: DataOf<"notes">): Files {
-  const about: NotesAbout = { rows, tensors: Object.fromEntries([...tensors].map(([path, { dtype, shape }]) => [path, { dtype, shape }])) }
-  return new Map([["notes.json", utf8.encode(`${JSON.stringify(about)}\n`)], ...[...tensors].map(([path, { dtype, data }]): [string, Uint8Array] => [fileOf(path, dtype), raw(data)])])
+  const about: NotesAbout = { rows, tensors: Object.fromEntries([...tensors].map(([path, { dtype, shape, stored }]) => [path, { dtype, shape, stored }])) }
+  return new Map([["notes.json", utf8.encode(`${JSON.stringify(about)}\n`)], ...[...tensors].map(([path, { stored, data }]): [string, Uint8Array] => [`${path}.${stored}`, raw(data)])])
 }
 
 export function notesIn(files: Files): ArtifactData | null {
   const about = read(files, "notes.json") as NotesAbout | null
   if (about === null) return null
   const tensors = new Map<string, NotedTensor>()
-  for (const [path, { dtype, shape }] of Object.entries(about.tensors)) {
-    const bytes = files.get(fileOf(path, dtype))?.slice()
-    if (bytes === undefined || bytes.length !== shape.reduce((n, d) => n * d, dtype === "bool" ? 1 : 4)) return null
-    tensors.set(path, { dtype, shape, data: dtype === "f32" ? new Float32Array(bytes.buffer) : dtype === "i32" ? new Int32Array(bytes.buffer) : bytes })
+  for (const [path, { dtype, shape, stored }] of Object.entries(about.tensors)) {
+    const bytes = files.get(`${path}.${stored}`)?.slice()
+    if (bytes === undefined || bytes.length !== shape.reduce((n, d) => n * d, noteBytes[stored])) return null
+    tensors.set(path, { dtype, shape, stored, data: numbersIn(bytes, stored) })
   }
   return { is: "notes", rows: about.rows, tensors }
+}
+
+function numbersIn(bytes: Uint8Array<ArrayBuffer>, stored: NoteStorage): NotedTensor["data"] {
+  switch (stored) {
+    case "f32": return new Float32Array(bytes.buffer)
+    case "i32": return new Int32Array(bytes.buffer)
+    case "f16": case "u16": return new Uint16Array(bytes.buffer)
+    case "u8": return bytes
+  }
 }

@@ -77,7 +77,7 @@ test("a teacher's likeliest tokens: with all of them the loss of a student is th
     const result = await ran(place, `${start}
 model S = Llama(vocab: letters.size, dim: 8, depth: 1, heads: 2, context: 32)
 s = initial(S)
-let stored = k => beside(tokens, { taught: top_logits(m, tokens, k: k) })
+let stored = k => beside(tokens, { taught: top_logits(m, tokens, k: k, numbers: f32) })
 let measured = k => evaluate(s, data: stored(k), objective: taught(), loss: follow_stored(share: 1.0)).loss
 let direct = evaluate(s, data: tokens, objective: next_token, loss: (out, batch) => 0.0 * average(out.logits) + kl(m(batch).logits, out.logits, labels: batch.labels)).loss
 expect abs(measured(letters.size) - direct) < 1e-4
@@ -121,6 +121,32 @@ expect answered(m, data: rows, prompt: "question", answer: "answer", tokens: 20)
 expect answered(m, data: rows, prompt: "question", answer: "answer", behind: "never", tokens: 20).exact == 0`)
     assert.equal(problemsOf(result), [])
     assert.equal(result.expects.map((e) => e.holds), [true, true, true, true])
+  })
+})
+
+test("notes take two bytes a number where that is asked for, or enough: the same from the store", async () => {
+  await withFolder(async (place) => {
+    const recipe = `${start}
+let by = k => row => { let all = log_softmax(m(next_token(row)).logits)
+  { ids: top_k(all, k), likely: take_along(all, top_k(all, k)), far: top_k(all, 1) - 5 } }
+whole = noted(tokens, by: by(4))
+half = noted(tokens, by: by(4), numbers: f16)
+let near = notes => beside(tokens, { said: notes })
+let objective = row => { let b = next_token(row)
+  { tokens: b.tokens, labels: b.labels, at: b.at, said: row.said } }
+let off = (out, batch) => 0.0 * average(out.logits) + average(sum(abs(take_along(log_softmax(out.logits), batch.said.ids) - batch.said.likely), axis: -1), batch.labels >= 0)
+expect evaluate(m, data: near(whole), objective: objective, loss: off).loss < 1e-5
+expect evaluate(m, data: near(half), objective: objective, loss: off).loss < 8e-3
+expect evaluate(m, data: near(half), objective: objective, loss: off).loss > 1e-5
+expect evaluate(m, data: near(half), objective: objective, loss: (out, batch) => 0.0 * average(out.logits) + average(1.0 * sum(abs(batch.said.far + 5 - top_k(log_softmax(out.logits), 1)), axis: -1), batch.labels >= 0)).loss == 0`
+    const first = await ran(place, recipe)
+    assert.equal(problemsOf(first), [])
+    const places = 12 * (first.stages.find((s) => s.stage.name === "half")?.facts["rows"] ?? NaN)
+    const bytes = (name: string) => first.stages.find((s) => s.stage.name === name)?.facts["bytes"]
+    assert.equal([bytes("whole"), bytes("half")], [places * (4 * (4 + 2) + 4), places * (4 * (2 + 2) + 4)], "`far` may be below 0, and keeps 4")
+    const again = await ran(place, recipe.replace("< 8e-3", "< 7.9e-3").replaceAll("objective: objective, loss: off", "objective: objective, batch: 2 sequences, loss: off"))
+    assert.equal(problemsOf(again), [])
+    assert.ok(!finished(again, false).includes("noted"))
   })
 })
 
