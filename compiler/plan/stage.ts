@@ -6,7 +6,7 @@ export type StageKind =
   | "text" | "jsonl" | "csv" | "parquet" | "made" // inputs
   | "documents" | "clean" | "split" | "take" | "chat" // rows -> rows
   | "each_row" | "instruct" | "append" | "filter" | "distinct" | "redact" | "in_language"
-  | "byte" | "char" | "bpe" | "trim" // tokenizers
+  | "byte" | "char" | "bpe" | "trim" | "load_tokenizer" // tokenizers
   | "entries" // places of one in another
   | "encode" | "pack" | "continued" // rows -> tokens
   | "noted" | "beside" | "respelled" // tensors for each row, rows with them, and texts of them

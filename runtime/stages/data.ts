@@ -24,7 +24,9 @@ import { split } from "../data/split.ts"
 import type { Stepped } from "../data/steps.ts"
 import type { Tokenizer } from "../data/tokenizer.ts"
 import { bpeTokenizer, byteTokenizer, charTokenizer } from "../data/tokenizers.ts"
+import { loadTokenizer } from "../data/tokenizer-json.ts"
 import { resolveInput } from "../files.ts"
+import { readSmallText } from "../open-file.ts"
 import { demand } from "../limits.ts"
 import type { InputFile } from "../files.ts"
 import type { ArtifactData, Members } from "./artifact.ts"
@@ -33,11 +35,14 @@ import { joinRows } from "./join-rows.ts"
 import type { Executor, Facts, Outcome, StageEnv } from "./environment.ts"
 import { artifactArg, done, failed, fromResult, given, machineFor, numberArg, refOf, required, textArg, textsArg, wordArg } from "./environment.ts"
 
+/** The largest known vocabularies take a tenth of this. */
+export const mostTokenizerBytes = 2 ** 28
+
 // ---------------------------------------------------------------- reading
 
 /** The files a stage reads, none for other kinds. */
 export function inputFiles(stage: Stage, env: Pick<StageEnv, "folder" | "allowRead">): Result<readonly InputFile[]> {
-  if (stage.kind !== "text" && stage.kind !== "jsonl" && stage.kind !== "csv" && stage.kind !== "parquet" && stage.kind !== "overlay") return good([])
+  if (stage.kind !== "text" && stage.kind !== "jsonl" && stage.kind !== "csv" && stage.kind !== "parquet" && stage.kind !== "overlay" && stage.kind !== "load_tokenizer") return good([])
   return resolveInput(textArg(stage, "path") ?? "", env.folder, { allowRead: env.allowRead })
 }
 
@@ -151,6 +156,14 @@ export const bpeStage: Executor = async (stage, env) => {
   if (trained.ok) for (const note of trained.value.notes) env.emit({ event: "warning", stage: refOf(stage), message: note, help: null })
   return fromResult(trained, stage, ({ tokenizer }) => tokenizerOutcome(tokenizer))
 }
+
+/** Of a file that a stranger may have made: bounded before it is read. */
+export const loadTokenizerStage: Executor = async (stage, env) => fromResult(inputFiles(stage, env), stage, ([file, ...others]) => {
+  const name = textArg(stage, "path") ?? ""
+  const text = file === undefined || others.length > 0 ? null : readSmallText(file.path, mostTokenizerBytes)
+  if (text === null) return failed(diagnostic("SLM3132", stage.span, `\`${name}\` is not one file of text with at most ${mostTokenizerBytes / 2 ** 20} MiB`, { help: "name the `tokenizer.json` of a folder in Hugging Face's layout" }))
+  return fromResult(loadTokenizer(text), stage, tokenizerOutcome)
+})
 
 export function tokenizerOutcome(tokenizer: Tokenizer): Outcome {
   return done({ is: "tokenizer", tokenizer }, { size: tokenizer.size })

@@ -14,6 +14,7 @@ import type { Diagnostic } from "../../grammar/diagnostic.ts"
 import { failure } from "../data/result.ts"
 import type { Result } from "../data/result.ts"
 import { loadTokenizer } from "../data/tokenizer-json.ts"
+import { mostTokenizerBytes } from "./data.ts"
 import type { Tokenizer } from "../data/tokenizer.ts"
 import type { Floats } from "../export/foreign.ts"
 import { exportGguf } from "../export/gguf-export.ts"
@@ -81,9 +82,6 @@ export const loadStage: Executor = async (stage, env) => {
   if (tokenizer.note !== null) env.emit({ event: "warning", stage: refOf(stage), message: tokenizer.note, help: "texts for this model need its own tokenizer" })
   return done({ is: "weights", members: whole(weights.value), tokenizer: tokenizer.value }, { parameters: countParameters(weights.value) })
 }
-
-/** The largest known vocabularies take a tenth of this. */
-const mostTokenizerBytes = 2 ** 28
 
 function folderTokenizer(folder: string): { readonly value: Tokenizer | null; readonly note: string | null } {
   const file = path.join(folder, "tokenizer.json")

@@ -1,7 +1,7 @@
 /** Who does the work of each kind of stage. */
 import type { StageKind } from "../../compiler/plan/stage.ts"
 import {
-  bpeStage, byteStage, charStage, chatStage, cleanStage, csv, curriculumStage, documentsStage, encodeStage, jsonl, lengthsStage, packStage, rarityStage,
+  bpeStage, byteStage, charStage, chatStage, cleanStage, csv, curriculumStage, documentsStage, encodeStage, jsonl, lengthsStage, loadTokenizerStage, packStage, rarityStage,
   splitStage, takeStage, text,
 } from "./data.ts"
 import { answersStage } from "./answers.ts"
@@ -50,7 +50,7 @@ export const kinds: { readonly [K in StageKind]: Kind } = {
   documents: remade(documentsStage), clean: remade(cleanStage), split: remade(splitStage), take: remade(takeStage), chat: remade(chatStage),
   each_row: remade(eachRowStage), instruct: remade(instructStage), append: remade(appendStage), filter: remade(filterStage), distinct: remade(distinctStage), redact: remade(redactStage), in_language: remade(inLanguageStage),
   write: computed(writeStage),
-  byte: kept(byteStage), char: kept(charStage), bpe: kept(bpeStage), trim: kept(trimStage), entries: kept(entriesStage),
+  byte: kept(byteStage), char: kept(charStage), bpe: kept(bpeStage), trim: kept(trimStage), load_tokenizer: kept(loadTokenizerStage), entries: kept(entriesStage),
   made: remade(madeStage), encode: remade(encodeStage), pack: remade(packStage), continued: computed(continuedStage), noted: computed(notesStage), beside: remade(besideStage), respelled: remade(respelledStage),
   rarity: remade(rarityStage), lengths: remade(lengthsStage), loss_of: computed(lossOfStage),
   curriculum: remade(curriculumStage),

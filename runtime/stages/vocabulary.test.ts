@@ -40,4 +40,49 @@ export cut { safetensors: "hf" }
   }
 }))
 
+const teacher = `
+book = text("book.txt") |> documents(by: paragraph)
+words = bpe(book, size: 300)
+model Small = Llama(vocab: words.size, dim: 8, depth: 1, heads: 2, context: 8, std: 0.3)
+small = train Small { data: book |> encode(words) |> pack(length: 8), objective: next_token, batch: 2 sequences, steps: 2, optim: sgd(lr: 0.1) }
+`
+
+test("the tokenizer of a folder encodes the data of its model, is trimmed, and aligns it as a teacher", () => withFolder(async (place) => {
+  place.write("book.txt", sentences(12))
+  const made = await place.run(recipeOf(`${teacher}
+expect perplexity(small, book |> encode(words) |> pack(length: 8)) > 0
+export small { safetensors: "hf" }`))
+  assert.is(renderDiagnostics(made.diagnostics, made.sources, { color: false }), "")
+  const lines = (more: string): string => `use std.distill { aligned }
+use std.formats { hf_llama }
+use std.pruning { trim_vocabulary }
+${recipeOf(`
+book = text("book.txt") |> documents(by: paragraph)
+words = load_tokenizer("out/hf/tokenizer.json")
+tokens = book |> encode(words)
+rows = tokens |> pack(length: 8)
+small = load("out/hf", as: Llama(vocab: words.size, dim: 8, depth: 1, heads: 2, context: 8, std: 0.3), format: hf_llama)
+tuned = train small { data: rows, objective: next_token, batch: 2 sequences, steps: 1, optim: sgd(lr: 0.1) }
+kept = trim(words, tokens |> take(2))
+cut = trim_vocabulary(small, words, kept)
+fresh = book |> encode(kept) |> pack(length: 8)
+let told = aligned(small, kept, words)
+let unlike = model => evaluate(model, data: fresh, objective: next_token, loss: (out, batch) => 0.0 * average(out.logits) + kl(told(batch).logits, out.logits, labels: batch.labels)).loss
+expect perplexity(small, rows) > 0
+expect kept.size < words.size
+expect perplexity(tuned, rows) > 0
+${more}`)}`
+  const ran = await place.run(lines("expect abs(unlike(cut)) < 1e-6\nexpect unlike(initial(Llama(vocab: kept.size, dim: 8, depth: 1, heads: 2, context: 8, std: 0.3))) > 0.01"))
+  assert.is(renderDiagnostics(ran.diagnostics, ran.sources, { color: false }), "")
+  assert.is(ran.expects.find(({ text }) => text.startsWith("perplexity(small"))?.left, made.expects[0]?.left, "the same model on the same tokens")
+
+  const refused = await place.run(lines("expect evaluate(cut, data: fresh, objective: next_token, loss: (out, batch) => 0.0 * average(out.logits) + kl(small(batch).logits, out.logits)).loss > 0\nexpect unlike(cut) < 1").replace("kept = trim(words, tokens |> take(2))", "kept = bpe(book |> take(2), size: 280)"))
+  assert.equal([...new Set(refused.diagnostics.map(({ code }) => code))].filter((code) => code !== "SLM2104" && code !== "SLM2103"), [], refused.diagnostics.map(({ code, message }) => `${code} ${message}`).join("\n"))
+  assert.ok(refused.diagnostics.length > 0)
+
+  place.write("broken.json", "{ \"model\": 3 }")
+  const broken = await place.run(`words = load_tokenizer("broken.json")\nexpect words.size > 0`)
+  assert.equal(broken.diagnostics.map(({ code }) => code), ["SLM3132"])
+}))
+
 test.run()

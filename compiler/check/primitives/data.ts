@@ -220,6 +220,7 @@ export const dataPrimitives: PrimitiveTable = {
   char: stage("char", (args, site, ctx) => (onePart(args, "data", site, ctx) && needsText(args, "a tokenizer", site, ctx) !== null ? tokenizer : null)),
   bpe: stage("bpe", bpe),
   trim: stage("trim", trim),
+  load_tokenizer: stage("load_tokenizer", () => tokenizer),
   entries: stage("entries", entries),
   encode: stage("encode", encode),
   pack: stage("pack", pack),
