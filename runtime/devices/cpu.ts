@@ -67,8 +67,8 @@ export function compileCpu(program: Program, target: CpuTarget, most = Infinity)
   return scheduleWithin(orderKernels(fuse(program, target.tiles?.format ?? null)), target, most)
 }
 
-/** Milliseconds. */
-const shortStep = 4
+/** Milliseconds for which Node's loop may stand still; whoever makes many steps gives way between them (`yielding`). */
+const shortStep = 30
 
 type HostData = HostTensor["data"]
 
@@ -155,12 +155,12 @@ async function createRunner(koffi: Exclude<ReturnType<typeof loadKoffi>, Broken>
     return { shape, dtype, data, ...(stored === undefined ? {} : { stored }) }
   }
 
-  /** Going to another thread and back costs more than a short step: it runs here. Long ones leave Node's loop free. */
+  /** Going to another thread and back takes up to 3 ms beside other work, as a core must be found for it: short steps run here. Long ones leave Node's loop free. */
   const running = opened
   let took = Infinity
   async function stepped(): Promise<void> {
     const start = performance.now()
-    if ((globalThis as any).SYNC || (took < shortStep && (globalThis as any).SYNC === undefined)) running.stepNow()
+    if (took < shortStep) running.stepNow()
     else await running.step()
     took = performance.now() - start
   }
