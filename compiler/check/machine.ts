@@ -1,4 +1,5 @@
 /** The evaluator's view of where it is: the session, the path of the instance, the calls it is inside of. */
+import { diagnostic } from "../../grammar/diagnostic.ts"
 import type { Diagnostic, Span } from "../../grammar/diagnostic.ts"
 import type { Stage } from "../plan/stage.ts"
 import { applyValues } from "./calls.ts"
@@ -111,7 +112,12 @@ class Evaluator implements Machine {
   }
 
   stage(kind: Stage["kind"], args: ReadonlyMap<string, Value>, type: ArtifactType, at: Span): ArtifactValue {
-    return registerStage(kind, args, type, at, this)
+    const made = registerStage(kind, args, type, at, this)
+    // Whoever calls the function would not know that it needs this stage.
+    if (this.onDevice && this.lowering === null && (type.is === "weights" || type.is === "statistics")) {
+      this.report(diagnostic("SLM2218", at, `\`${kind}\` makes ${type.is} inside of a function that runs on a device`, { help: "make them outside, by a `let` of their own, and use the name in the function" }))
+    }
+    return made
   }
 
   metric(stage: Stage, field: string, at: Span): FloatValue {

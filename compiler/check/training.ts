@@ -263,6 +263,6 @@ export function checkEvaluation(args: Args, site: CallSite, m: Machine): boolean
   if (out.kind === "error" || out.kind === "unknown") return out.kind === "unknown"
   const loss = args.get("loss")
   const at = site.args.get("loss") ?? site.callee
-  const result = loss === undefined || loss.kind === "none" ? defaultLoss(out, batch, site, m) : lossOf(m.apply(loss, [out, batch], at), at, m)
+  const result = loss === undefined || loss.kind === "none" ? defaultLoss(out, batch, site, m) : lossOf(moved(m, { onDevice: true }).apply(loss, [out, batch], at), at, m)
   return result.kind !== "error"
 }
