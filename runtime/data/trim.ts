@@ -1,5 +1,5 @@
 /** A smaller vocabulary: only what some text needs, so that it encodes as before. */
-import { bad, failure, good, type Result } from "./result.ts"
+import { good, type Result } from "./result.ts"
 import type { Tokenizer } from "./tokenizer.ts"
 import { loadTokenizer } from "./tokenizer-json.ts"
 
@@ -11,16 +11,16 @@ export interface Trimmed {
 
 interface File {
   added_tokens?: { id: number; content: string }[]
-  model: { vocab: Record<string, number>; merges?: (string | [string, string])[]; ignore_merges?: boolean }
+  model: { vocab: Record<string, number>; merges?: (string | [string, string])[] }
 }
 
 /**
  * Keeps control tokens, the single bytes or the unknown token, so that every text still has tokens, the entries `used`, and what those are merged from.
- * A merge whose result is not kept never took part in what `used` was counted on: its result would be there, or be part of an entry that is. So what was counted on encodes as before, entry by entry.
+ * A merge whose result is not kept never took part in what `used` was counted on: its result would be there, or be part of an entry that is. So what was counted on encodes as before, entry by entry;
+ * also where words that are entries are taken as they are (`ignore_merges`): such a word was counted, or never seen.
  */
 export function trimTokenizer(tokenizer: Tokenizer, used: Iterable<number>): Result<Trimmed> {
   const file = JSON.parse(tokenizer.json()) as File
-  if (file.model.ignore_merges === true) return bad(failure("SLM3132", "this tokenizer takes words as they are before it merges, so that what its entries are made of does not say which are needed"))
   const { vocab } = file.model
   const added = file.added_tokens ?? []
   const written: string[] = []
