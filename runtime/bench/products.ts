@@ -92,6 +92,9 @@ function theirs(blas: OpenBlas, threads: number, [m, k, n]: readonly [number, nu
 
 const middle = (times: readonly number[]): number => [...times].sort((x, y) => x - y)[times.length >> 1] ?? NaN
 
+/** OpenBLAS's threads look for work for some 30 ms after a product, on the core that the other side needs. */
+const pause = (): Promise<void> => new Promise((resolve) => setTimeout(resolve, 60))
+
 /** Runs in turns. */
 export async function measureProducts(rounds = 20, counts = threadCounts(coresAvailable())): Promise<readonly ProductRate[]> {
   const blas = openBlas()
@@ -106,7 +109,10 @@ export async function measureProducts(rounds = 20, counts = threadCounts(coresAv
       const contenders = [await ours(device, sizes, kind), ...(blas === null ? [] : [theirs(blas, threads, sizes, kind)])]
       const times: number[][] = contenders.map(() => [])
       for (const { run } of contenders) await run()
-      for (let round = 0; round < rounds; round++) for (const [i, { run }] of contenders.entries()) times[i]?.push(await run())
+      for (let round = 0; round < rounds; round++) for (const [i, { run }] of contenders.entries()) {
+        await pause()
+        times[i]?.push(await run())
+      }
       for (const { close } of contenders) close()
       const rateOf = (ms: number): number => (repeats * 2 * m * n * k) / ms / 1e6
       const [own = { median: NaN, best: NaN }, peer = null] = times.map((list): Rate => ({ median: rateOf(middle(list)), best: rateOf(Math.min(...list)) }))
