@@ -88,4 +88,25 @@ plain = merge(dequantize(tuned), [blocks[*].attn.q])
   assert.ok((factsOf(ran, "tuned")["steps"] ?? 0) === 1)
 }))
 
+test("what is frozen and not read by the loss keeps what was drawn for it", () => withFolder(async (place) => {
+  place.write("book.txt", sentences(6))
+  const ran = await place.run(recipeOf(`${base}
+model Spare(inner: Model) {
+  part body = inner
+  part spare = Linear(8, 8)
+  forward(tokens: int[B, T], at: Sequence[B, T]) {
+    let out = body({ tokens: tokens, at: at })
+    { logits: out.logits, hidden: out.hidden, other: spare(out.hidden[1]) }
+  }
+}
+model Both = Spare(Small)
+first = initial(Both, seed: 3)
+both = train Both { data: tokens.train, objective: next_token, batch: 2 sequences, steps: 1, optim: sgd(lr: 1.0), freeze: [spare], seed: 3 }
+expect perplexity(both, tokens.valid) < 1000
+`))
+  assert.equal(problemsOf(ran), [])
+  assert.equal(weights(ran, "both")("spare.weight").values, weights(ran, "first")("spare.weight").values)
+  assert.not.equal(weights(ran, "both")("body.head.weight").values, weights(ran, "first")("body.head.weight").values)
+}))
+
 test.run()

@@ -60,6 +60,7 @@ export const trainStage: Executor = async (stage, env) => {
   const sampler = createSampler(stage, lowered, found, env, say)
   if (sampler !== null && "code" in sampler) return failed(sampler)
   const from = await startOf(lowered, found.seed, before, env)
+  const unread = drawnAndFrozen(lowered, from.states)
   const stepper = await createStepper(env.device, lowered, found.seed, from.states, memory.most)
   const validator = await createValidator(stage, lowered, from.states, stepper, found, env)
   if (before !== null) env.emit({ event: "resumed", stage: refOf(stage), step: from.step, total: found.shape.total })
@@ -73,7 +74,7 @@ export const trainStage: Executor = async (stage, env) => {
       warn: (message, help) => say({ event: "warning", stage: refOf(stage), message, help }),
       saver: createSaver(stage, lowered, env, () => said),
     })
-    return await finish(stage, lowered, found, result, memory.again, env)
+    return await finish(stage, lowered, found, result, unread, memory.again, env)
   } finally {
     stepper.dispose()
     validator?.dispose()
@@ -86,6 +87,12 @@ async function startOf(lowered: LoweredTraining, seed: number, before: Unfinishe
   if (before !== null) return { ...before.state, states: new Map([...states, ...before.state.states]) }
   for (const [name, value] of await interpretStates(lowered, states)) states.set(name, value)
   return untrained(states)
+}
+
+/** Frozen weights with first values of their own: those that the loss does not read either are in no program, and belong to the result all the same. */
+function drawnAndFrozen({ weights }: LoweredTraining, states: States): States {
+  const names = new Set(weights.filter(({ trained, source }) => !trained && source === null).map(({ name }) => name))
+  return new Map([...states].filter(([name]) => names.has(name)))
 }
 
 // ---------------------------------------------------------------- what there is to do
@@ -204,11 +211,11 @@ function createReporter(stage: Stage, from: number, { shape }: TrainPlan, env: S
 
 // ---------------------------------------------------------------- the end
 
-async function finish(stage: Stage, lowered: LoweredTraining, found: TrainPlan, result: LoopResult, again: number, env: StageEnv): Promise<Outcome> {
+async function finish(stage: Stage, lowered: LoweredTraining, found: TrainPlan, result: LoopResult, unread: States, again: number, env: StageEnv): Promise<Outcome> {
   if (result.is === "interrupted") return { is: "interrupted" }
   if (result.is === "diverged") return { is: "failed", diagnostics: [diverged(stage, found, result, env)], diverged: result.step }
   const best = wordArg(stage, "keep") === "best" ? result.state.best : null
-  const states: States = best === null ? result.state.states : new Map([...result.state.states, ...best.weights])
+  const states: States = new Map([...unread, ...result.state.states, ...(best?.weights ?? [])])
   const roles = [...new Set(lowered.weights.filter((slot) => slot.kept).map((slot) => slot.role))]
   const members = new Map<string, Weights>()
   for (const role of roles) members.set(stage.type.is === "roles" ? role : "", await weightsOfRole(lowered.weights, role, states, env))
