@@ -1,4 +1,4 @@
-/** Fifty training steps of config B on a GPU beside the reference: its model, its optimiser and its rows of 64 tokens, but one row a step instead of twelve. */
+/** Fifty training steps of config B on a GPU beside the reference: its model, its optimiser and its rows of 64 tokens, of which a test takes one a step. */
 import type { Device, HostTensor, Runner } from "../device.ts"
 import { createReference } from "../devices/reference.ts"
 import { ids } from "../stages/feeds.ts"
@@ -22,11 +22,11 @@ export interface Fifty {
   readonly same: boolean
 }
 
-export async function fiftySteps(device: Device): Promise<Fifty> {
+export async function fiftySteps(device: Device, rows = 1): Promise<Fifty> {
   const config = configs.find(({ name }) => name === "B")
   if (config === undefined) throw new Error("there is no config B")
-  const prepared = prepareConfig({ ...config, rows: 1 })
-  // Four rows again and again, so that there is something to learn: they are random.
+  const prepared = prepareConfig({ ...config, rows })
+  // Four batches again and again, so that there is something to learn: they are random.
   const batches = Array.from({ length: steps }, (_, i) => ({ ...batchOf(prepared, 1 + (i % 4)), step: ids([], [i + 1]) }))
   const [gpu, again, reference] = [await loaded(device, prepared), await loaded(device, prepared), await loaded(createReference(), prepared)]
   const some = await gpu.steps?.(batches.slice(0, twice)) ?? []

@@ -66,8 +66,9 @@ async function conforms(device: WebgpuDevice): Promise<void> {
 }
 
 async function fifty(device: WebgpuDevice): Promise<void> {
-  const { found, worst, same } = await fiftySteps(device)
-  console.log(`50 steps of B with one row beside the reference: losses differ by at most ${worst.toExponential(2)} of their value (${tolerance} allowed), ${found[0]?.toFixed(6)} becomes ${found.at(-1)?.toFixed(6)}; two runs ${same ? "give the same bits" : "DIFFER"}`)
+  const rows = Number(values.rows ?? 1)
+  const { found, worst, same } = await fiftySteps(device, rows)
+  console.log(`50 steps of B with ${rows} ${rows === 1 ? "row" : "rows"} beside the reference: losses differ by at most ${worst.toExponential(2)} of their value (${tolerance} allowed), ${found[0]?.toFixed(6)} becomes ${found.at(-1)?.toFixed(6)}; two runs ${same ? "give the same bits" : "DIFFER"}`)
   if (!same || !(worst < tolerance)) process.exitCode = 1
 }
 
