@@ -40,7 +40,7 @@ test("generated programs are clean under the address and undefined behaviour san
   const toolchain = await findToolchain(process.env)
   if ("reason" in toolchain) return console.log(`  skipped: ${toolchain.reason}`)
   const folder = mkdtempSync(join(tmpdir(), "slm-sanitize-"))
-  const flags = [...toolchain.flags.filter((flag) => flag !== "-shared" && flag !== "-O2"), "-O1", "-g", "-fsanitize=address,undefined", "-fno-sanitize-recover=all"]
+  const flags = [...toolchain.flags.filter((flag) => flag !== "-shared" && flag !== "-O2"), "-O0", "-g1", "-fsanitize=address,undefined", "-fno-sanitize-recover=all"]
   const compile = (source: string): void => {
     writeFileSync(join(folder, "step.c"), source)
     execFileSync(toolchain.command, [...flags, "-o", join(folder, "step"), join(folder, "step.c")], { stdio: "pipe" })

@@ -43,7 +43,7 @@ async function emitted(place: Workplace, recipe: string, name: string, out: stri
 
 /** Builds the folder and runs its program there; `more` asks for a quick build with these flags. */
 function built(folder: string, cc: string, binary: string, args: readonly string[] = [], more: string | null = null): string {
-  const flags = more === null ? [] : [`CFLAGS=-O1 -std=gnu11 -pthread -ffp-contract=off -fno-strict-aliasing ${familyFlags[localFamily()].join(" ")} -w ${more}`]
+  const flags = more === null ? [] : [`CFLAGS=-O0 -std=gnu11 -pthread -ffp-contract=off -fno-strict-aliasing ${familyFlags[localFamily()].join(" ")} -w ${more}`]
   execFileSync("make", ["-s", `CC=${cc}`, ...flags], { cwd: folder, stdio: ["ignore", "pipe", "pipe"] })
   return execFileSync(path.join(folder, binary), args, { cwd: folder, encoding: "utf8", stdio: ["ignore", "pipe", "pipe"] })
 }
@@ -214,7 +214,7 @@ test("tokenizers in C cut, merge and spell as they do here", () => withFolder(as
     if (typeof tables === "string") throw new Error(tables)
     for (const [name, text] of [["slm.h", libraryHeader], ["slm.c", librarySource], ["tokenizer.h", tokenizerHeader], ["tokenizer.c", tokenizerFile(tables)], ["main.c", tokenizerMain]] as const) place.write(name, text)
     const cc = compilers[i % compilers.length] ?? "cc"
-    execFileSync(cc, ["-std=gnu11", "-O1", "-g", "-Wall", "-Wextra", "-Werror", "-fsanitize=address,undefined", "-fno-sanitize-recover=all", "-o", "t", "main.c", "slm.c", "tokenizer.c"], { cwd: place.folder })
+    execFileSync(cc, ["-std=gnu11", "-O0", "-g1", "-Wall", "-Wextra", "-Werror", "-fsanitize=address,undefined", "-fno-sanitize-recover=all", "-o", "t", "main.c", "slm.c", "tokenizer.c"], { cwd: place.folder })
     const out = execFileSync(path.join(place.folder, "t"), { input: awkward.map((line) => `${line}\n`).join(""), encoding: "utf8", env: { ...process.env, ASAN_OPTIONS: "detect_leaks=0" } })
     const lines = out.split("\n")
     awkward.forEach((text, k) => {
