@@ -52,7 +52,8 @@ export interface AdapterOptions {
 }
 
 /** Shaders write what their workgroup shares before they read it; times are for us alone and need not be coarse. */
-const [enabled, disabled] = [["disable_workgroup_init"], ["timestamp_quantization"]]
+const enabled = ["disable_workgroup_init"]
+const disabled = ["timestamp_quantization"]
 
 const unusable = (reason: string, help: string): Unusable => ({ name: "webgpu", reason, help })
 const firstLine = (error: unknown): string => (error instanceof Error ? error.message : String(error)).split("\n")[0] ?? ""

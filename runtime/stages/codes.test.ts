@@ -10,6 +10,17 @@ import { bookTokens, recipeOf, sentences, withFolder } from "./testing.ts"
 const tiny = `${bookTokens(8)}
 model Tiny = Llama(vocab: words.size, dim: 8, depth: 1, heads: 2, context: 8)
 `
+
+/** A search over learning rates, of which the largest diverge. */
+const searched = (rates: string): string => `use std.search { grid, search }
+${tiny}let found = search {
+  points: grid({ lr: [${rates}] })
+  model: _p => Tiny
+  trial: (p, model, steps) => train model { data: tokens.train, objective: next_token, batch: 2 sequences, steps: steps, optim: sgd(lr: p.lr) }
+  valid: tokens.valid
+  steps: 4
+}
+`
 const train = (fields: string, data = "tokens.train"): string => `result = train Tiny { data: ${data}, objective: next_token, batch: 2 sequences, optim: sgd(lr: 0.1), ${fields} }
 `
 const mean = `${bookTokens(8)}
@@ -77,29 +88,13 @@ expect wide.dim == 8
     shown: "is no entry of `words`",
   },
   SLM3311: {
-    recipe: `use std.search { grid, search }
-${tiny}let found = search {
-  points: grid({ lr: [0.1, 1e30] })
-  model: _p => Tiny
-  trial: (p, model, steps) => train model { data: tokens.train, objective: next_token, batch: 2 sequences, steps: steps, optim: sgd(lr: p.lr) }
-  valid: tokens.valid
-  steps: 4
-}
-said = generate(found.trials[1].weights, prompts: ["the"], tokens: 2)
+    recipe: `${searched("0.1, 1e30")}said = generate(found.trials[1].weights, prompts: ["the"], tokens: 2)
 expect perplexity(found.weights, tokens.valid) > 0
 `,
     shown: "/train`, which diverged at step 2",
   },
   SLM3312: {
-    recipe: `use std.search { grid, search }
-${tiny}let found = search {
-  points: grid({ lr: [1e29, 1e30] })
-  model: _p => Tiny
-  trial: (p, model, steps) => train model { data: tokens.train, objective: next_token, batch: 2 sequences, steps: steps, optim: sgd(lr: p.lr) }
-  valid: tokens.valid
-  steps: 4
-}
-expect perplexity(found.weights, tokens.valid) > 0
+    recipe: `${searched("1e29, 1e30")}expect perplexity(found.weights, tokens.valid) > 0
 `,
     shown: "each of 2 trials diverged: there is nothing to choose",
   },
