@@ -1,8 +1,8 @@
 /** The head of every C program: vectors, loads and stores, and elementary functions. GCC and Clang vector extensions; no libm. */
 import type { CpuTarget } from "../schedule/cpu.ts"
 
-export function prelude({ lanes, family }: CpuTarget): string {
-  return `#define _GNU_SOURCE
+/** What every program reads of its system: a compiler may have it translated already. */
+export const systemHeaders = `#define _GNU_SOURCE
 #include <pthread.h>
 #include <sched.h>
 #include <stdatomic.h>
@@ -14,7 +14,10 @@ export function prelude({ lanes, family }: CpuTarget): string {
 #if defined(__x86_64__)
 #include <immintrin.h>
 #endif
+`
 
+export function prelude({ lanes, family }: CpuTarget): string {
+  return `${systemHeaders}
 /* ---- vectors of ${lanes} numbers (${family}); a condition is -1 or 0 in each lane */
 #define LANES ${lanes}
 typedef float f32v __attribute__((vector_size(4 * LANES)));

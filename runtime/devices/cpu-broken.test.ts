@@ -7,7 +7,7 @@ import { fileURLToPath } from "node:url"
 import { test } from "uvu"
 import * as assert from "uvu/assert"
 import { createBuilder } from "../../compiler/graph/builder.ts"
-import type { NodeOf } from "../../compiler/graph/node.ts"
+import type { Node, NodeOf, Program } from "../../compiler/graph/node.ts"
 import * as g from "../../compiler/graph/ops.ts"
 import { findToolchain } from "./cpu-build.ts"
 import { openCpu } from "./cpu.ts"
@@ -45,13 +45,47 @@ test("a compiler that lies, hangs, crashes or writes nonsense is found out befor
   }
 })
 
+/** A program that adds up x as often as told. */
+function times(count: number): Program {
+  const b = createBuilder()
+  const x = b.input("x", "batch", "f32", [2])
+  const sum = Array.from({ length: count - 1 }).reduce((sum: Node) => g.add(b, sum, x), x)
+  return { name: "times", inputs: [x] as readonly NodeOf<"input">[], outputs: [{ name: "y", node: sum }] }
+}
+
+test("the first program has the system's headers translated for the others; translations that are damaged or refused cost only time", async () => {
+  if ("reason" in compiler) return
+  const cache = path.join(here, "headers", "slm", "cpu")
+  const log = path.join(here, "headers.log")
+  const CC = script("logs", `echo "$@" >> "${log}"; exec ${compiler.command} "$@"`)
+  const refuses = script("refuses", `case "$*" in *-include*) echo refused >> "${log}"; exit 1;; esac; exec "${CC}" "$@"`)
+  const open = (command: string) => openCpu({ env: { ...process.env, CC: command, XDG_CACHE_HOME: path.join(here, "headers") } })
+  const included = (): number => fs.readFileSync(log, "utf8").split("\n").filter((line) => line.includes("-include")).length
+  const gives = async (command: string, count: number): Promise<void> => {
+    const device = await open(command)
+    assert.ok(isUsable(device))
+    if (!isUsable(device)) return
+    const runner = await device.load(times(count))
+    assert.equal((await runner.step({ x: { shape: [2], dtype: "f32", data: Float32Array.of(1, 2) } }))["y"]?.data, Float32Array.of(count, 2 * count))
+    runner.dispose()
+  }
+  await gives(CC, 2)
+  const [translated = ""] = fs.readdirSync(cache).filter((name) => name.endsWith(".gch"))
+  assert.ok(translated.endsWith(".h.gch") && included() === 0)
+  await gives(CC, 3)
+  assert.equal(included(), 1)
+  await gives(refuses, 4)
+  assert.match(fs.readFileSync(log, "utf8"), /refused/)
+  fs.writeFileSync(path.join(cache, translated), "half a file")
+  await gives(CC, 5)
+  assert.equal(included(), 2)
+})
+
 test("a damaged object in the cache is made again", async () => {
   const cache = path.join(here, "damaged")
   const device = await openCpu({ env: { ...process.env, XDG_CACHE_HOME: cache } })
   if (!isUsable(device)) return
-  const b = createBuilder()
-  const x = b.input("x", "batch", "f32", [2])
-  const program = { name: "double", inputs: [x] as readonly NodeOf<"input">[], outputs: [{ name: "y", node: g.add(b, x, x) }] }
+  const program = times(2)
   ;(await device.load(program)).dispose()
   const [object = ""] = fs.readdirSync(path.join(cache, "slm", "cpu")).filter((name) => name.endsWith(".so"))
   // Another file under the name: the one that is loaded stays as it is.

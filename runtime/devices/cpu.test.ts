@@ -157,7 +157,7 @@ test("a program is compiled once, and found again until its text or its generato
     assert.equal((await runner.step({ x: f32([3], [1, 1, 1]) }))["y"], f32([3], [wanted, wanted, wanted]))
     runner.dispose()
     // The mark of the compiler that works; text, object and layout of the program. Nothing half made.
-    assert.equal(readdirSync(join(folder, "slm", "cpu")).map((name) => extname(name)).sort(), [".c", ".json", ".so", ".works"])
+    assert.equal(readdirSync(join(folder, "slm", "cpu")).map((name) => extname(name)).sort(), [".c", ".gch", ".h", ".json", ".so", ".works"])
   }
   rmSync(folder, { recursive: true, force: true })
 })
