@@ -1,5 +1,5 @@
 /** The commands about runs that were made, as a user meets them: plan, verify, diff, runs, gc, forget. */
-import { cpSync, existsSync, mkdirSync, readFileSync, readdirSync, renameSync, rmSync, writeFileSync } from "node:fs"
+import { cpSync, existsSync, mkdirSync, readFileSync, readdirSync, renameSync, rmSync, utimesSync, writeFileSync } from "node:fs"
 import { join } from "node:path"
 import { suite } from "uvu"
 import * as assert from "uvu/assert"
@@ -16,7 +16,8 @@ const last = (ended: Ended): Readonly<Record<string, unknown>> => objects(ended.
 
 history("a run is planned, held to its plan, verified, compared, listed, tidied and forgotten", () => inFolder(async (cwd) => {
   writeTiny(cwd)
-  const ask = (...args: readonly string[]): Promise<Ended> => slm(args, { cwd })
+  const cache = join(cwd, "cache")
+  const ask = (...args: readonly string[]): Promise<Ended> => slm(args, { cwd, env: { XDG_CACHE_HOME: cache } })
   assert.equal([(await ask("runs")).out, (await ask("gc")).code], ["there are no runs in .; `slm run RECIPE` makes one\n", 0])
 
   const planned = await ask("plan", "tiny.slm", "--out", "tiny.plan", ...reference)
@@ -67,10 +68,15 @@ history("a run is planned, held to its plan, verified, compared, listed, tidied 
   assert.match((await ask("runs")).out, /^run +recipe +status +ended +took +loss +size\nruns\/tiny +tiny\.slm +done /)
   assert.match((await ask("gc")).out, "there is nothing in .slm/store that no run needs")
   rmSync(join(cwd, "elsewhere"), { recursive: true })
+  const program = join(cache, "slm", "cpu", "program.so")
+  mkdirSync(join(cache, "slm", "cpu"), { recursive: true })
+  writeFileSync(program, "object")
+  utimesSync(program, 0, 0)
   const dry = await ask("gc")
-  assert.match(dry.out, /train little [^]*could be removed[^]*slm gc --yes/)
+  assert.match(dry.out, /train little [^]* 1 file of compiled programs that was not used for 30 days  6 B\n[^]*could be removed[^]*slm gc --yes/)
   assert.is(last(await ask("gc", "--json"))["removed"], false)
   assert.match((await ask("gc", "--yes")).out, " removed; results of the runs")
+  assert.not.ok(existsSync(program))
   assert.match((await ask("plan", "tiny.slm", ...reference)).out, /^= {2}small /m)
 
   const nothing = await ask("forget", "other.txt")

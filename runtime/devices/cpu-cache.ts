@@ -1,6 +1,6 @@
 /** What is known of programs that were compiled before, so that a second run need not fuse and render them again. */
 import { createHash } from "node:crypto"
-import { existsSync, readFileSync, readdirSync, renameSync, statSync, writeFileSync } from "node:fs"
+import { readFileSync, readdirSync, renameSync, statSync, utimesSync, writeFileSync } from "node:fs"
 import { dirname, join } from "node:path"
 import { fileURLToPath } from "node:url"
 import { bodyKey } from "../../compiler/graph/builder.ts"
@@ -44,9 +44,20 @@ export function layoutOf(scheduled: CpuProgram, object: string): Layout {
 export function recall(path: string): Layout | null {
   try {
     const layout = JSON.parse(readFileSync(path, "utf8")) as Layout
-    return existsSync(layout.object) ? layout : null
+    const age = Date.now() - statSync(layout.object).mtimeMs
+    if (age > 86_400_000) [path, layout.object, layout.object.replace(/\.so$/, ".c")].forEach(markUsed)
+    return layout
   } catch {
     return null
+  }
+}
+
+/** `slm gc` removes programs that were not used for long. */
+function markUsed(file: string): void {
+  try {
+    utimesSync(file, new Date(), new Date())
+  } catch {
+    return // a cache of somebody else: whoever owns it tidies it
   }
 }
 

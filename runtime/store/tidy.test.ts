@@ -10,7 +10,7 @@ import type { Workplace } from "../stages/testing.ts"
 import { bookTokens, recipeOf, sentences, withFolder } from "../stages/testing.ts"
 import { takeHold } from "./hold.ts"
 import { openStore } from "./store.ts"
-import { listStore, removeStored, untidy, type TidyOptions } from "./tidy.ts"
+import { listStore, removeStored, untidy, unusedPrograms, type TidyOptions } from "./tidy.ts"
 
 const recipe = (steps: number): string => recipeOf(`${bookTokens(8)}
 model Tiny = Llama(vocab: words.size, dim: 8, depth: 1, heads: 2, context: 8)
@@ -70,6 +70,22 @@ test("there may be no store and no runs", () => withFolder(async (place) => {
   assert.equal(listStore(path.join(place.folder, "store")), [])
   assert.equal(listRuns(place.folder), [])
   assert.is(keysOfRuns(place.folder).size, 0)
+}))
+
+test("compiled programs go a month after their last use, what killed compilations left after an hour", () => withFolder(async ({ folder }) => {
+  await Promise.resolve()
+  const now = Date.now()
+  const days = (n: number): Date => new Date(now - n * 86_400_000)
+  for (const [name, age] of [["old.so", 31], ["used.so", 29]] as const) {
+    fs.writeFileSync(path.join(folder, name), "object")
+    fs.utimesSync(path.join(folder, name), days(age), days(age))
+  }
+  for (const [name, age] of [["build-killed", 0.1], ["build-working", 0.01]] as const) {
+    fs.mkdirSync(path.join(folder, name))
+    fs.utimesSync(path.join(folder, name), days(age), days(age))
+  }
+  assert.equal(unusedPrograms(folder, now).map(({ is, file }) => [is, path.basename(file)]), [["rest", "build-killed"], ["program", "old.so"]])
+  assert.equal(unusedPrograms(path.join(folder, "none")), [])
 }))
 
 test.run()

@@ -15,9 +15,12 @@ export type Stored =
   | { readonly is: "rest"; readonly file: string; readonly bytes: number }
   /** A lock whose holder is at work. */
   | { readonly is: "held"; readonly file: string; readonly bytes: number }
+  /** What a compiled program consists of, in the cache of the user. */
+  | { readonly is: "program"; readonly file: string; readonly bytes: number }
 
 /** A file that is being written is younger than this. */
 const restMilliseconds = 3_600_000
+const programMilliseconds = 30 * 86_400_000
 
 /** Everything in the store, by name. Young files that are still being written are left out. */
 export function listStore(root: string, now = Date.now()): readonly Stored[] {
@@ -36,6 +39,18 @@ function storedAt(file: string, now: number): readonly Stored[] {
   const manifest = readManifest(file)
   if (manifest === null) return [{ is: "rest", file, bytes }]
   return [{ is: "entry", file, bytes, key: manifest.key, kind: manifest.about.kind, name: manifest.about.name, made: stat.mtime, from: manifest.about.from ?? [] }]
+}
+
+/** Files of compiled programs that nobody has used for a month, and what killed compilations left. */
+export function unusedPrograms(cache: string, now = Date.now()): readonly Stored[] {
+  if (!fs.existsSync(cache)) return []
+  return fs.readdirSync(cache).sort().flatMap((name): readonly Stored[] => {
+    const file = path.join(cache, name)
+    const stat = fs.lstatSync(file, { throwIfNoEntry: false })
+    if (stat === undefined) return []
+    const rests = stat.isDirectory() ? restMilliseconds : programMilliseconds
+    return now - stat.mtimeMs < rests ? [] : [{ is: stat.isDirectory() ? "rest" : "program", file, bytes: bytesOf(file) }]
+  })
 }
 
 function bytesOf(file: string): number {

@@ -1,5 +1,5 @@
-import { availableParallelism, totalmem } from "node:os"
-import { findToolchain } from "../../devices/cpu-build.ts"
+import { totalmem } from "node:os"
+import { coresAvailable, findToolchain } from "../../devices/cpu-build.ts"
 import { probeDevices } from "../../devices/open.ts"
 import type { Adapter } from "../../devices/webgpu-adapter.ts"
 import { findAdapters } from "../../devices/webgpu-adapter.ts"
@@ -10,7 +10,7 @@ import { bytes } from "../../numbers.ts"
 import type { Terminal } from "../terminal.ts"
 
 export const doctor: Command = async (args, terminal) => {
-  const machine = { slm: version, node: process.version, platform: `${process.platform} ${process.arch}`, cores: availableParallelism(), memory: totalmem() }
+  const machine = { slm: version, node: process.version, platform: `${process.platform} ${process.arch}`, cores: coresAvailable(), memory: totalmem() }
   const compiler = await findCompiler()
   const devices = (await probeDevices()).map(foundDevice)
   const found = await findAdapters({ software: true })
