@@ -161,6 +161,8 @@ function agrees(name: string, was: number | undefined, is: number | undefined, e
   if (Object.is(was, is) || resolved.has(name)) return true
   if (exact || was === undefined || is === undefined) return false
   if (chosen.has(name)) return true
+  // Metrics of a recipe's own may be losses or shares.
+  if (name.startsWith("valid.")) return Math.abs(is - was) <= tolerance * Math.max(1, Math.abs(was))
   if (measured.has(name)) return Math.abs(is - was) <= tolerance * Math.abs(was)
   return name === "accuracy" && Math.abs(is - was) <= tolerance
 }

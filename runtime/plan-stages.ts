@@ -2,6 +2,7 @@
 import { matches } from "../compiler/check/address.ts"
 import type { Checked } from "../compiler/check/check.ts"
 import { createMachine } from "../compiler/check/machine.ts"
+import { validationSets } from "../compiler/check/validation.ts"
 import { constant } from "../compiler/check/poly.ts"
 import type { AddressValue, ArtifactValue, EncodingValue } from "../compiler/check/value.ts"
 import { LoweringMistake } from "../compiler/graph/lower/context.ts"
@@ -27,6 +28,7 @@ import { demandPrograms, type Limits } from "./limits.ts"
 import { OverLimit } from "./over-limit.ts"
 import { fromFailure } from "./stages/environment.ts"
 import { continuedAtOnce } from "./stages/continued.ts"
+import { validationBatches } from "./stages/validation.ts"
 import { rowsPerBatch } from "./stages/decode.ts"
 import { overLayouts } from "./stages/encoded.ts"
 import { memoryGoal } from "./stages/memory.ts"
@@ -130,7 +132,7 @@ function measureTraining(stage: Stage, known: Checked, sizes: Sizes, device: Cou
   const goal = device.device === null ? null : memoryGoal(stage, lowered, device.device, createMachine(known.session), device.limits.memory)
   if (goal !== null && "code" in goal) return goal
   const parts = partsOf(lowered, shape.accumulate)
-  const validated = artifact(stage, "valid") === null ? [] : [{ program: lowered.measure }]
+  const validated = validationSets(stage.args).size === 0 ? [] : [{ program: lowered.measure }]
   const parameters = lowered.weights.filter((slot) => slot.kept).reduce((sum, slot) => sum + size(slot.shape), 0)
   const validation = validationCost(stage, lowered, shape, steps, sizes)
   return {
@@ -149,13 +151,11 @@ function partsOf({ step, accumulation }: LoweredTraining, times: number): readon
   return [{ program: count, times, graded: false }, { program: gradient, times, graded: true }, { program: apply, times: 1, graded: false }]
 }
 
-/** About 20 validations, each on at most a fiftieth as many batches as there are steps (spec 10). */
+/** About 20 validations, each on at most a fiftieth as many batches as there are steps, of all sets together (spec 10). */
 function validationCost(stage: Stage, { measure }: LoweredTraining, { rows, length, total }: TrainShape, steps: Count | null, sizes: Sizes): number {
-  const valid = artifact(stage, "valid")
-  if (valid === null || steps === null) return 0
-  const all = sizes.packed(valid.stage, valid.member)
-  const most = Math.max(4, Math.ceil(total / 50))
-  const batches = all === null ? most : Math.min(most, Math.ceil(all.value / (rows * length)))
+  if (steps === null) return 0
+  const sets = [...validationSets(stage.args).values()]
+  const batches = sets.reduce((sum, set) => sum + validationBatches((sizes.packed(set.stage, set.member)?.value ?? Infinity) / length, rows, total, sets.length), 0)
   return cost(measure).flops * batches * Math.min(20, steps.value)
 }
 

@@ -41,6 +41,12 @@ test("the same prompt stands side by side, a row for each model; text of a model
   assert.match(page, "teacher, validation")
 })
 
+test("sets of a validation have curves of their own, metrics a picture", () => {
+  const events: Event[] = [1, 2].map((step) => ({ ...progress(3), step, losses: { prose: 2, poems: 3 }, metrics: { "poems.right": 0.25 } }) as Event)
+  const page = reportPage({ recipe: "npc", events, models: [], writers: new Map() })
+  assert.match(page, /<h2>Loss<\/h2>[^]*teacher, training[^]*teacher, validation[^]*teacher, prose[^]*teacher, poems[^]*<h2>Metrics<\/h2>[^]*teacher, poems\.right/)
+})
+
 test("the table of models has sizes, and metrics of what was measured", () =>
   inFolder(async (folder) => {
     writeTiny(folder)

@@ -130,7 +130,18 @@ function curves(events: readonly Event[]): string {
     const training: Series = { name: `${stage.name}, training`, group, dashed: false, points: own.map((e) => [e.step, e.loss]) }
     return valid.length === 0 ? [training] : [training, { name: `${stage.name}, validation`, group, dashed: true, points: valid }]
   })
-  return section("Loss", chart(series, { x: "step", y: "loss" }))
+  const sets = byName(progress, trained, "losses", trained.length)
+  const measured = byName(progress, trained, "metrics", 0)
+  return [section("Loss", chart([...series, ...sets], { x: "step", y: "loss" })), section("Metrics", chart(measured, { x: "step", y: "metrics" }))].filter((text) => text !== "").join("\n")
+}
+
+/** A curve for each set of the validations, or for each metric. */
+function byName(progress: readonly Extract<Event, { event: "progress" }>[], trained: readonly StageRef[], of: "losses" | "metrics", firstGroup: number): readonly Series[] {
+  const all = trained.flatMap((stage) => {
+    const own = progress.filter((e) => e.stage.key === stage.key)
+    return [...new Set(own.flatMap((e) => Object.keys(e[of] ?? {})))].map((name) => ({ name: `${stage.name}, ${name}`, points: own.flatMap((e): [number, number][] => { const value = e[of]?.[name]; return value === undefined ? [] : [[e.step, value]] }) }))
+  })
+  return all.map((series, i) => ({ ...series, group: firstGroup + i, dashed: true }))
 }
 
 function unique(stages: readonly StageRef[]): StageRef[] {

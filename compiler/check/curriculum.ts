@@ -155,24 +155,31 @@ function sharesAreWhole(mix: MixValue, at: Span, m: Machine): boolean {
 
 function sameTokens(a: ArtifactValue, b: ArtifactValue, at: Span, m: Machine): boolean {
   if (a.type.is !== "tokens" || b.type.is !== "tokens") return false
-  if (a.type.tokenizer.stage.key !== b.type.tokenizer.stage.key) {
-    m.report(diagnostic("SLM2104", b.origin ?? at, "a mixture of tokens of two tokenizers", {
-      labels: [a, b].flatMap((x) => (x.type.is === "tokens" ? [{ span: x.type.tokenizer.stage.span, message: `tokens of \`${x.type.tokenizer.stage.name}\`` }] : [])), help: "encode both with one tokenizer",
-    }))
-    return false
-  }
   for (const x of [a, b]) if (x.type.is === "tokens" && x.type.parts !== null) {
     m.report(diagnostic("SLM2110", x.origin ?? at, `a mixture is made of one part of the data, not of ${kindOf(x, m)}`, { help: `choose one: \`.${x.type.parts[0] ?? "train"}\`` }))
     return false
   }
-  if (!sameFields(a.type.fields, b.type.fields, m)) {
-    m.report(diagnostic("SLM2102", b.origin ?? at, "a mixture of rows that differ in what stands beside them", { labels: a.origin === null ? [] : [{ span: a.origin, message: "these rows are different" }], help: "put the same `beside` both" }))
+  return sameRows(a, b, { tokens: "a mixture of tokens of two tokenizers", rows: "a mixture of rows", at: b.origin ?? at }, m)
+}
+
+interface Together { readonly tokens: string; readonly rows: string; readonly at: Span }
+
+/** Whether rows can stand in one batch: tokens of one tokenizer, one length, the same beside them. */
+export function sameRows(a: ArtifactValue, b: ArtifactValue, together: Together, m: Machine): boolean {
+  const { at } = together
+  if (a.type.is !== "tokens" || b.type.is !== "tokens") return false
+  if (a.type.tokenizer.stage.key !== b.type.tokenizer.stage.key) {
+    m.report(diagnostic("SLM2104", at, together.tokens, {
+      labels: [a, b].flatMap((x) => (x.type.is === "tokens" ? [{ span: x.type.tokenizer.stage.span, message: `tokens of \`${x.type.tokenizer.stage.name}\`` }] : [])), help: "encode both with one tokenizer",
+    }))
     return false
   }
+  const different = (how: string, help: string): boolean => {
+    m.report(diagnostic("SLM2102", at, `${together.rows} ${how}`, { labels: a.origin === null ? [] : [{ span: a.origin, message: "these rows are different" }], help }))
+    return false
+  }
+  if (!sameFields(a.type.fields, b.type.fields, m)) return different("that differ in what stands beside them", "put the same `beside` both")
   const [p, q] = [a.type.length, b.type.length]
-  if ((p === null) !== (q === null) || (p?.kind === "int" && q?.kind === "int" && m.compare(p.poly, q.poly) === "different")) {
-    m.report(diagnostic("SLM2102", b.origin ?? at, "a mixture of rows of different lengths", { help: "pack both to one length" }))
-    return false
-  }
-  return true
+  if ((p === null) !== (q === null) || (p?.kind === "int" && q?.kind === "int" && m.compare(p.poly, q.poly) === "different")) return different("of different lengths", "pack both to one length")
+  return (a.type.labels === null) === (b.type.labels === null) || different("of which only some have classes", "give both a field of type `class`, or neither")
 }

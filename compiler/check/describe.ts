@@ -133,7 +133,7 @@ export const units: ReadonlySet<string> = new Set(["steps", "tokens", "sequences
 const nouns: Readonly<Record<string, string>> = {
   int: "an integer", float: "a number", bool: "true or false", string: "a text", record: "a record", function: "a function", number: "a number or a tensor",
   bool_number: "a truth value or a tensor of them", tensor: "a tensor", data: "rows or tokens", Rows: "rows", Tokenizer: "a tokenizer", Tokens: "tokens",
-  Difficulty: "a difficulty", Notes: "notes on rows (from `noted`)", Mix: "a mixture of tokens", Model: "a model", Weights: "weights (from `train` or `load`)", TrainingData: "tokens, a mixture or a curriculum",
+  Difficulty: "a difficulty", Notes: "notes on rows (from `noted`)", Mix: "a mixture of tokens", Model: "a model", Weights: "weights (from `train` or `load`)", TrainingData: "tokens, a mixture or a curriculum", ValidationData: "tokens, or a record of them by name",
   Optimizer: "an optimiser", Format: "a format", Encoding: "an encoding", Statistics: "statistics (from `observe`)", Report: "a report", Samples: "samples", Init: "a way to start a weight", Loss: "a loss",
   Mask: "a mask", address: "an address", schedule: "a number or a function of (step, total)", Sequence: "a record of positions and segments", Layer: "a layer", list: "a list",
 }

@@ -21,6 +21,7 @@ import { derived, weightsReached } from "./reach.ts"
 import { listed } from "./suggest.ts"
 import { isTrained } from "./training-weights.ts"
 import { checkNothingUndone } from "./undone.ts"
+import { checkBest, metricsOf } from "./validation.ts"
 import type { AddressValue, ArtifactType, ArtifactValue, CallSite, InstanceValue, OptimizerValue, SpecValue, TensorValue, Value, WeightInfo } from "./value.ts"
 
 type Args = ReadonlyMap<string, Value>
@@ -98,6 +99,7 @@ export function checkTraining(args: Args, roles: Roles, site: CallSite, m: Machi
   const batch = batchOf(args, site, m)
   if (batch.kind !== "error" && batch.kind !== "unknown") checkLoss(args, roles, batch, site, m)
   const optim = args.get("optim")
+  checkBest(args, site, m)
   if (optim?.kind === "optimizer") checkOptimizer(optim, roles, site.args.get("optim") ?? site.span, m)
   if (trained) checkSomethingTrains(args, roles, site, m)
   checkNothingUndone(args, roles, site, m)
@@ -111,13 +113,14 @@ function checkLoss(args: Args, roles: Roles, batch: Value, site: CallSite, m: Ma
   const several = args.get("roles")?.kind === "record"
   const first = several ? record(new Map(roles.subjects.map((s) => [s.name, s.instance]))) : only === undefined ? error : m.apply(only.instance, [batch], site.args.get("model") ?? site.span)
   if (first.kind === "error" || first.kind === "unknown") return
+  checkMetrics(args, { first, batch, parts, several }, site, m)
   if (loss === undefined || loss.kind === "none") {
     const value = defaultLoss(first, batch, site, m)
     if (parts.length === 0 || allowsUnused(args)) checkReached(value, args, roles, site.args.get("model") ?? at, m)
     else m.report(diagnostic("SLM2202", site.args.get("parts") ?? at, "`parts` have no effect without a `loss` that uses them"))
     return
   }
-  const takesParts = loss.kind !== "closure" || loss.code.params.length !== 2
+  const takesParts = !leavesParts(loss)
   if (parts.length > 0 && !takesParts && !allowsUnused(args)) {
     m.report(diagnostic("SLM2202", site.args.get("parts") ?? at, "`parts` have no effect: the loss does not take them", { help: "`loss: (out, batch, parts) => …`" }))
     return
@@ -125,6 +128,26 @@ function checkLoss(args: Args, roles: Roles, batch: Value, site: CallSite, m: Ma
   if (!takesResults(loss, [several ? "roles" : "out", "batch", ...(takesParts && parts.length > 0 ? ["parts"] : [])], at, m)) return
   const value = lossOf(moved(m, { onDevice: true }).apply(loss, [first, batch, ...(takesParts ? parts : [])], at), at, m)
   checkReached(value, args, roles, at, m)
+}
+
+/** What a loss is called with: results (or roles), the batch, parts. */
+interface Given { readonly first: Value; readonly batch: Value; readonly parts: readonly Value[]; readonly several: boolean }
+
+/** What is measured where a training is validated: functions with the parameters of the loss, which yield means as it does. */
+function checkMetrics(args: Args, { first, batch, parts, several }: Given, site: CallSite, m: Machine): void {
+  for (const [name, metric] of metricsOf(args)) {
+    const at = metric.origin ?? site.args.get("metrics") ?? site.span
+    if (name === "loss") m.report(diagnostic("SLM2002", at, "`loss` is measured already", { help: "give the metric another name" }))
+    const own = leavesParts(metric) ? [] : parts
+    if (metric.kind !== "closure" && metric.kind !== "primitive") {
+      if (metric.kind !== "error" && metric.kind !== "unknown") m.report(diagnostic("SLM2110", at, `a metric is a function with the parameters of a loss, not ${kindOf(metric, m)}`, { help: "`metrics: { accuracy: (out, batch) => average(argmax(out.logits) == batch.labels, batch.labels >= 0) }`" }))
+    } else if (takesResults(metric, [several ? "roles" : "out", "batch", ...(own.length > 0 ? ["parts"] : [])], at, m)) lossOf(moved(m, { onDevice: true }).apply(metric, [first, batch, ...own], at), at, m)
+  }
+}
+
+/** A loss of two parameters does not take parts. */
+export function leavesParts(loss: Value): boolean {
+  return loss.kind === "closure" && loss.code.params.length === 2
 }
 
 /** Whether a loss can be called with what a training gives it; a function of tensors, such as `cross_entropy`, cannot. */

@@ -136,6 +136,7 @@ const rules: Readonly<Record<string, Rule>> = {
   Model: (value) => (value.kind === "spec" && value.template.code.form === "model") || (value.kind === "artifact" && value.type.is === "weights") ? value : null,
   Mix: (value) => (value.kind === "mix" ? value : value.kind === "artifact" && value.type.is === "tokens" ? { kind: "mix", items: [{ share: float(1), data: value, easiest: null }], origin: value.origin } : null),
   TrainingData: (value) => (value.kind === "mix" || value.kind === "curriculum" || (value.kind === "artifact" && value.type.is === "tokens") ? value : null),
+  ValidationData: (value) => (value.kind === "record" || (value.kind === "artifact" && value.type.is === "tokens") ? value : null),
 }
 
 export const typeNames: ReadonlySet<string> = new Set([...Object.keys(rules), ...Object.keys(kinds), ...Object.keys(artifacts), ...units, "Sequence"])
@@ -184,7 +185,7 @@ function namedHelp(value: Value, type: NamedType, want: Want): DiagnosticParts {
   if (type.name === "schedule" && value.kind === "closure") return { notes: [`this function takes ${count(value.code.params.length, "argument")}`] }
   if (type.name === "int" && value.kind === "float" && value.value !== null) return { help: `\`${want.name}\` counts something` }
   if (type.name === "Loss" && value.kind === "tensor") return { help: "`average(values)` makes a loss of a tensor" }
-  if (type.name === "TrainingData" && value.kind === "artifact" && value.type.is === "rows") return { help: "turn text into rows of tokens first: `|> encode(tokenizer) |> pack(length: 128)`" }
+  if ((type.name === "TrainingData" || type.name === "ValidationData") && value.kind === "artifact" && value.type.is === "rows") return { help: "turn text into rows of tokens first: `|> encode(tokenizer) |> pack(length: 128)`" }
   if (type.name === "string" && value.kind === "symbol") return { help: `write "${value.name}"` }
   return {}
 }

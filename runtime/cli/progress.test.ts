@@ -45,6 +45,13 @@ test("parts stand behind their whole; what is too long for the terminal goes bel
   assert.equal(shown([start, event], { live: true, width: 60 }).lines.slice(1), ["✓ words    bpe     11 ms", "    rows 54 (train 51, valid 3), tokens 3538 (train 3343,", "    valid 195), bytes 2.05 kB"])
 })
 
+test("sets and metrics of a validation stand behind its loss", () => {
+  const event: Event = { event: "progress", stage, step: 10, total: 100, loss: 2, valid: 2.5, losses: { prose: 2, poems: 3 }, metrics: { "poems.right": 0.25 }, gradNorm: 1, lr: 1, tokensPerSecond: 1000, secondsLeft: 60 }
+  assert.match(shown([start, event]).lines[1] ?? "", "loss 2.000  valid 2.500 (prose 2.000, poems 3.000, poems.right 0.250)  1000 tokens/s")
+  const facts = { steps: 12, valid: 2.5, "valid.prose": 2, "valid.poems": 3, "valid.poems.right": 0.25, best_step: 12, last_valid: 2.5 }
+  assert.is(shown([{ event: "stage-cached", stage, index: 0, count: 1, facts }]).lines[0], "= teacher  train  done before  steps 12, valid 2.500 (prose 2, poems 3, poems.right 0.2500)")
+})
+
 test("which step was the best is told where it is not the last", () => {
   const told = (best: number): string | undefined => shown([{ event: "stage-cached", stage, index: 0, count: 1, facts: { steps: 12, valid: 2.5, best_step: best, last_valid: 3 } }]).lines[0]
   assert.is(told(8), "= teacher  train  done before  steps 12, valid 2.500, best step 8, last valid 3")

@@ -71,7 +71,7 @@ test("a training in C ends with the file that the device keeps, and says the sam
   const recipe = recipeOf(`${bookTokens()}
 model Tiny = Llama(vocab: words.size, dim: 16, depth: 1, heads: 2, context: 32)
 result = train Tiny {
-  data: tokens.train, valid: tokens.valid, keep: best, objective: next_token, batch: 4 sequences, optim: adamw(lr: 3e-2) |> clip_norm(1.0), steps: 7
+  data: tokens.train, valid: { book: tokens.valid, learned: tokens.train |> take(5) }, objective: next_token, batch: 4 sequences, optim: adamw(lr: 3e-2) |> clip_norm(1.0), steps: 7
 }`)
   const ran = await place.run(recipe, { device: cpu })
   assert.equal(problemsOf(ran), [])
@@ -82,6 +82,9 @@ result = train Tiny {
   const progress = ran.events.flatMap((e) => (e.event === "progress" ? [e] : []))
   assert.equal([...text.matchAll(/^step \d+ {2}loss (\S+) /gm)].map((m) => Math.fround(Number(m[1]))), progress.map((e) => Math.fround(e.loss)))
   assert.equal([...text.matchAll(/^step \d+ {2}valid (\S+)$/gm)].map((m) => Math.fround(Number(m[1]))), progress.map((e) => Math.fround(e.valid ?? NaN)))
+  for (const set of ["book", "learned"]) assert.equal([...text.matchAll(new RegExp(`valid ${set} (\\S+)$`, "gm"))].map((m) => Math.fround(Number(m[1]))), progress.map((e) => Math.fround(e.losses?.[set] ?? NaN)))
+  const chosen = await emitted(place, recipe.replace("valid: {", "best: valid => valid.book.loss, valid: {"), "result", path.join(place.folder, "chosen"), cpu)
+  assert.equal(chosen.diagnostics.map(({ code, message }) => `${code} ${message}`), ["SLM3502 `result` chooses its weights by `best`, and the C that slm writes knows the loss alone"])
   const apple = path.join(place.folder, "apple")
   assert.equal((await emitted(place, recipe, "result", apple, cpu, cpuTargets.neon)).diagnostics, [])
   builtForApple(place, apple)

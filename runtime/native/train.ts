@@ -8,17 +8,19 @@ import type { NativeProgram, Origin } from "../../compiler/render/native/program
 import { renderTrainMain } from "../../compiler/render/native/train.ts"
 import type { TrainedFile } from "../../compiler/render/native/train.ts"
 import type { CpuTarget } from "../../compiler/schedule/cpu.ts"
+import { diagnostic } from "../../grammar/diagnostic.ts"
 import type { Diagnostic } from "../../grammar/diagnostic.ts"
 import { createLoader } from "../data/batches.ts"
 import type { Loader } from "../data/batches.ts"
 import { parseSafetensors, parseHeader, writeSafetensors } from "../export/safetensors.ts"
 import type { FileTensor } from "../export/safetensors.ts"
 import { toFiles } from "../stages/persist.ts"
-import { fromFailure, wordArg } from "../stages/environment.ts"
+import { fromFailure, given, wordArg } from "../stages/environment.ts"
 import type { StageEnv } from "../stages/environment.ts"
-import { interpretStates, planTraining, validationOf } from "../stages/train.ts"
+import { interpretStates, planTraining } from "../stages/train.ts"
 import type { TrainPlan } from "../stages/train.ts"
 import { validationEvery } from "../stages/training.ts"
+import { validationOf } from "../stages/validation.ts"
 import { startStates, weightsOfRole } from "../stages/weights-io.ts"
 import type { States } from "../stages/stepper.ts"
 import type { Weights } from "../weights.ts"
@@ -36,13 +38,14 @@ export interface NativeSources {
 }
 
 export async function nativeTraining(stage: Stage, env: StageEnv, target: CpuTarget, origin: Origin): Promise<NativeSources | readonly Diagnostic[]> {
+  if (given(stage, "best") !== null) return [diagnostic("SLM3502", stage.span, `\`${stage.name}\` chooses its weights by \`best\`, and the C that slm writes knows the loss alone`, { help: "leave `best` out, or write `keep: last`" })]
   const planned = await planTraining(stage, env)
   if ("is" in planned) return planned.is === "failed" ? planned.diagnostics : []
   if (!planned.ok) return planned.failures.map((failure) => fromFailure(failure, stage))
   const found = planned.value
   const lowered = lowerTraining(env.session, stage, found.shape)
-  const validation = await validationOf(stage, found, env)
-  const programs = programsOf(lowered, validation !== null).map(([name, program]) => ({ program, native: nativeProgram(name, program, target) }))
+  const sets = await validationOf(stage, found, env)
+  const programs = programsOf(lowered, sets.length > 0).map(([name, program]) => ({ program, native: nativeProgram(name, program, target) }))
   const states = await startStates(lowered.weights, found.seed, env)
   for (const [name, value] of await interpretStates(lowered, states)) states.set(name, value)
   const { rows, accumulate, total } = found.shape
@@ -51,17 +54,17 @@ export async function nativeTraining(stage: Stage, env: StageEnv, target: CpuTar
   const results = await trainedFiles(stage, lowered, states, env)
   const files = new Map<string, Uint8Array>([
     ["start.safetensors", writeSafetensors([...[...states].map(([name, value]) => fileTensor(name, value)), ...results.flatMap(({ unchanged }) => unchanged)])],
-    ["data.safetensors", rowsFile(loader, total * accumulate * rows, wanted)],
+    ["data.safetensors", rowsFile([{ loader, samples: total * accumulate * rows }], wanted)],
   ])
-  if (validation !== null) files.set("valid.safetensors", rowsFile(validation.loader, validation.batches * rows, wanted))
+  if (sets.length > 0) files.set("valid.safetensors", rowsFile(sets.map((set) => ({ loader: set.loader, samples: set.batches * rows })), wanted))
   const natives = programs.map(({ native }) => native)
   files.set("main.c", bytesOf(mainFile(`The training \`${stage.name}\`.`, natives, origin, renderTrainMain({
     name: stage.name, rows, accumulate, total, seed: found.seed, terms: lowered.terms,
     handed: lowered.accumulation === null ? null : { trained: lowered.weights.filter((slot) => slot.trained).map((slot) => slot.name), counts: lowered.accumulation.counts, sums: lowered.accumulation.sums },
-    valid: validation === null ? null : { batches: validation.batches, every: validationEvery(total) },
+    valid: sets.length === 0 ? null : { sets, every: validationEvery(total) },
     keepBest: wordArg(stage, "keep") === "best", files: results,
   }))))
-  return { files, programs: natives, binary: "train", extra: [], about: about(found, validation !== null) }
+  return { files, programs: natives, binary: "train", extra: [], about: about(found, sets.length > 0, lowered.metrics.map(({ name }) => name)) }
 }
 
 function programsOf({ step, accumulation, measure }: LoweredTraining, validates: boolean): readonly (readonly [string, Program])[] {
@@ -71,19 +74,21 @@ function programsOf({ step, accumulation, measure }: LoweredTraining, validates:
 }
 
 /** Every row that the samples are made of once (a batch begins with it), and which of them each sample is. */
-function rowsFile(loader: Loader, samples: number, wanted: ReadonlySet<string>): Uint8Array {
-  const places = new Map<string, number>()
-  const order = new Int32Array(samples)
+function rowsFile(sets: readonly { readonly loader: Loader; readonly samples: number }[], wanted: ReadonlySet<string>): Uint8Array {
+  const order: number[] = []
   const rows: ReturnType<Loader["batch"]>[] = []
-  for (let n = 0; n < samples; n++) {
-    const { source, row, place } = loader.pick(n)
-    const key = `${source} ${row} ${place ?? ""}`
-    const known = places.get(key) ?? rows.length
-    if (known === rows.length) {
-      places.set(key, known)
-      rows.push(loader.batch(n))
+  for (const { loader, samples } of sets) {
+    const places = new Map<string, number>()
+    for (let n = 0; n < samples; n++) {
+      const { source, row, place } = loader.pick(n)
+      const key = `${source} ${row} ${place ?? ""}`
+      const known = places.get(key) ?? rows.length
+      if (known === rows.length) {
+        places.set(key, known)
+        rows.push(loader.batch(n))
+      }
+      order.push(known)
     }
-    order[n] = known
   }
   const tensors = (["tokens", "segments", "positions", "counts", "label"] as const).flatMap((name): FileTensor[] => {
     const [first] = rows.map((row) => row[name])
@@ -93,7 +98,7 @@ function rowsFile(loader: Loader, samples: number, wanted: ReadonlySet<string>):
     rows.forEach((row, i) => data.set(row[name]?.data.subarray(0, width) ?? [], i * width))
     return [{ name, dtype: first.dtype === "bool" ? "U8" : "I32", shape: [rows.length, ...first.shape.slice(1)], data }]
   })
-  return writeSafetensors([...tensors, { name: "order", dtype: "I32", shape: [samples], data: order }])
+  return writeSafetensors([...tensors, { name: "order", dtype: "I32", shape: [order.length], data: Int32Array.from(order) }])
 }
 
 /** The result of the stage as `slm run` keeps it: a header that is known before the training, then the data of states, or what no step changes. */
@@ -111,10 +116,11 @@ async function trainedFiles(stage: Stage, lowered: LoweredTraining, states: Stat
   })
 }
 
-function about({ shape }: TrainPlan, validates: boolean): readonly string[] {
+function about({ shape }: TrainPlan, validates: boolean, metrics: readonly string[]): readonly string[] {
   return [
     `\`./train\` runs ${shape.total} steps and prints the loss of each; then it writes \`weights.safetensors\`, byte by byte what \`slm run\` keeps on the cpu device of this instruction family.`,
     "`start.safetensors` holds the first weights and optimiser states, `data.safetensors` the rows, of which `order` names one for each sample" + (validates ? ", `valid.safetensors` those of the validations." : "."),
     "The rows are the texts as tokens: this folder is as private as they are. Texts in between (`samples`), checkpoints and exports are left to `slm run`.",
+    ...(metrics.length === 0 ? [] : [`So are the metrics: ${metrics.map((name) => `\`${name}\``).join(", ")}. Here validations tell the loss.`]),
   ]
 }

@@ -12,7 +12,7 @@ import type { StageEnv } from "./environment.ts"
 import { refOf } from "./environment.ts"
 import type { Event } from "./events.ts"
 import type { States } from "./stepper.ts"
-import type { Saver, Tally, TrainingState } from "./training.ts"
+import type { Best, Saver, Tally, TrainingState } from "./training.ts"
 
 /** A training on its way, and what it has said: whoever goes on from it says that again, so that no curve begins in the middle. */
 export interface Unfinished {
@@ -21,18 +21,18 @@ export interface Unfinished {
 }
 
 interface About {
-  readonly version: 1
+  readonly version: 2
   readonly step: number
-  readonly best: { readonly step: number; readonly valid: number } | null
+  readonly best: Omit<Best, "weights"> | null
   readonly tally: Tally
 }
 
-const version = 1
+const version = 2
 const dtypes = { f32: "F32", i32: "I32", bool: "U8" } as const
 
 export function toCheckpoint({ state, events }: Unfinished): Files {
   const { step, best, tally } = state
-  const about: About = { version, step, best: best === null ? null : { step: best.step, valid: best.valid }, tally }
+  const about: About = { version, step, best: best === null ? null : { step: best.step, valid: best.valid, score: best.score, measured: best.measured }, tally }
   const utf8 = new TextEncoder()
   return new Map([
     ["training.json", utf8.encode(JSON.stringify(about, keepNumbers))],
@@ -61,13 +61,25 @@ function isOf(slot: { readonly shape: readonly number[] } | undefined, tensor: H
 }
 
 function isAbout(x: unknown): x is About {
-  return isRecord(x) && x["version"] === version && isStep(x["step"]) && (x["best"] === null || (isRecord(x["best"]) && isStep(x["best"]["step"]) && typeof x["best"]["valid"] === "number")) && isTally(x["tally"])
+  return isRecord(x) && x["version"] === version && isStep(x["step"]) && (x["best"] === null || isBest(x["best"])) && isTally(x["tally"])
+}
+
+function isBest(x: unknown): boolean {
+  return isRecord(x) && isStep(x["step"]) && typeof x["valid"] === "number" && typeof x["score"] === "number" && isMeasured(x["measured"])
+}
+
+function isMeasured(x: unknown): boolean {
+  return isRecord(x) && isNamed(x["losses"]) && isNamed(x["metrics"])
+}
+
+function isNamed(x: unknown): boolean {
+  return isRecord(x) && Object.values(x).every((value) => typeof value === "number")
 }
 
 function isTally(x: unknown): x is Tally {
   if (!isRecord(x) || !Array.isArray(x["recent"]) || !Array.isArray(x["history"])) return false
   const validation = (one: unknown): boolean => isRecord(one) && isStep(one["step"]) && typeof one["valid"] === "number" && typeof one["train"] === "number"
-  return ["sum", "count"].every((name) => typeof x[name] === "number") && x["recent"].every((loss) => typeof loss === "number") && (x["valid"] === null || typeof x["valid"] === "number") &&
+  return ["sum", "count"].every((name) => typeof x[name] === "number") && x["recent"].every((loss) => typeof loss === "number") && (x["valid"] === null || typeof x["valid"] === "number") && isMeasured(x["measured"]) &&
     x["history"].every(validation) && typeof x["warned"] === "boolean" && typeof x["trace"] === "string" && typeof x["steps"] === "string"
 }
 
@@ -84,7 +96,7 @@ function isSaid(x: unknown): x is Event {
 }
 
 const told: Readonly<Record<string, (x: Readonly<Record<string, unknown>>) => boolean>> = {
-  progress: (x) => isStep(x["step"]) && isStep(x["total"]) && typeof x["loss"] === "number" && ["valid", "gradNorm", "lr"].every((name) => x[name] === null || typeof x[name] === "number") && rates.every((name) => x[name] === null || typeof x[name] === "number"),
+  progress: (x) => ["losses", "metrics"].every((name) => x[name] === undefined || (isRecord(x[name]) && Object.values(x[name]).every((value) => value === null || typeof value === "number"))) && isStep(x["step"]) && isStep(x["total"]) && typeof x["loss"] === "number" && ["valid", "gradNorm", "lr"].every((name) => x[name] === null || typeof x[name] === "number") && rates.every((name) => x[name] === null || typeof x[name] === "number"),
   trace: (x) => isStep(x["step"]) && typeof x["steps"] === "string" && isRecord(x["states"]) && Object.values(x["states"]).every((hash) => typeof hash === "string"),
   sample: (x) => (x["at"] === null || typeof x["at"] === "number") && typeof x["prompt"] === "string" && typeof x["text"] === "string",
   warning: (x) => typeof x["message"] === "string" && (x["help"] === null || typeof x["help"] === "string"),

@@ -15,10 +15,14 @@ export type Event =
   /** Its result was there already, from an earlier run with the same meaning; of a compiler with other sources where `build` says so. */
   | { readonly event: "stage-cached"; readonly stage: StageRef; readonly index: number; readonly count: number; readonly facts: Readonly<Record<string, number>>; readonly build?: "another" }
   | { readonly event: "stage-finished"; readonly stage: StageRef; readonly seconds: number; readonly facts: Readonly<Record<string, number>> }
-  /** `valid` is there where this step was followed by a validation. `total` steps; rates over the last steps. */
+  /**
+   * `valid` is there where this step was followed by a validation; beside it `losses` of its sets where they have names, and `metrics` (`accuracy`, `prose.accuracy`) where there are any.
+   * `total` steps; rates over the last steps.
+   */
   | {
       readonly event: "progress"; readonly stage: StageRef; readonly step: number; readonly total: number
       readonly loss: number; readonly valid: number | null; readonly gradNorm: number | null; readonly lr: number | null
+      readonly losses?: Readonly<Record<string, number>>; readonly metrics?: Readonly<Record<string, number>>
       readonly tokensPerSecond: number; readonly secondsLeft: number
     }
   /** A training goes on where an earlier run was stopped; what it said until then is said again, after this. */

@@ -1,5 +1,6 @@
 /** Recompute or keep: what a training's `recompute` and `max_memory` come to on a device. It changes memory and time, and no bit of a result. */
 import type { Machine } from "../../compiler/check/machine.ts"
+import { validationSets } from "../../compiler/check/validation.ts"
 import type { LoweredTraining } from "../../compiler/graph/lower/programs.ts"
 import { cost } from "../../compiler/plan/cost.ts"
 import type { Stage } from "../../compiler/plan/stage.ts"
@@ -28,7 +29,7 @@ export function heldBy(stage: Stage, { step, accumulation, measure }: LoweredTra
 }
 
 function validates(stage: Stage): boolean {
-  return stage.args.get("valid")?.kind === "artifact"
+  return validationSets(stage.args).size > 0
 }
 
 /** The goal, or why it cannot be reached. `allowed`: what one stage may take where the recipe says nothing. */

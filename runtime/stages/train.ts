@@ -19,17 +19,19 @@ import type { Unfinished } from "./checkpoint.ts"
 import { createSaver, unfinished } from "./checkpoint.ts"
 import { demandPrograms } from "../limits.ts"
 import { heldBy, memoryGoal } from "./memory.ts"
-import { ids, runSteps, scalar, stateNames, taken, writeStates } from "./feeds.ts"
+import { writeStates } from "./feeds.ts"
 import { packedInput } from "./data.ts"
 import type { Executor, Outcome, StageEnv } from "./environment.ts"
 import { artifactArg, done, failed, fromResult, given, machineFor, numberArg, refOf, required, wordArg } from "./environment.ts"
 import type { Emit, Event } from "./events.ts"
 import type { Weights } from "../weights.ts"
-import type { Batch, States, Stepper } from "./stepper.ts"
-import { combine, createStepper } from "./stepper.ts"
+import type { Batch, States } from "./stepper.ts"
+import { createStepper } from "./stepper.ts"
 import { createSampler } from "./train-samples.ts"
 import { runTraining, untrained } from "./training.ts"
-import type { LoopOptions, LoopResult, TrainingState } from "./training.ts"
+import type { LoopOptions, LoopResult, Tally, TrainingState } from "./training.ts"
+import { createValidator, validFacts } from "./validation.ts"
+import type { Measured } from "./validation.ts"
 import { startStates, weightsOfRole } from "./weights-io.ts"
 
 /** What a training reads, and how much of it at once. */
@@ -147,66 +149,26 @@ export async function interpretStates(lowered: LoweredTraining, weights: States)
   return new Map(Object.entries(values))
 }
 
-// ---------------------------------------------------------------- validation
-
-/** Batches of one validation: few enough that all of them together take about a tenth of the training. */
-function validationBatches(rows: number, batch: number, total: number): number {
-  return Math.min(Math.ceil(rows / batch), Math.max(4, Math.ceil(total / 50)))
-}
-
-/** The batches that a training is validated on, in order; null where it is not. */
-export async function validationOf(stage: Stage, { shape }: TrainPlan, env: StageEnv): Promise<{ readonly loader: Loader; readonly batches: number } | null> {
-  if (given(stage, "valid") === null) return null
-  const source = await packedInput(stage, "valid", env)
-  const batches = validationBatches(source.rows, shape.rows, shape.total)
-  const all = batches * shape.rows >= source.rows
-  return { batches, loader: createLoader({ source, batch: shape.rows, seed: 0, order: all ? "sequential" : "shuffled" }) }
-}
-
-/** Batches whose losses are read together. */
-const batchesAtOnce = 16
-
-async function createValidator(stage: Stage, lowered: LoweredTraining, states: States, stepper: Stepper, found: TrainPlan, env: StageEnv) {
-  const validation = await validationOf(stage, found, env)
-  if (validation === null) return null
-  const { loader, batches: count } = validation
-  const { shape, seed } = found
-  const program = lowered.measure
-  const runner = await env.device.load(program)
-  await writeStates(runner, program, states)
-  const trained = new Set(lowered.weights.filter((slot) => slot.trained).map((slot) => slot.name))
-  const changed = new Map(stateNames(program).filter((name) => trained.has(name)).map((name) => [name, name]))
-  return {
-    async validate(): Promise<number> {
-      await stepper.give(runner, changed)
-      const [sums, counts] = [lowered.terms.map(() => 0), lowered.terms.map(() => 0)]
-      for (let begin = 0; begin < count; begin += batchesAtOnce) {
-        const batches = Array.from({ length: Math.min(batchesAtOnce, count - begin) }, (_, i) => taken(program, { ...loader.batch((begin + i) * shape.rows), seed: ids([], [seed]), step: ids([], [0]) }))
-        for (const out of await runSteps(runner, batches)) lowered.terms.forEach((_, t) => {
-          sums[t] = (sums[t] ?? 0) + scalar(out, `sum.${t}`)
-          counts[t] = (counts[t] ?? 0) + scalar(out, `count.${t}`)
-        })
-      }
-      return combine(lowered.terms, sums, counts)
-    },
-    dispose: () => runner.dispose(),
-  }
-}
-
 // ---------------------------------------------------------------- reports
 
 function createReporter(stage: Stage, from: number, { shape }: TrainPlan, env: StageEnv, say: Emit): LoopOptions["report"] {
   const start = env.clock()
   const tokensPerStep = shape.rows * shape.accumulate * shape.length
   let [before, at] = [from, start]
-  return ({ step, loss, valid, gradNorm, lr }, fixed) => {
+  return ({ step, loss, valid, measured, gradNorm, lr }, fixed) => {
     const now = env.clock()
     const tokensPerSecond = ((step - before) / Math.max(now - at, 1e-6)) * tokensPerStep
     const secondsLeft = ((now - start) / (step - from)) * (shape.total - step)
     ;[before, at] = [step, now]
     const tell = fixed ? say : env.emit
-    tell({ event: "progress", stage: refOf(stage), step, total: shape.total, loss, valid, gradNorm, lr, tokensPerSecond, secondsLeft })
+    tell({ event: "progress", stage: refOf(stage), step, total: shape.total, loss, valid, ...toldOf(measured), gradNorm, lr, tokensPerSecond, secondsLeft })
   }
+}
+
+/** What is told of sets and metrics, where there are any. */
+function toldOf(measured: Measured | null): Partial<Measured> {
+  const has = (named: Measured["losses"] | undefined): boolean => named !== undefined && Object.keys(named).length > 0
+  return { ...(measured !== null && has(measured.losses) ? { losses: measured.losses } : {}), ...(measured !== null && has(measured.metrics) ? { metrics: measured.metrics } : {}) }
 }
 
 // ---------------------------------------------------------------- the end
@@ -219,13 +181,13 @@ async function finish(stage: Stage, lowered: LoweredTraining, found: TrainPlan, 
   const roles = [...new Set(lowered.weights.filter((slot) => slot.kept).map((slot) => slot.role))]
   const members = new Map<string, Weights>()
   for (const role of roles) members.set(stage.type.is === "roles" ? role : "", await weightsOfRole(lowered.weights, role, states, env))
-  return done({ is: "weights", members, tokenizer: null }, { steps: found.shape.total, loss: result.loss, ...validations(result.valid, best), ...(again === 0 ? {} : { recomputed: again }) })
+  return done({ is: "weights", members, tokenizer: null }, { steps: found.shape.total, loss: result.loss, ...validations(result.state.tally, best), ...(again === 0 ? {} : { recomputed: again }) })
 }
 
-/** `valid` is the loss of the weights that are kept; where these are not the last, `last_valid` is that of the last. */
-function validations(last: number | null, best: TrainingState["best"]): Readonly<Record<string, number>> {
+/** `valid` is the loss of the weights that are kept, as is what was measured by set and by metric; where these are not the last, `last_valid` is the loss of the last. */
+function validations({ valid: last, measured }: Tally, best: TrainingState["best"]): Readonly<Record<string, number>> {
   if (last === null) return {}
-  return best === null ? { valid: last } : { valid: best.valid, best_step: best.step, last_valid: last }
+  return best === null ? { valid: last, ...validFacts(measured) } : { valid: best.valid, ...validFacts(best.measured), best_step: best.step, last_valid: last }
 }
 
 function diverged(stage: Stage, found: TrainPlan, result: Extract<LoopResult, { is: "diverged" }>, env: StageEnv) {

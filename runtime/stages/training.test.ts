@@ -6,6 +6,8 @@ import { keptOnHost } from "./handed.ts"
 import type { Stepper } from "./stepper.ts"
 import type { LoopOptions, Progress } from "./training.ts"
 import { runTraining, untrained, validationEvery } from "./training.ts"
+import { nothingMeasured } from "./validation.ts"
+import type { Validated } from "./validation.ts"
 
 const value = (x: number): HostTensor => ({ shape: [], dtype: "f32", data: Float32Array.of(x) })
 const lowered = { weights: [{ name: "model.w", kept: true, trained: true }], optimizer: [] } as unknown as LoweredTraining
@@ -37,6 +39,8 @@ function fixture(losses: (step: number) => number): { options: LoopOptions; weig
 
 const start = untrained(new Map())
 
+const validated = (valid: number): Validated => ({ valid, score: valid, measured: nothingMeasured })
+
 test("every step is made, and the model is sampled at 0, 25, 50 and 100%", async () => {
   const { options, samples, progress } = fixture((step) => 1 / step)
   const result = await runTraining(start, options)
@@ -60,7 +64,7 @@ test("steps made in one go give the same results, and end where somebody looks",
     }
     const result = await runTraining(start, {
       ...options, total: 4000, clock: () => (now += 1e-4), stepper: together ? { ...stepper, steps: several } : stepper,
-      validate: async () => { seen.push(`valid ${weight()}`); return 1 }, report: (p, fixed) => { if (fixed) seen.push(`${p.step} ${p.loss}`) },
+      validate: async () => { seen.push(`valid ${weight()}`); return validated(1) }, report: (p, fixed) => { if (fixed) seen.push(`${p.step} ${p.loss}`) },
       trace: (step, steps, states) => { seen.push(`trace ${step} ${steps} ${states["model.w"]}`) },
     })
     return { seen, sizes, loss: result.is === "done" ? result.loss : NaN }
@@ -71,11 +75,18 @@ test("steps made in one go give the same results, and end where somebody looks",
   assert.ok(Math.max(...together.sizes) > 4, String(together.sizes))
 })
 
+test("the best weights are those of the lowest score, where a score is asked for", async () => {
+  const { options, weight } = fixture(() => 1)
+  const result = await runTraining(start, { ...options, keepBest: true, validate: async () => ({ ...validated(weight()), score: Math.abs(weight() - 60), measured: { losses: {}, metrics: { weight: weight() } } }) })
+  if (result.is !== "done") throw new Error(result.is)
+  assert.equal([result.state.best?.step, result.state.best?.valid, result.state.best?.measured.metrics, result.state.tally.measured.metrics], [60, 60, { weight: 60 }, { weight: 100 }])
+})
+
 test("about twenty validations, the last step among them", async () => {
   assert.equal([1, 7, 100, 301].map(validationEvery), [1, 1, 5, 16])
   const { options, weight } = fixture(() => 1)
   const at: number[] = []
-  await runTraining(start, { ...options, total: 301, validate: async () => { at.push(weight()); return 1 } })
+  await runTraining(start, { ...options, total: 301, validate: async () => { at.push(weight()); return validated(1) } })
   assert.is(at.length, 19)
   assert.is(at.at(-1), 301)
 })
@@ -83,11 +94,11 @@ test("about twenty validations, the last step among them", async () => {
 test("the best weights are those of the lowest validation loss", async () => {
   const { options, weight } = fixture(() => 1)
   const valid = (w: number): number => Math.abs(w - 40) + 1
-  const result = await runTraining(start, { ...options, keepBest: true, validate: async () => valid(weight()) })
+  const result = await runTraining(start, { ...options, keepBest: true, validate: async () => validated(valid(weight())) })
   if (result.is !== "done") throw new Error(result.is)
   assert.is(result.state.best?.step, 40)
   assert.is(result.state.best?.weights.get("model.w")?.data[0], 40)
-  assert.is(result.valid, 61)
+  assert.is(result.state.tally.valid, 61)
 })
 
 test("a loss that is not a number stops the training with its step", async () => {
@@ -100,7 +111,7 @@ test("a loss that is not a number stops the training with its step", async () =>
 
 test("overfitting is said once", async () => {
   const { options, weight, warnings } = fixture((step) => 1 / step)
-  await runTraining(start, { ...options, validate: async () => 1 + Math.abs(weight() - 50) / 50 })
+  await runTraining(start, { ...options, validate: async () => validated(1 + Math.abs(weight() - 50) / 50) })
   assert.is(warnings.length, 1)
   assert.match(warnings[0] ?? "", "validation loss rises (1.000 at step 50, 1.300 at step 65)")
 })

@@ -4,6 +4,8 @@ import type { LoweredTraining } from "../../compiler/graph/lower/programs.ts"
 import type { Kept } from "./handed.ts"
 import { keptOnHost } from "./handed.ts"
 import type { Batch, States, StepMetrics, Stepper } from "./stepper.ts"
+import { nothingMeasured } from "./validation.ts"
+import type { Measured, Validated } from "./validation.ts"
 
 /** What an interrupted training needs to go on as if nothing had happened. */
 export interface TrainingState {
@@ -24,6 +26,8 @@ export interface Tally {
   readonly recent: readonly number[]
   /** The last validation. */
   readonly valid: number | null
+  /** By set and by metric, of the last validation. */
+  readonly measured: Measured
   readonly history: readonly Validation[]
   readonly warned: boolean
   /** A hash over the losses and gradient norms of all steps: two trainings agree as long as theirs do. */
@@ -36,12 +40,11 @@ export interface Validation { readonly step: number; readonly valid: number; rea
 
 /** A training before its first step. */
 export function untrained(states: States): TrainingState {
-  return { step: 0, states, best: null, tally: { sum: 0, count: 0, recent: [], valid: null, history: [], warned: false, trace: "", steps: "" } }
+  return { step: 0, states, best: null, tally: { sum: 0, count: 0, recent: [], valid: null, measured: nothingMeasured, history: [], warned: false, trace: "", steps: "" } }
 }
 
-export interface Best {
+export interface Best extends Validated {
   readonly step: number
-  readonly valid: number
   readonly weights: States
 }
 
@@ -50,6 +53,8 @@ export interface Progress extends StepMetrics {
   /** Mean of the losses since the last report. */
   readonly loss: number
   readonly valid: number | null
+  /** By set and by metric; null where this step was not followed by a validation. */
+  readonly measured: Measured | null
 }
 
 export interface LoopOptions {
@@ -58,8 +63,8 @@ export interface LoopOptions {
   readonly total: number
   /** The micro-batches of a step. */
   readonly batches: (step: number) => readonly Batch[]
-  /** Mean loss on the validation data with the weights of the moment; null where there is none. */
-  readonly validate: (() => Promise<number>) | null
+  /** What the validation data says about the weights of the moment; null where there is none. */
+  readonly validate: (() => Promise<Validated>) | null
   readonly keepBest: boolean
   /** Called at 0, 25, 50 and 100% of the steps: writes with the weights of the moment. */
   readonly sample: ((share: number) => Promise<void>) | null
@@ -84,7 +89,7 @@ export interface Saver {
 
 export type LoopResult =
   /** `loss`: the mean of the last steps, about a twentieth of all. */
-  | { readonly is: "done"; readonly state: TrainingState; readonly valid: number | null; readonly loss: number }
+  | { readonly is: "done"; readonly state: TrainingState; readonly loss: number }
   | { readonly is: "interrupted"; readonly state: TrainingState }
   /** The loss or a gradient is not a number any more. */
   | { readonly is: "diverged"; readonly step: number; readonly metrics: StepMetrics; readonly lastLoss: number | null; readonly batches: readonly Batch[] }
@@ -122,10 +127,12 @@ const isMarked = (step: number, total: number): boolean => step % validationEver
 const isFixed = (step: number, total: number): boolean => isMarked(step, total) || step === 1 || step % Math.ceil(total / reports) === 0
 
 /** The best weights lie where they are kept, and are read once somebody takes them along. */
-type KeptBest = Pick<Best, "step" | "valid"> & { readonly kept: Kept }
+type KeptBest = Omit<Best, "weights"> & { readonly kept: Kept }
 
 async function readBest(best: KeptBest | null): Promise<Best | null> {
-  return best === null ? null : { step: best.step, valid: best.valid, weights: await best.kept.read() }
+  if (best === null) return null
+  const { kept, ...known } = best
+  return { ...known, weights: await kept.read() }
 }
 
 /** Runs from `from` to the end, or to the signal. What the device has stays there: the loop sees metrics, and hashes for the record. */
@@ -134,7 +141,7 @@ export async function runTraining(from: TrainingState, options: LoopOptions): Pr
   const keptNames = new Set(lowered.weights.filter((slot) => slot.kept || slot.trained).map((slot) => slot.name))
   const changing = new Set([...lowered.weights.filter((slot) => slot.trained), ...lowered.optimizer].map((slot) => slot.name))
   let { step, tally } = from
-  let best: KeptBest | null = from.best === null ? null : { step: from.best.step, valid: from.best.valid, kept: keptOnHost(from.best.weights) }
+  let best: KeptBest | null = from.best === null ? null : { ...from.best, kept: keptOnHost(from.best.weights) }
   let reportedAt = options.clock()
   // Steps that the device has made already; all states are those after the last of them.
   let ahead: readonly { readonly metrics: StepMetrics; readonly batches: readonly Batch[] }[] = []
@@ -166,18 +173,17 @@ export async function runTraining(from: TrainingState, options: LoopOptions): Pr
     step++
     tally = counted(tally, metrics, total)
     const marked = isMarked(step, total)
-    let valid: number | null = null
-    if (marked && options.validate !== null) {
-      valid = await options.validate()
-      if (options.keepBest && (best === null || valid < best.valid)) {
+    const found: Validated | null = marked && options.validate !== null ? await options.validate() : null
+    if (found !== null) {
+      if (options.keepBest && (best === null || found.score < best.score)) {
         best?.kept.dispose()
-        best = { step, valid, kept: await stepper.keep(keptNames) }
+        best = { step, ...found, kept: await stepper.keep(keptNames) }
       }
-      tally = judged(tally, { step, valid, train: tally.sum / tally.count }, options)
+      tally = { ...judged(tally, { step, valid: found.valid, train: tally.sum / tally.count }, options), measured: found.measured }
     }
     const fixed = isFixed(step, total)
     if (fixed || options.clock() - reportedAt >= reportSeconds) {
-      options.report({ ...metrics, step, loss: tally.sum / tally.count, valid }, fixed)
+      options.report({ ...metrics, step, loss: tally.sum / tally.count, valid: found?.valid ?? null, measured: found?.measured ?? null }, fixed)
       reportedAt = options.clock()
     }
     if (fixed) tally = { ...tally, sum: 0, count: 0 }
@@ -190,7 +196,7 @@ export async function runTraining(from: TrainingState, options: LoopOptions): Pr
   }
   const whole = { step, states: await stepper.read(), best: await readBest(best), tally }
   best?.kept.dispose()
-  return { is: "done", state: whole, valid: tally.valid, loss: mean(tally.recent) }
+  return { is: "done", state: whole, loss: mean(tally.recent) }
 }
 
 /** What differs from the beginning shows at once, and where. */

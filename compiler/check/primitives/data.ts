@@ -169,8 +169,12 @@ function pack(args: Args, site: CallSite, ctx: Machine): ArtifactType | null {
 /** Tokens of one part: not `tokens` of a split, but `tokens.train`. */
 export function onePart(args: Args, name: string, site: CallSite, ctx: Machine): boolean {
   const value = args.get(name)
-  if (value?.kind !== "artifact" || (value.type.is !== "tokens" && value.type.is !== "rows") || value.type.parts === null) return true
-  ctx.report(diagnostic("SLM2117", site.args.get(name) ?? site.span, `\`${name}\` takes one part of the data`, {
+  return value?.kind !== "artifact" || isOnePart(value, `\`${name}\``, site.args.get(name) ?? site.span, ctx)
+}
+
+export function isOnePart(value: ArtifactValue, what: string, at: Span, ctx: Machine): boolean {
+  if ((value.type.is !== "tokens" && value.type.is !== "rows") || value.type.parts === null) return true
+  ctx.report(diagnostic("SLM2117", at, `${what} takes one part of the data`, {
     label: `split into ${value.type.parts.join(", ")}`, help: `choose one: \`${value.stage.name.includes("/") ? "" : value.stage.name}.${value.type.parts[0] ?? "train"}\``,
   }))
   return false

@@ -12,6 +12,7 @@ import { allowsUnused, checkEvaluation, checkTraining, rolesOf } from "../traini
 import type { Roles } from "../training.ts"
 import { storedAs, trainedInstance } from "../trained.ts"
 import { isTrained } from "../training-weights.ts"
+import { validatedOf, validationFits } from "../validation.ts"
 import type { ArtifactType, ArtifactValue, CallSite, EncodingValue, Primitive, RowType, SpecValue, Value } from "../value.ts"
 import { artifact, inRange, isPacked, numberArg, onePart, tokensOf } from "./data.ts"
 import type { PrimitiveTable } from "./table.ts"
@@ -61,13 +62,12 @@ function fromFirstWeights(args: Args, site: CallSite, m: Machine): Args {
 /** A mixture becomes a stage; data must be one part, packed. */
 function trainingData(args: Args, site: CallSite, m: Machine): Args | null {
   const data = args.get("data")
-  if (!onePart(args, "data", site, m) || !onePart(args, "valid", site, m)) return null
+  if (!onePart(args, "data", site, m)) return null
   const tokens = data?.kind === "mix" ? mixed(data, place(site, "data"), m) : data
-  if (tokens?.kind !== "artifact") return null
-  for (const [name, value] of [["data", tokens], ["valid", args.get("valid")]] as const) {
-    if (value?.kind === "artifact" && !isPacked(value, place(site, name), m)) return null
-  }
-  return new Map([...args, ["data", tokens]])
+  if (tokens?.kind !== "artifact" || !isPacked(tokens, place(site, "data"), m) || !validationFits(args, tokens, site, m)) return null
+  const whole = new Map([...args, ["data", tokens]])
+  for (const name of ["metrics", "best"]) if (!given(args, name)) whole.delete(name) // what is not given is in no key
+  return whole
 }
 
 function trainOptions(args: Args, site: CallSite, m: Machine): boolean {
@@ -155,6 +155,8 @@ const load: Primitive = (args, site, m) => {
   return m.stage("load", args, { is: "weights", spec: as, encodings: [], tokenizer: null }, site.span)
 }
 
+const validated: Primitive = (args, site, m) => validatedOf(artifact(args, "model"), place(site, "model"), m)
+
 export function isFor(model: string, spec: SpecValue): boolean {
   return spec.template.code.name.name === model
 }
@@ -222,5 +224,5 @@ const transformGradients: Primitive = (args, _site, m) => {
 }
 
 export const stagePrimitives: PrimitiveTable = {
-  train, load, initial, dequantize, evaluate, loss_of: lossOfRows, generate, write, transform_gradients: transformGradients,
+  train, load, initial, dequantize, validated, evaluate, loss_of: lossOfRows, generate, write, transform_gradients: transformGradients,
 }

@@ -40,11 +40,20 @@ export interface LoweredTraining {
   readonly accumulation: Accumulation | null
   /** First values of the optimiser's states from the weights, all of them states of this program; null where it has none. */
   readonly start: Program | null
-  /** Sums and counts of the loss over a batch, without training. */
+  /** Sums and counts of the loss and of the metrics over a batch, without training. */
   readonly measure: Program
+  /** What is measured beside the loss. */
+  readonly metrics: readonly Metric[]
   readonly weights: readonly WeightSlot[]
   readonly optimizer: readonly OptimizerSlot[]
   /** Terms of the loss: the weight of each mean. Output `sum.i` / `count.i` of the programs belong to term i. */
+  readonly terms: readonly number[]
+}
+
+/** The means that a metric consists of: outputs `sum.i` and `count.i` of `measure`, from `first` on. */
+export interface Metric {
+  readonly name: string
+  readonly first: number
   readonly terms: readonly number[]
 }
 

@@ -3,9 +3,10 @@ import { artifactRole } from "../../check/forward.ts"
 import { weightsOf } from "../../check/instance.ts"
 import { record } from "../../check/make.ts"
 import type { Session } from "../../check/session.ts"
-import { defaultLoss, rolesOf } from "../../check/training.ts"
+import { defaultLoss, leavesParts, rolesOf } from "../../check/training.ts"
 import type { Roles } from "../../check/training.ts"
 import { isTrained } from "../../check/training-weights.ts"
+import { metricsOf } from "../../check/validation.ts"
 import type { ArtifactValue, CallSite, OptimizerValue, Value, WeightInfo } from "../../check/value.ts"
 import type { Stage } from "../../plan/stage.ts"
 import { gradients } from "../gradient.ts"
@@ -16,7 +17,7 @@ import type { Lowering, RowShape, Term } from "./context.ts"
 import { argOf, createLowering, factorsOf, lossOf, lowered, outputsWith, programOf, rowRecord, stateName, termsOf } from "./context.ts"
 import { weightShape } from "./initial.ts"
 import { firstStates, learningRate, transformed, updated } from "./optimizer.ts"
-import type { Accumulation, LoweredTraining, OptimizerSlot, WeightSlot } from "./programs.ts"
+import type { Accumulation, LoweredTraining, Metric, OptimizerSlot, WeightSlot } from "./programs.ts"
 
 export interface TrainShape extends RowShape {
   /** Micro-batches per step. */
@@ -30,12 +31,13 @@ export function lowerTraining(session: Session, stage: Stage, shape: TrainShape)
   const optimizer = stage.args.get("optim")
   if (optimizer?.kind !== "optimizer") throw new Error("lower: `train` without an optimiser")
   const forward = lowerLoss(session, stage, shape, true)
-  const weights = slotsOf(forward, stage)
+  const measured = lowerLoss(session, stage, shape, false)
+  const weights = slotsOf(forward, measured, stage)
   const trained = weights.filter((slot) => slot.trained)
   if (trained.length === 0) throw new Error("lower: `train` without anything to train")
-  const measured = lowerLoss(session, stage, shape, false)
   const common = {
-    measure: programOf(`${stage.name} measure`, outputsWith(measured.lowering.b, termOutputs(measured.terms), factorsOf(stage.args)), shape.raw),
+    measure: programOf(`${stage.name} measure`, outputsWith(measured.lowering.b, termOutputs([...measured.terms, ...measured.metrics.flatMap(({ terms }) => terms)]), factorsOf(stage.args)), shape.raw),
+    metrics: placed(measured),
     start: startProgram(session, stage, optimizer, trained),
     weights,
     optimizer: optimizerSlots(optimizer, trained),
@@ -51,9 +53,21 @@ interface LossGraph {
   readonly lowering: Lowering
   readonly roles: Roles
   readonly terms: readonly Term[]
+  /** Of evaluation alone. */
+  readonly metrics: readonly { readonly name: string; readonly terms: readonly Term[] }[]
 }
 
-/** The loss over one batch as sums and counts. */
+/** Where the means of each metric stand behind those of the loss. */
+function placed({ terms, metrics }: LossGraph): readonly Metric[] {
+  let first = terms.length
+  return metrics.map(({ name, terms: own }) => {
+    const metric = { name, first, terms: own.map(({ weight }) => weight) }
+    first += own.length
+    return metric
+  })
+}
+
+/** The loss over one batch, and the metrics, as sums and counts. */
 function lowerLoss(session: Session, stage: Stage, shape: RowShape, training: boolean): LossGraph {
   const lowering = createLowering(session, { training, rows: shape.rows })
   const { machine, b } = lowering
@@ -61,16 +75,16 @@ function lowerLoss(session: Session, stage: Stage, shape: RowShape, training: bo
   const roles = lowered(rolesOf(stage.args, site, machine), machine)
   const batch = lowered(machine.apply(required(stage, "objective"), [rowRecord(b, shape)], stage.span), machine)
   const loss = argOf(stage.args, "loss")
-  // A loss of two parameters does not take parts, which `unused: allow` permits.
-  const unasked = roles.parts.length === 0 || (loss?.kind === "closure" && loss.code.params.length === 2)
-  const parts = unasked ? [] : [record(new Map(roles.parts.map((part) => [part.name.slice("parts.".length), part.instance])))]
+  const parts = roles.parts.length === 0 ? [] : [record(new Map(roles.parts.map((part) => [part.name.slice("parts.".length), part.instance])))]
   const [only] = roles.subjects
   const several = argOf(stage.args, "roles") !== null
   const first = several || only === undefined
     ? record(new Map(roles.subjects.map((subject) => [subject.name, subject.instance])))
     : lowered(machine.apply(only.instance, [batch], stage.span), machine)
-  const value = loss === null ? defaultLoss(first, batch, site, machine) : machine.apply(loss, [first, batch, ...parts], stage.span)
-  return { lowering, roles, terms: termsOf(lowered(value, machine), machine) }
+  // What takes no parts is given none, which `unused: allow` permits for a loss.
+  const meansOf = (of: Value): readonly Term[] => termsOf(lowered(machine.apply(of, [first, batch, ...(leavesParts(of) ? [] : parts)], stage.span), machine), machine)
+  const terms = loss === null ? termsOf(lowered(defaultLoss(first, batch, site, machine), machine), machine) : meansOf(loss)
+  return { lowering, roles, terms, metrics: training ? [] : [...metricsOf(stage.args)].map(([name, metric]) => ({ name, terms: meansOf(metric) })) }
 }
 
 function required(stage: Stage, name: string): Value {
@@ -81,8 +95,8 @@ function required(stage: Stage, name: string): Value {
 
 // ---------------------------------------------------------------- weights
 
-/** Every state of the loss: weights of roles in the order they are written, then those of frozen artifacts. */
-function slotsOf({ lowering, roles }: LossGraph, stage: Stage): readonly WeightSlot[] {
+/** Every state of the loss: weights of roles in the order they are written, then those of frozen artifacts, then what only metrics call. */
+function slotsOf({ lowering, roles }: LossGraph, measured: LossGraph, stage: Stage): readonly WeightSlot[] {
   const { machine } = lowering
   const facts = machine.session.environment.facts
   const own = [...roles.subjects, ...roles.parts].flatMap((subject) => weightsOf(subject.instance).map((info): WeightSlot => ({
@@ -91,7 +105,8 @@ function slotsOf({ lowering, roles }: LossGraph, stage: Stage): readonly WeightS
     trained: info.dtype === "f32" && isTrained(stage.args, subject.name, info.path, roles.subjects.length > 1), kept: roles.subjects.includes(subject),
   })))
   const known = new Set(own.map((slot) => slot.name))
-  return [...own, ...calledWeights([...lowering.states].filter(([name]) => !known.has(name)), stage, machine.session)]
+  const called = new Map([...lowering.states, ...measured.lowering.states].filter(([name]) => !known.has(name)))
+  return [...own, ...calledWeights([...called], stage, machine.session)]
 }
 
 /** Weights of trained models that a stage's functions call, by the states that they asked for. */

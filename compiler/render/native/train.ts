@@ -15,7 +15,7 @@ export interface TrainSettings {
   /** States that go from program to program where the stage accumulates: trained weights, counts and sums. */
   readonly handed: { readonly trained: readonly string[]; readonly counts: readonly string[]; readonly sums: readonly string[] } | null
   /** null: nothing is validated. */
-  readonly valid: { readonly batches: number; readonly every: number } | null
+  readonly valid: { readonly sets: readonly { readonly name: string; readonly batches: number }[]; readonly every: number } | null
   readonly keepBest: boolean
   readonly files: readonly TrainedFile[]
 }
@@ -36,7 +36,7 @@ export function renderTrainMain(s: TrainSettings): string {
 #define TOTAL ${s.total}L
 #define TERMS ${s.terms.length}
 #define SEED ${s.seed | 0}
-#define VALID_BATCHES ${s.valid?.batches ?? 0}L
+#define VALID_SETS ${s.valid?.sets.length ?? 0}
 #define VALID_EVERY ${s.valid?.every ?? 1}L
 #define KEEP_BEST ${s.keepBest ? 1 : 0}
 #define STATES ${s.files.reduce((n, file) => n + file.states.length, 0)}
@@ -48,7 +48,7 @@ ${s.files.map(({ file }, i) => `  {${cText(file)}, header_${i}, sizeof header_${
 
 ${feeding}
 ${s.handed === null ? single : accumulating}
-${s.valid === null ? noValidation : validation}
+${s.valid === null ? noValidation : `static const struct { const char *name; long batches; } valid_sets[VALID_SETS] = {${s.valid.sets.map(({ name, batches }) => `{${cText(name)}, ${batches}L}`).join(", ")}};\n${validation}`}
 ${trainMain.replace("STAGE_NAME", cText(s.name))}`
 }
 
@@ -107,26 +107,38 @@ static double train_step(const container *data, long step) {
 }
 static code *const last_code = &apply_code;`
 
-const noValidation = String.raw`static double validate(const container *rows) { (void)rows; return 0; }`
+const noValidation = String.raw`static double validate(const container *rows, long step) { (void)rows; (void)step; return 0; }`
 
-const validation = String.raw`/* The mean loss on the validation rows with the weights of the moment. */
-static double validate(const container *rows) {
+const validation = String.raw`/* The loss on the validation rows with the weights of the moment: of several sets the mean. */
+static double validate(const container *rows, long step) {
   for (long i = 0; i < measure_code.input_count; i++) {
     const place *p = &measure_code.inputs[i], *q = p->is_state ? find_input(trained_by, p->name) : 0;
     if (q && q->is_state) memcpy(numbers_of(&measure_code, p), numbers_of(trained_by, q), (size_t)bytes_of(p));
   }
-  double sums[TERMS] = {0}, counts[TERMS] = {0};
-  for (long i = 0; i < VALID_BATCHES; i++) {
-    feed(&measure_code, rows, i * ROWS, 0);
-    run(&measure_code);
-    for (int t = 0; t < TERMS; t++) { sums[t] += *term(&measure_code, "sum", t); counts[t] += *term(&measure_code, "count", t); }
+  double total = 0;
+  rows_before = 0;
+  for (int s = 0; s < VALID_SETS; s++) {
+    double sums[TERMS] = {0}, counts[TERMS] = {0};
+    for (long i = 0; i < valid_sets[s].batches; i++) {
+      feed(&measure_code, rows, i * ROWS, 0);
+      run(&measure_code);
+      for (int t = 0; t < TERMS; t++) { sums[t] += *term(&measure_code, "sum", t); counts[t] += *term(&measure_code, "count", t); }
+    }
+    const double loss = combine(sums, counts);
+    if (*valid_sets[s].name) printf("step %ld  valid %s %.9g\n", step, valid_sets[s].name, loss);
+    total += loss;
+    rows_before += valid_sets[s].batches * ROWS;
   }
-  return combine(sums, counts);
+  rows_before = 0;
+  return total / VALID_SETS;
 }`
 
 const feeding = String.raw`/* ---- batches: rows of a file of packed data, "order" says which row each sample is */
 
 static void run(code *c) { if (c->step(c->opened)) die("%s failed", c->name); }
+
+/* Samples of a file that belong to earlier sets. */
+static long rows_before = 0;
 
 /* What a program takes of samples first, first + 1, ...; seed, step and the sample's number are made here. */
 static void feed(const code *c, const container *data, long first, long step) {
@@ -145,8 +157,9 @@ static void feed(const code *c, const container *data, long first, long step) {
       const size_t width = (size_t)bytes_of(p) / ROWS;
       for (long k = 0; k < ROWS; k++) {
         int32_t row;
-        if ((size_t)(first + k + 1) * 4 > order->bytes) die("%s has no sample %ld", data->path, first + k);
-        memcpy(&row, order->data + 4 * (first + k), 4);
+        const long sample = rows_before + first + k;
+        if ((size_t)(sample + 1) * 4 > order->bytes) die("%s has no sample %ld", data->path, sample);
+        memcpy(&row, order->data + 4 * sample, 4);
         if (row < 0 || ((size_t)row + 1) * width > t->bytes) die("%s has no row %d", data->path, row);
         memcpy((char *)numbers + (size_t)k * width, t->data + (size_t)row * width, width);
       }
@@ -215,7 +228,7 @@ int main(int argc, char **argv) {
   container start = read_container(start_path ? start_path : "start.safetensors"), data = read_container(data_path ? data_path : "data.safetensors"), valid = {0};
   for (code *const *c = codes; *c; c++) { open_code(*c, threads); load_states(*c, &start, 1); }
   load_all(&start);
-  if (VALID_BATCHES) valid = read_container(valid_path ? valid_path : "valid.safetensors");
+  if (VALID_SETS) valid = read_container(valid_path ? valid_path : "valid.safetensors");
   printf("%s: %ld steps of %ld sequences, %ld threads\n", STAGE_NAME, TOTAL, ROWS * ACCUMULATE, threads);
   double lowest = 0;
   const double began = seconds();
@@ -227,8 +240,8 @@ int main(int argc, char **argv) {
     if (lr) printf("  lr %.9g", *lr);
     putchar('\n');
     if (loss - loss != 0 || (norm && *norm - *norm != 0)) die("the loss or the gradient is not a number any more at step %ld", step);
-    if (VALID_BATCHES && (step % VALID_EVERY == 0 || step == TOTAL)) {
-      const double now = validate(&valid);
+    if (VALID_SETS && (step % VALID_EVERY == 0 || step == TOTAL)) {
+      const double now = validate(&valid, step);
       printf("step %ld  valid %.9g\n", step, now);
       if (KEEP_BEST && (!best[0] || now < lowest)) { lowest = now; keep_best(); }
     }
