@@ -1,7 +1,7 @@
 /** How many tokens data will have, before it is read: known from an earlier run, or bounded by the size of its files. */
 import { createMachine } from "../compiler/check/machine.ts"
 import type { Session } from "../compiler/check/session.ts"
-import type { Stage } from "../compiler/plan/stage.ts"
+import type { Stage, StageKind } from "../compiler/plan/stage.ts"
 import type { Device } from "./device.ts"
 import type { Limits } from "./limits.ts"
 import { inputFiles } from "./stages/data.ts"
@@ -30,6 +30,8 @@ export interface Place { readonly folder: string; readonly allowRead: readonly s
 export interface Sizes {
   /** Tokens that pass through a model when all packed rows of the data do, padding included; null: not even a bound is known. */
   packed(stage: Stage, member: string | null): Count | null
+  /** Rows of data that is not packed; null: only reading it tells. */
+  rows(stage: Stage, member: string | null): Count | null
 }
 
 type Members = ReadonlyMap<string, Count>
@@ -76,15 +78,47 @@ export function createSizes(session: Session, finished: Finished, place: Place):
 
   /** Rows and their length, of an earlier run on the same data. */
   function packedBefore(stage: Stage): Members | null {
-    const key = finished.keys.of(stage)
-    const facts = key !== null && finished.store.has(key) ? finished.store.get(key)?.about.facts : undefined
-    const length = number(stage, "length")
-    if (facts === undefined || length === null) return null
-    const rows = Object.entries(facts).flatMap(([field, value]) => (field === "rows" ? [["", value] as const] : field.endsWith(".rows") ? [[field.slice(0, -".rows".length), value] as const] : []))
-    return new Map(rows.map(([member, count]) => [member, { value: count * length, is: "exact" }]))
+    const [rows, length] = [rowsBefore(stage), number(stage, "length")]
+    return rows === null || length === null ? null : new Map([...rows].map(([member, { value, is }]) => [member, { value: value * length, is }]))
   }
 
-  return { packed: (stage, member) => tokens(stage).get(member ?? "") ?? null }
+  function rowsBefore(stage: Stage): Members | null {
+    const key = finished.keys.of(stage)
+    const facts = key !== null && finished.store.has(key) ? finished.store.get(key)?.about.facts : undefined
+    if (facts === undefined) return null
+    const rows = Object.entries(facts).flatMap(([field, value]) => (field === "rows" ? [["", value] as const] : field.endsWith(".rows") ? [[field.slice(0, -".rows".length), value] as const] : []))
+    return new Map(rows.map(([member, count]) => [member, { value: count, is: "exact" }]))
+  }
+
+  /** Of an earlier run, or as the recipe tells it. */
+  function rowsOf(stage: Stage): Members {
+    const before = rowsBefore(stage)
+    const count = number(stage, "count")
+    if (before !== null) return before
+    if (stage.kind === "made") return count === null ? nothing : new Map([["", { value: count, is: "exact" }]])
+    const change = rowChanges.get(stage.kind)
+    const data = stage.args.get("data")
+    if (change === undefined || data?.kind !== "artifact") return nothing
+    const all = rowsOf(data.stage)
+    const own = data.member === null ? all : only(all, data.member)
+    if (stage.kind === "split") return shared(own, number(stage, "valid") ?? 0, number(stage, "test") ?? 0)
+    return new Map([...own].map(([member, { value, is }]) => [member, changed(change, value, is, count)]))
+  }
+
+  return { packed: (stage, member) => tokens(stage).get(member ?? "") ?? null, rows: (stage, member) => rowsOf(stage).get(member ?? "") ?? null }
+}
+
+/** What stages do with rows: as many come out, fewer may, or for each one `count`. */
+type RowChange = "same" | "fewer" | "first" | "each"
+const rowChanges: ReadonlyMap<StageKind, RowChange> = new Map([
+  ["each_row", "same"], ["instruct", "same"], ["redact", "same"], ["chat", "same"], ["split", "same"], ["clean", "fewer"], ["filter", "fewer"], ["distinct", "fewer"], ["in_language", "fewer"], ["take", "first"], ["write", "each"],
+])
+
+function changed(change: RowChange, value: number, is: Count["is"], count: number | null): Count {
+  if (change === "same") return { value, is }
+  if (change === "each") return { value: value * (count ?? 1), is }
+  const bounded = is === "about" ? is : "at most"
+  return change === "fewer" || count === null ? { value, is: bounded } : { value: Math.min(value, count), is: count <= value && is === "exact" ? is : bounded }
 }
 
 function only(all: Members, member: string): Members {

@@ -1,17 +1,9 @@
 /** What one stage would take: its programs are made and counted, nothing is run. */
-import { matches } from "../compiler/check/address.ts"
 import type { Checked } from "../compiler/check/check.ts"
 import { createMachine } from "../compiler/check/machine.ts"
 import { validationSets } from "../compiler/check/validation.ts"
-import { constant } from "../compiler/check/poly.ts"
-import type { AddressValue, ArtifactValue, EncodingValue } from "../compiler/check/value.ts"
-import { LoweringMistake } from "../compiler/graph/lower/context.ts"
-import type { RowShape } from "../compiler/graph/lower/context.ts"
-import { storeOf } from "../compiler/graph/lower/encoding.ts"
-import { factorsOf } from "../compiler/graph/lower/context.ts"
+import { LoweringMistake, factorsOf } from "../compiler/graph/lower/context.ts"
 import { lowerEvaluation } from "../compiler/graph/lower/evaluate.ts"
-import type { SpecWeight } from "../compiler/graph/lower/forward.ts"
-import { intArgument, lowerGeneration, weightsOfSpec } from "../compiler/graph/lower/forward.ts"
 import { lowerNotes } from "../compiler/graph/lower/notes.ts"
 import { lowerObservation } from "../compiler/graph/lower/observe.ts"
 import { lowerTraining, type TrainShape } from "../compiler/graph/lower/train.ts"
@@ -20,37 +12,15 @@ import { size, type Program } from "../compiler/graph/node.ts"
 import { cost } from "../compiler/plan/cost.ts"
 import type { Stage } from "../compiler/plan/stage.ts"
 import type { Diagnostic } from "../grammar/diagnostic.ts"
-import type { Layout } from "./export/layouts.ts"
-import { fits, layoutOf } from "./export/layouts.ts"
-import type { ProgramMemory } from "./device.ts"
 import type { Count, Finished, Sizes } from "./plan-sizes.ts"
-import { demandPrograms, type Limits } from "./limits.ts"
+import type { Limits } from "./limits.ts"
 import { OverLimit } from "./over-limit.ts"
 import { fromFailure } from "./stages/environment.ts"
-import { continuedAtOnce } from "./stages/continued.ts"
 import { validationBatches } from "./stages/validation.ts"
-import { rowsPerBatch } from "./stages/decode.ts"
-import { overLayouts } from "./stages/encoded.ts"
 import { memoryGoal } from "./stages/memory.ts"
 import { unsuitedPrecision } from "./stages/precision.ts"
-import { roundedIn } from "./stages/rounded.ts"
-
-/** `null`: not known, or nothing worth counting. */
-export interface Measures {
-  readonly parameters: number | null
-  /** Tokens that pass through the model. */
-  readonly tokens: Count | null
-  /** Floating-point operations, as exact as the tokens. */
-  readonly flops: number | null
-  /** Bytes that the stage's programs take on the device: to the byte where the device can tell (`device`), else the bound without fusion. */
-  readonly memory: number | null
-  /** The parts of that; null: a bound. */
-  readonly device: ProgramMemory | null
-  /** Bytes of the result. */
-  readonly disk: number | null
-}
-
-export const nothingMeasured: Measures = { parameters: null, tokens: null, flops: null, memory: null, device: null, disk: null }
+import { artifact, asStored, dataShape, memoryOf, nothingMeasured, number, rowShape, weightsOf, type Counting, type Measures } from "./plan-counting.ts"
+import { measureContinuation, measureWriting, writingPrograms } from "./plan-writing.ts"
 
 /** Counts a stage; or the mistake that its programs cannot be made with, or that they need more than `limits` allow. */
 export function measureStage(stage: Stage, known: Checked, sizes: Sizes, device: Finished["device"] | null, limits: Limits): Measures | Diagnostic {
@@ -63,8 +33,6 @@ export function measureStage(stage: Stage, known: Checked, sizes: Sizes, device:
   }
 }
 
-interface Counting { readonly device: NonNullable<Finished["device"]> | null; readonly limits: Limits }
-
 function measured(stage: Stage, known: Checked, sizes: Sizes, device: Counting): Measures | Diagnostic {
   const unsuited = device.device === null ? null : unsuitedPrecision(stage, device.device.info)
   if (unsuited !== null) return unsuited
@@ -74,50 +42,11 @@ function measured(stage: Stage, known: Checked, sizes: Sizes, device: Counting):
     case "observe": return measureObservation(stage, known, sizes)
     case "noted": return measureNotes(stage, known, sizes, device)
     case "continued": return measureContinuation(stage, known, sizes, device)
-    case "generate": return measureGeneration(stage, known, device)
+    case "generate": case "write": case "answered": return measureWriting(stage, known, sizes, device)
     case "load": case "overlay": case "initial": case "quantize": return { ...nothingMeasured, ...weightsOf(stage, known) }
     default: return nothingMeasured
   }
 }
-
-/** What programs that are loaded together take. */
-function memoryOf(stage: Stage, programs: readonly { readonly program: Program; readonly most?: number }[], { device, limits }: Counting): Pick<Measures, "memory" | "device"> {
-  if (device !== null) demandPrograms(programs.map(({ program, most = Infinity }) => ({ program, recomputed: most })), `\`${stage.name}\``, device.info.name, limits)
-  const tell = device?.memoryOf
-  if (tell === undefined) return { memory: Math.max(0, ...programs.map(({ program }) => cost(program).peakBytes)), device: null }
-  const parts = programs.map(({ program, most }) => tell(program, most))
-  const sum = (of: keyof ProgramMemory): number => parts.reduce((total, part) => total + part[of], 0)
-  const all = { arena: sum("arena"), threads: sum("threads"), again: sum("again") }
-  return { memory: all.arena + all.threads, device: all }
-}
-
-// ---------------------------------------------------------------- arguments
-
-function number(stage: Stage, name: string, known: Checked): number | null {
-  const value = stage.args.get(name)
-  if (value?.kind === "int") return createMachine(known.session).known(value.poly)
-  return value?.kind === "quantity" || value?.kind === "float" ? value.value : null
-}
-
-function artifact(stage: Stage, name: string): ArtifactValue | null {
-  const value = stage.args.get(name)
-  return value?.kind === "artifact" ? value : null
-}
-
-interface DataShape { readonly length: number; readonly vocab: number; readonly labelled: boolean; readonly beside: NonNullable<RowShape["beside"]> }
-
-/** Row length and vocabulary of packed data. */
-function dataShape(data: ArtifactValue | null, stage: Stage, known: Checked): DataShape | null {
-  const type = data?.type.is === "tokens" ? data.type : null
-  const machine = createMachine(known.session)
-  const length = type?.length?.kind === "int" ? machine.known(type.length.poly) : null
-  const vocab = type === null ? null : machine.known(machine.unknownInt(type.tokenizer.stage, "size", stage.span).poly)
-  if (type === null || length === null || vocab === null) return null
-  const beside = [...type.fields].map(([path, field]) => [path, { ...field, shape: field.shape.map((d) => machine.known(d.size) ?? 1) }] as const)
-  return { length, vocab, labelled: type.labels !== null, beside: new Map(beside) }
-}
-
-const rowShape = (rows: number, { length, vocab, labelled, beside }: DataShape) => ({ rows, length, vocab: { size: constant(vocab), origin: null }, label: labelled ? { classes: null } : null, beside })
 
 // ---------------------------------------------------------------- training
 
@@ -240,79 +169,6 @@ function measureNotes(stage: Stage, known: Checked, sizes: Sizes, device: Counti
   }
 }
 
-/** One token at a time for all rows, behind what each begins with. */
-function measureContinuation(stage: Stage, known: Checked, sizes: Sizes, device: Counting): Measures {
-  const [model, data] = [artifact(stage, "model"), artifact(stage, "data")]
-  const packed = dataShape(data, stage, known)
-  if (model?.type.is !== "weights" || data === null || packed === null) return nothingMeasured
-  const programs = lowerGeneration(known.session, model.type.spec, packed.vocab, stage.span, factorsOf(stage.args))
-  const tokens = sizes.packed(data.stage, data.member)
-  if (typeof programs !== "function") return nothingMeasured
-  const { program } = programs(continuedAtOnce, 1, packed.length + 1)
-  return {
-    ...nothingMeasured, parameters: countOf(stage, known), tokens: tokens === null ? null : { ...tokens, is: "at most" }, ...memoryOf(stage, [{ program }], device),
-    flops: tokens === null ? null : cost(program).flops * (tokens.value / continuedAtOnce),
-  }
-}
-
-/** The program that writes one token for each prompt, and how many tokens it writes at most. */
-function generationOf(stage: Stage, known: Checked): { readonly program: Program; readonly rows: number; readonly groups: number; readonly each: number } | null {
-  const model = artifact(stage, "model")
-  const prompts = stage.args.get("prompts")
-  const wanted = number(stage, "tokens", known)
-  if (model?.type.is !== "weights" || prompts?.kind !== "list" || wanted === null) return null
-  const { spec, tokenizer } = model.type
-  const machine = createMachine(known.session)
-  const vocab = tokenizer === null ? null : machine.known(machine.unknownInt(tokenizer.stage, "size", stage.span).poly)
-  const programs = vocab === null ? null : lowerGeneration(known.session, spec, vocab, stage.span, factorsOf(stage.args))
-  if (typeof programs !== "function") return null
-  const context = intArgument(known.session, spec, "context") ?? wanted
-  const rows = Math.max(1, Math.min(rowsPerBatch, prompts.items.length))
-  return { program: programs(rows, 1, context, true).program, rows, groups: prompts.items.length / rows, each: Math.min(wanted, context) }
-}
-
-/** All prompts at once, token by token; what a prompt itself takes is a few tokens more. */
-function measureGeneration(stage: Stage, known: Checked, device: Counting): Measures {
-  const found = generationOf(stage, known)
-  if (found === null) return nothingMeasured
-  const once = cost(found.program)
-  const { rows, groups, each, program } = found
-  const given = asStored(program, null, artifact(stage, "model"), known, device)
-  return {
-    ...nothingMeasured, tokens: { value: rows * groups * each, is: "at most" }, flops: once.flops * groups * each, parameters: countOf(stage, known),
-    ...memoryOf(stage, [{ program: device.device?.computesFromStorage === true ? roundedIn(given) : given }], device),
-  }
-}
-
-function countOf(stage: Stage, known: Checked): number | null {
-  const model = artifact(stage, "model")
-  return model?.type.is === "weights" ? weightsOfSpec(known.session, model.type.spec).reduce((sum, w) => sum + size(w.shape), 0) : null
-}
-
-// ---------------------------------------------------------------- weights
-
-function weightsOf(stage: Stage, known: Checked): Pick<Measures, "parameters" | "disk"> {
-  if (stage.type.is !== "weights") return { parameters: null, disk: null }
-  const list = weightsOfSpec(known.session, stage.type.spec)
-  const layoutFor = layoutsOf(stage, stage.type.encodings, known)
-  const bytes = (weight: SpecWeight): number => layoutFor(weight)?.bytes(weight.shape) ?? size(weight.shape) * 4
-  return { parameters: list.reduce((sum, w) => sum + size(w.shape), 0), disk: list.reduce((sum, w) => sum + bytes(w), 0) }
-}
-
-/** The layout that a weight of the stage is stored in; null: plain numbers, or codes that no layout knows. */
-function layoutsOf(stage: Stage, [encoding]: readonly EncodingValue[], known: Checked): (weight: SpecWeight) => Layout | null {
-  const layout = encoding === undefined ? null : layoutOf(storeOf(known.session, encoding))
-  const keep = stage.args.get("keep")
-  const kept = keep?.kind === "list" ? keep.items.filter((item): item is AddressValue => item.kind === "address") : []
-  return ({ path, shape }) => (layout !== null && shape.length >= 2 && fits(layout, path, shape) === null && !kept.some((address) => matches(address, path, "below")) ? layout : null)
-}
-
-/** A program as it takes the weights of a model, on a device that computes from codes. */
-function asStored(program: Program, list: readonly SpecWeight[] | null, model: ArtifactValue | null, known: Checked, device: Counting): Program {
-  if (model?.type.is !== "weights" || model.type.encodings.length === 0 || device.device?.computesFromStorage !== true) return program
-  return overLayouts(program, list ?? weightsOfSpec(known.session, model.type.spec), layoutsOf(model.stage, model.type.encodings, known))
-}
-
 /** The programs of a stage; `raw`: as a training's were lowered, before any pass. Stages that run no graph have none. */
 export function programsOf(stage: Stage, known: Checked, raw: boolean): readonly Program[] {
   if (stage.kind === "evaluate" || stage.kind === "loss_of") return [evaluationOf(stage, known)?.lowered.program].filter((p) => p !== undefined)
@@ -324,7 +180,7 @@ export function programsOf(stage: Stage, known: Checked, raw: boolean): readonly
     const packed = dataShape(artifact(stage, "data"), stage, known)
     return packed === null ? [] : [lowerNotes(known.session, stage, rowShape(number(stage, "batch", known) ?? 16, packed)).program]
   }
-  if (stage.kind === "generate") return [generationOf(stage, known)?.program].filter((p) => p !== undefined)
+  if (stage.kind === "generate" || stage.kind === "write" || stage.kind === "answered") return writingPrograms(stage, known)
   const found = stage.kind === "train" ? trainingShape(stage, known, null) : null
   if (found === null) return []
   const { step, accumulation, measure } = lowerTraining(known.session, stage, { ...found.shape, raw })

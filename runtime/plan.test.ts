@@ -100,6 +100,32 @@ expect perplexity(small, tokens) > 0
     assert.equal(await tokensOf(" |> take(5) |> encode(byte()) |> pack(length: 8)"), { value: 7600, is: "at most" })
   }))
 
+test("where a model writes, its texts are counted as far as they are known, and a model that answers reads them first", () =>
+  inFolder(async (folder) => {
+    const file = join(folder, "answers.slm")
+    const small = "data: pairs(rows, letters, length: 8, written: 8), objective: rewriting, batch: 4 sequences, steps: 1, optim: sgd(lr: 0.1)"
+    writeFileSync(file, `use std.optim { sgd }
+use std.seq2seq { T5, pairs, rewriting }
+rows = made(20, by: n => { prompt: "{n}", answer: "{n + 1}" })
+letters = bpe(rows |> each_row(row => { text: row.prompt }), size: 260)
+model Small = T5(vocab: letters.size, dim: 8, depth: 1, heads: 2, buckets: 4, furthest: 8)
+there = train Small { ${small} }
+talk = generate there { prompts: ["12", "and much more than that"], tokens: 5 }
+more = write(there, rows |> take(6), count: 3, tokens: 4)
+expect more.rows > 0
+expect answered(there, data: rows, tokens: 6).exact >= 0
+`)
+    const { plan: found, diagnostics } = await plan(file, { device: "reference" })
+    assert.equal(diagnostics, [])
+    if (found === null) return
+    const of = (name: string) => found.stages.filter((stage) => stage.kind === name).map(({ tokens, flops, memory, parameters, seconds }) => ({ tokens: [tokens?.value, tokens?.is], counted: [flops, memory].map((n) => n !== null && n > 0), parameters, seconds }))
+    const parameters = named(found, "there").parameters
+    const unknown = { counted: [false, false], parameters, seconds: null }
+    assert.equal(of("generate"), [{ tokens: [10, "at most"], counted: [true, true], parameters, seconds: null }])
+    assert.equal(of("write"), [{ tokens: [72, "at most"], ...unknown }])
+    assert.equal(of("answered"), [{ tokens: [120, "at most"], ...unknown }])
+  }))
+
 test("mistakes of a recipe are values; those of a caller reject", async () => {
   const wrong = check({ text: "let a = bpee\n", folder: "." })
   assert.equal([wrong.ok, wrong.diagnostics.map(({ code }) => code)], [false, ["SLM2001"]])

@@ -12,7 +12,8 @@ import type { Rate } from "./device.ts"
 import { machineLimits, noLimits, oversizedModels, type Limits } from "./limits.ts"
 import { changesOf, type Before, type StageState } from "./plan-changes.ts"
 import { createSizes, type Count, type Finished, type Place } from "./plan-sizes.ts"
-import { measureStage, nothingMeasured, type Measures } from "./plan-stages.ts"
+import { nothingMeasured, type Measures } from "./plan-counting.ts"
+import { measureStage } from "./plan-stages.ts"
 import { inputFiles } from "./stages/data.ts"
 import { fromFailure } from "./stages/environment.ts"
 
@@ -187,9 +188,11 @@ export interface PlanSummary {
   readonly limits: Limits
 }
 
+const writing: ReadonlySet<StageKind> = new Set(["generate", "write", "answered"])
+
 /** One token at a time is bound by calls and memory, not by arithmetic: no time is told for it. */
 function secondsOf(stage: Stage, flops: number | null, rate: Rate): number | null {
-  return flops === null || stage.kind === "generate" ? null : flops / rate.flops + rate.prepare[stage.kind === "train" ? "training" : "other"]
+  return flops === null || writing.has(stage.kind) ? null : flops / rate.flops + rate.prepare[stage.kind === "train" ? "training" : "other"]
 }
 
 export function summarise(plan: Plan, rate: Rate): PlanSummary {
