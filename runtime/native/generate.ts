@@ -1,8 +1,8 @@
 /** A generation as a folder of C: programs for its prompts, the tokenizer, the weights. */
 import { factorsOf } from "../../compiler/graph/lower/context.ts"
-import { intArgument, lowerGeneration, weightsOfSpec } from "../../compiler/graph/lower/forward.ts"
-import type { GenerationProgram } from "../../compiler/graph/lower/forward.ts"
-import type { NodeOf } from "../../compiler/graph/node.ts"
+import type { SpecValue } from "../../compiler/check/value.ts"
+import { answers, intArgument, lowerAnswers, lowerGeneration, weightsOfSpec } from "../../compiler/graph/lower/forward.ts"
+import type { NodeOf, Program } from "../../compiler/graph/node.ts"
 import { size } from "../../compiler/graph/node.ts"
 import type { Stage } from "../../compiler/plan/stage.ts"
 import { renderGenerateMain } from "../../compiler/render/native/generate.ts"
@@ -38,25 +38,19 @@ export async function nativeGeneration(stage: Stage, env: StageEnv, target: CpuT
   const tokenizer = await tokenizerOf(model, env)
   const tables = tokenizer === null ? "it has none" : tablesOf(tokenizer)
   if (tokenizer === null || typeof tables === "string") return [diagnostic("SLM3502", stage.span, `the tokenizer of \`${model.stage.name}\` cannot be written as C: ${String(tables)}`, { help: "byte, char and BPE tokenizers that slm made can be; others are left to `slm generate`" })]
-  const programs = lowerGeneration(env.session, spec, tokenizer.size, stage.span, factorsOf(stage.args))
-  if (typeof programs !== "function") return [programs]
   const context = intArgument(env.session, spec, "context")
   const frame = chatFrameOf(model.stage)
   const prompts = textsArg(stage, "prompts")
   const tokens = numberArg(stage, "tokens", env) ?? 64
   const natives = new Map<string, NativeProgram>()
-  const named = (name: string, rows: number, block: number, capacity: number, { program }: GenerationProgram): string => {
-    const key = `${name}_${rows}_${block}_${capacity}`
+  const named = (name: string, sizes: readonly number[], program: Program): string => {
+    const key = [name, ...sizes].join("_")
     if (!natives.has(key)) natives.set(key, nativeProgram(key, program, target))
     return key
   }
-  const lengths = prompts.map((prompt) => promptIds(tokenizer, framed(prompt, frame), context).length)
-  const groups = groupsOf(lengths).map((group): GenerateGroup => {
-    const { capacity, prefill } = decodingShape(Math.max(...group), tokens, context)
-    const rows = group.length
-    const [prompts, next] = [programs(rows, prefill, capacity), programs(rows, 1, capacity, true)]
-    return { rows, tokens: prefill, capacity, prefill: named("prefill", rows, prefill, capacity, prompts), step: named("next", rows, 1, capacity, next), caches: prompts.caches.map((cache, i) => cacheOf(cache, next.caches[i])) }
-  })
+  const makeGroup = answers(spec) ? answering(stage, env, spec, { tokenizer, frame, tokens, named }) : continuing(stage, env, spec, { tokenizer, frame, tokens, named })
+  if ("code" in makeGroup) return [makeGroup]
+  const groups = groupsOf(prompts).map(makeGroup)
   const [before = "", after = ""] = framed(mark, frame).split(mark)
   const main = renderGenerateMain({
     name: stage.name, groups, prompts, before, after, isChat: frame !== null, vocab: tokenizer.size, context, tokens,
@@ -74,6 +68,47 @@ export async function nativeGeneration(stage: Stage, env: StageEnv, target: CpuT
   }
 }
 
+type GroupMaker = (prompts: readonly string[]) => GenerateGroup
+interface Written {
+  readonly tokenizer: Tokenizer
+  readonly frame: ChatFrame | null
+  readonly tokens: number
+  /** The name of a program, which is rendered once. */
+  readonly named: (name: string, sizes: readonly number[], program: Program) => string
+}
+
+function continuing(stage: Stage, { session }: StageEnv, spec: SpecValue, { tokenizer, frame, tokens, named }: Written): GroupMaker | Diagnostic {
+  const programs = lowerGeneration(session, spec, tokenizer.size, stage.span, factorsOf(stage.args))
+  if (typeof programs !== "function") return programs
+  const context = intArgument(session, spec, "context")
+  return (texts) => {
+    const rows = texts.length
+    const { capacity, prefill } = decodingShape(Math.max(...texts.map((text) => promptIds(tokenizer, framed(text, frame), context).length)), tokens, context)
+    const [prompts, next] = [programs(rows, prefill, capacity), programs(rows, 1, capacity, true)]
+    return {
+      rows, tokens: prefill, capacity, prefill: named("prefill", [rows, prefill, capacity], prompts.program), step: named("next", [rows, 1, capacity], next.program),
+      caches: prompts.caches.map((cache, i) => cacheOf(cache, next.caches[i])), reading: null,
+    }
+  }
+}
+
+/** As `answering` of the writer: texts are read with their end, and an answer begins behind one. */
+function answering(stage: Stage, { session }: StageEnv, spec: SpecValue, { tokenizer, frame, tokens, named }: Written): GroupMaker | Diagnostic {
+  const programs = lowerAnswers(session, spec, tokenizer.size, stage.span, factorsOf(stage.args))
+  if (typeof programs !== "function") return programs
+  return (texts) => {
+    const rows = texts.length
+    const read = decodingShape(Math.max(...texts.map((text) => tokenizer.encode(framed(text, frame)).length + 1)), Infinity, null).prefill
+    const { capacity, prefill } = decodingShape(1, tokens, null)
+    const { once, more } = programs(rows, read, capacity)
+    const [first, next] = [more(rows, prefill, capacity), more(rows, 1, capacity)]
+    return {
+      rows, tokens: prefill, capacity, prefill: named("prefill", [rows, prefill, capacity, read], first.program), step: named("next", [rows, 1, capacity, read], next.program),
+      caches: first.caches.map((cache, i) => cacheOf(cache, next.caches[i])), reading: { program: named("read", [rows, read], once), tokens: read, states: once.outputs.map(({ name }) => name) },
+    }
+  }
+}
+
 /** Where a cache of the prompts lies in that of the program for one token, which is a ring of fewer places where a window sees no more. */
 function cacheOf({ args: { name, shape } }: NodeOf<"input">, next: NodeOf<"input"> | undefined): GenerateCache {
   if (next?.args.name !== name) throw new Error(`native: ${name} is no cache of the program for one token`)
@@ -86,17 +121,18 @@ function cacheOf({ args: { name, shape } }: NodeOf<"input">, next: NodeOf<"input
 const mark = "\u0001"
 
 /** Prompts that run together, as the device runs them. */
-function groupsOf(lengths: readonly number[]): readonly (readonly number[])[] {
-  const groups: number[][] = []
-  for (let first = 0; first < lengths.length; first += rowsPerBatch) groups.push(lengths.slice(first, first + rowsPerBatch))
+function groupsOf(prompts: readonly string[]): readonly (readonly string[])[] {
+  const groups: string[][] = []
+  for (let first = 0; first < prompts.length; first += rowsPerBatch) groups.push(prompts.slice(first, first + rowsPerBatch))
   return groups
 }
 
 function about(groups: readonly GenerateGroup[], frame: ChatFrame | null): readonly string[] {
   const last = groups.at(-1)
+  const reading = last?.reading ?? null
   return [
-    `\`./generate\` writes what the stage writes; \`./generate --prompt "…"\` takes ${frame === null ? "a text to continue" : "a question"} of yours. Options: --tokens, --temperature, --top-k, --top-p, --stop, --seed, --threads, --weights.`,
-    `A prompt and its answer have room for ${last?.capacity ?? 0} tokens together, ${last?.rows ?? 1} ${last?.rows === 1 ? "prompt runs" : "prompts run"} at a time; the stage's \`tokens\` and \`prompts\` decide that.`,
+    `\`./generate\` writes what the stage writes; \`./generate --prompt "…"\` takes ${reading !== null ? `a text of at most ${reading.tokens} tokens` : frame === null ? "a text to continue" : "a question"} of yours. Options: --tokens, --temperature, --top-k, --top-p, --stop, --seed, --threads, --weights.`,
+    `${reading !== null ? "An answer has" : "A prompt and its answer have"} room for ${last?.capacity ?? 0} tokens${reading !== null ? "" : " together"}, ${last?.rows ?? 1} ${last?.rows === 1 ? "prompt runs" : "prompts run"} at a time; the stage's \`tokens\` and \`prompts\` decide that.`,
     "The stage's own prompts give the text of the cpu device of this instruction family, letter by letter. A prompt of another length is cut into other blocks than `slm generate` would take, which may move the last bits of a logit.",
     "`weights.safetensors` holds the weights as they are computed with; a file of weights that `./train` wrote fits as well.",
   ]

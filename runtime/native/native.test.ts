@@ -208,6 +208,28 @@ const awkward = [
   "naïve façade Übergröße ß Ελληνικά кириллица 漢字かな交じり文 한국어 עברית", "emoji 🐋🐋 👨‍👩‍👧 flags 🇩🇪", "a\u0301combining \u200bzero width\ufeff", "'s't're've'm'll'd 'S", "<|endoftext|>middle<|endoftext|>", "<|endoftext", "…—–“quotes”‘’", " ", "\u3000\u3000x", "𝔘𝔫𝔦𝔠𝔬𝔡𝔢 𐍈", "x".repeat(300),
 ]
 
+test("a model that answers reads a text and writes another in C, as the device does", () => withFolder(async (place) => {
+  if (cpu === null) return
+  const recipe = `use std.optim { adamw }
+use std.seq2seq { T5, pairs, rewriting }
+rows = made(40, by: n => { prompt: "{n} and {n * 7 % 10}", answer: "{n * 7 % 10}" })
+letters = char(rows |> each_row(row => { text: "{row.prompt}{row.answer}" }))
+model Small = T5(vocab: letters.size, dim: 16, depth: 1, heads: 2, buckets: 8, furthest: 16)
+there = train Small { data: pairs(rows, letters, length: 12, written: 4), objective: rewriting, batch: 8 sequences, steps: 12, optim: adamw(lr: 1e-2) }
+talk = generate there { prompts: ["3 and 1", "", "29 and 3 and 29 and 3"], tokens: 6, temperature: 1.5 }
+`
+  const ran = await place.run(recipe, { device: cpu })
+  assert.equal(problemsOf(ran), [])
+  const answers = ran.events.flatMap((e) => (e.event === "sample" && e.at === null ? [`${e.text}\n`] : []))
+  assert.ok(new Set(answers).size > 1)
+  const out = path.join(place.folder, "c")
+  assert.equal((await emitted(place, recipe, "talk", out, cpu)).diagnostics, [])
+  assert.is(built(out, compilers[0] ?? "gcc", "generate"), answers.join(""))
+  // Rows of a group that no prompt fills write nothing.
+  assert.is(built(out, compilers[0] ?? "gcc", "generate", ["--prompt", "3 and 1", "--threads", "1"]), answers[0])
+  assert.throws(() => built(out, compilers[0] ?? "gcc", "generate", ["--prompt", "1 and ".repeat(20)]), /reads texts of at most 32 tokens, and this one has 121/)
+}))
+
 test("tokenizers in C cut, merge and spell as they do here", () => withFolder(async (place) => {
   if (cpu === null) return
   const rows = rowsOf([...awkward.slice(1, 8), sentences(20)])

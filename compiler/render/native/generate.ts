@@ -12,7 +12,12 @@ export interface GenerateGroup {
   readonly prefill: string
   readonly step: string
   readonly caches: readonly GenerateCache[]
+  /** How a model that answers reads texts first; null: it continues them. */
+  readonly reading: GenerateReading | null
 }
+
+/** A program for texts of so many tokens; its outputs are states of the prefill and of the step. */
+export interface GenerateReading { readonly program: string; readonly tokens: number; readonly states: readonly string[] }
 
 /** A state that the step takes over from the prefill: [lines, places, inner] there, a ring of `ring` places here. */
 export interface GenerateCache { readonly name: string; readonly lines: number; readonly places: number; readonly ring: number; readonly inner: number }
@@ -43,7 +48,8 @@ const bytes = (text: string): number => new TextEncoder().encode(text).length
 
 export function renderGenerateMain(s: GenerateSettings): string {
   const lists = s.groups.map((group, i) => `static const cache caches_${i}[] = {${[...group.caches.map(({ name, lines, places, ring, inner }) => `{${cText(name)}, ${lines}L, ${places}L, ${ring}L, ${inner}L}`), "{0}"].join(", ")}};`)
-  const groups = s.groups.map((g, i) => `  {${g.rows}, ${g.tokens}, ${g.capacity}, &${g.prefill}_code, &${g.step}_code, caches_${i}},`)
+  const states = s.groups.map(({ reading }, i) => `static const char *const states_${i}[] = {${[...(reading?.states ?? []).map(cText), "0"].join(", ")}};`)
+  const groups = s.groups.map((g, i) => `  {${g.rows}, ${g.tokens}, ${g.capacity}, &${g.prefill}_code, &${g.step}_code, caches_${i}, ${g.reading === null ? "0, 0" : `${g.reading.tokens}, &${g.reading.program}_code`}, states_${i}},`)
   return `
 /* ---- the stage */
 #include "tokenizer.h"
@@ -60,9 +66,9 @@ static const double given_tokens = ${cReal(s.tokens)}, given_temperature = ${cRe
 
 /* Keys, values and segments of earlier tokens: [lines, places, inner] numbers of 4 bytes while prompts are read; then a ring, where place p holds the last token whose number is p modulo the ring. */
 typedef struct { const char *name; long lines, places, ring, inner; } cache;
-/* Prompts that run together: rows, tokens of a prompt in one call, places of the caches. */
-typedef struct { long rows, tokens, capacity; code *prefill, *step; const cache *caches; } group;
-${lists.join("\n")}
+/* Prompts that run together: rows, tokens of a prompt in one call, places of the caches. A model that answers reads texts of so many tokens first, and what it makes of them are states. */
+typedef struct { long rows, tokens, capacity; code *prefill, *step; const cache *caches; long read_tokens; code *read; const char *const *states; } group;
+${[...lists, ...states].join("\n")}
 static const group groups[] = {
 ${groups.join("\n")}
 };
@@ -75,7 +81,7 @@ const writing = String.raw`#include <limits.h>
 
 typedef struct { double temperature, top_p; long top_k, tokens; uint32_t seed; const char *const *stops; } sampling;
 typedef enum { GOES_ON, AT_STOP, AT_LENGTH, AT_CONTEXT } ending;
-typedef struct { id_list prompt, made; ending end; const char *shown; size_t shown_bytes; } row;
+typedef struct { id_list text, prompt, made; ending end; const char *shown; size_t shown_bytes; } row;
 
 /* ---- the choice of a token, in f64 and in arithmetic that is the same everywhere */
 
@@ -183,6 +189,25 @@ static void hand_over(const cache *k, const int32_t *from, int32_t *to, long row
   }
 }
 
+/* What a model makes of the texts that it answers. */
+static void read_texts(const group *g, const row *rows) {
+  code *c = g->read;
+  int32_t *tokens = input(c, "read.tokens"), *positions = input(c, "read.positions"), *segments = input(c, "read.segments");
+  for (long r = 0; r < g->rows; r++) for (long i = 0; i < g->read_tokens; i++) {
+    const long n = (long)rows[r].text.count, at = r * g->read_tokens + i;
+    set(tokens, at, i < n ? rows[r].text.ids[i] : 0);
+    set(positions, at, i);
+    set(segments, at, i < n ? 0 : -1);
+  }
+  run(c);
+  for (const char *const *name = g->states; *name; name++) {
+    const void *made = output(c, *name);
+    const place *to[2] = {find_input(g->prefill, *name), find_input(g->step, *name)};
+    if (to[0]) memcpy(numbers_of(g->prefill, to[0]), made, (size_t)bytes_of(to[0]));
+    if (to[1]) memcpy(numbers_of(g->step, to[1]), made, (size_t)bytes_of(to[1]));
+  }
+}
+
 /* Runs the prompts, a block of tokens at a time; each row's token comes from the logits after its last one. */
 static void prefill(const group *g, row *rows, const sampling *s, long first) {
   code *c = g->prefill;
@@ -236,8 +261,8 @@ static int goes_on(const row *rows, long n) {
   return 0;
 }
 
-/* A text to continue; nothing is continued from the end of a text. Of one too long for the model the end is kept. */
-static void read_prompt(row *r, const char *prompt, size_t bytes, const sampling *s, long capacity) {
+/* A text to continue; nothing is continued from the end of a text. Of one too long for the model the end is kept. A text to answer is read with its end, and an answer begins behind one. */
+static void read_prompt(const group *g, row *r, const char *prompt, size_t bytes, const sampling *s) {
   while (IS_CHAT && bytes && strchr(" \t\n\r", prompt[bytes - 1])) bytes--;
   while (IS_CHAT && bytes && strchr(" \t\n\r", *prompt)) { prompt++; bytes--; }
   char *whole = take(sizeof before_prompt + sizeof after_prompt + bytes);
@@ -245,8 +270,12 @@ static void read_prompt(row *r, const char *prompt, size_t bytes, const sampling
   memcpy(whole, before_prompt, n = sizeof before_prompt - 1);
   memcpy(whole + n, prompt, bytes);
   memcpy(whole + (n += bytes), after_prompt, sizeof after_prompt - 1);
-  encode(&r->prompt, whole, n + sizeof after_prompt - 1);
+  encode(g->read ? &r->text : &r->prompt, whole, n + sizeof after_prompt - 1);
   free(whole);
+  if (g->read) {
+    push_id(&r->text, end_of_text);
+    if ((long)r->text.count > g->read_tokens) die("this program reads texts of at most %ld tokens, and this one has %zu: give the recipe's stage a longer prompt", g->read_tokens, r->text.count);
+  }
   if (!r->prompt.count) push_id(&r->prompt, end_of_text);
   if ((long)r->prompt.count >= CONTEXT) {
     const size_t kept = CONTEXT / 2 > 1 ? CONTEXT / 2 : 1;
@@ -257,13 +286,13 @@ static void read_prompt(row *r, const char *prompt, size_t bytes, const sampling
   r->shown_bytes = bytes;
   r->end = (long)r->prompt.count >= CONTEXT ? AT_CONTEXT : s->tokens == 0 ? AT_LENGTH : GOES_ON;
   const long needed = (long)r->prompt.count + s->tokens;
-  if (r->end == GOES_ON && (needed < CONTEXT ? needed : CONTEXT) > capacity) die("this program has room for %ld tokens, and the prompt with its answer takes %ld: ask for fewer --tokens, or give the recipe's stage more", capacity, needed);
+  if (r->end == GOES_ON && (needed < CONTEXT ? needed : CONTEXT) > g->capacity) die("this program has room for %ld tokens, and the prompt with its answer takes %ld: ask for fewer --tokens, or give the recipe's stage more", g->capacity, needed);
 }
 
 static void write_row(const row *r, const sampling *s) {
   size_t bytes;
   char *text = decode(r->made.ids, r->made.count, &bytes);
-  if (!IS_CHAT) fwrite(r->shown, 1, r->shown_bytes, stdout);
+  if (!IS_CHAT && !r->text.count) fwrite(r->shown, 1, r->shown_bytes, stdout);
   fwrite(text, 1, stop_in(text, bytes, s->stops), stdout);
   putchar('\n');
   free(text);
@@ -271,16 +300,18 @@ static void write_row(const row *r, const sampling *s) {
 
 /* Prompts number first, first + 1, ... of all. */
 static void write_group(const group *g, const char **prompts, const size_t *lengths, long count, const sampling *s, long first) {
-  row rows[MOST_ROWS] = {{{0}, {0}, GOES_ON, 0, 0}};
+  row rows[MOST_ROWS] = {{{0}, {0}, {0}, GOES_ON, 0, 0}};
   for (long r = 0; r < g->rows; r++) {
-    if (r < count) { read_prompt(&rows[r], prompts[r], lengths[r], s, g->capacity); continue; }
+    if (r < count) { read_prompt(g, &rows[r], prompts[r], lengths[r], s); continue; }
+    push_id(&rows[r].text, end_of_text);
     push_id(&rows[r].prompt, end_of_text);
     rows[r].end = AT_LENGTH;
   }
+  if (g->read && goes_on(rows, g->rows)) read_texts(g, rows);
   if (goes_on(rows, g->rows)) prefill(g, rows, s, first);
   while (goes_on(rows, g->rows)) step(g, rows, s, first);
   for (long r = 0; r < count; r++) write_row(&rows[r], s);
-  for (long r = 0; r < g->rows; r++) { free(rows[r].prompt.ids); free(rows[r].made.ids); }
+  for (long r = 0; r < g->rows; r++) { free(rows[r].text.ids); free(rows[r].prompt.ids); free(rows[r].made.ids); }
 }
 
 static const char usage[] = "generate [--prompt TEXT]... [--tokens N] [--temperature T] [--top-k K] [--top-p P] [--stop TEXT]... [--seed N] [--threads N] [--weights weights.safetensors]\n";
@@ -306,9 +337,12 @@ int main(int argc, char **argv) {
     open_code(*c, threads);
     for (long i = 0; i < (*c)->input_count; i++) {
       const place *p = &(*c)->inputs[i];
-      int is_cache = 0;
-      for (long k = 0; k < GROUPS; k++) for (const cache *of = groups[k].caches; of->name; of++) is_cache |= !strcmp(p->name, of->name);
-      if (p->is_state && !is_cache && !find_state(&weights, p->name)) die("%s lacks %s", weights.path, p->name);
+      int is_made = 0; /* by a program */
+      for (long k = 0; k < GROUPS; k++) {
+        for (const cache *of = groups[k].caches; of->name; of++) is_made |= !strcmp(p->name, of->name);
+        for (const char *const *of = groups[k].states; *of; of++) is_made |= !strcmp(p->name, *of);
+      }
+      if (p->is_state && !is_made && !find_state(&weights, p->name)) die("%s lacks %s", weights.path, p->name);
     }
     load_states(*c, &weights, 1);
   }
