@@ -95,8 +95,13 @@ same = thin_neurons(small, 32, down)
 neurons = thin_neurons(small, 8, down)
 heads = thin_heads(small, 1, out)
 blocks = thin_blocks(small, [1])
+read = observe(small, data: tokens.train, at: [blocks[*].attn.q, blocks[*].mlp.up], inputs: activity)
+turned = thin_features(small, 8, read)
+features = thin_features(small, 4, read)
 healed = distill small into heads { data: tokens.train, objective: next_token, batch: 4 sequences, steps: 1, optim: sgd(lr: 0.01) }
 expect abs(perplexity(same, tokens.valid) - perplexity(small, tokens.valid)) < 1e-3
+expect abs(perplexity(turned, tokens.valid) - perplexity(small, tokens.valid)) < 1e-3
+expect perplexity(features, tokens.valid) > 0
 expect perplexity(neurons, tokens.valid) + perplexity(blocks, tokens.valid) + perplexity(healed, tokens.valid) > 0
 `))
   assert.equal(problemsOf(ran), [])
@@ -114,6 +119,8 @@ expect perplexity(neurons, tokens.valid) + perplexity(blocks, tokens.valid) + pe
   assert.equal(tensors(ran, "neurons")("blocks[0].mlp.down.weight").shape, [8, 8])
   assert.equal(tensors(ran, "heads")("blocks[0].attn.q.weight").shape, [4, 8])
   assert.equal(tensors(ran, "heads")("blocks[0].attn.k.weight").shape, [2, 8])
+  assert.equal(tensors(ran, "features")("blocks[0].attn.q.weight").shape, [8, 4])
+  assert.equal(tensors(ran, "features")("head.weight").shape[1], 4)
   assert.equal(tensors(ran, "blocks")("blocks[0].attn.k.weight").values, small("blocks[1].attn.k.weight").values)
 }))
 

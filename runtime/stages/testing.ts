@@ -56,7 +56,7 @@ const library: Readonly<Record<string, readonly string[]>> = {
   "std.objectives": ["next_token", "classify"], "std.distill": ["distill", "follow_stored", "on_policy", "taught", "top_logits"], "std.preferences": ["dpo", "preferences", "preferred"], "std.metrics": ["accuracy", "bits_per_byte", "perplexity"],
   "std.encodings": ["q8_0", "int8", "int4", "int3", "kmeans"], "std.losses": ["cross_entropy", "kl", "reverse_kl"],
   "std.adapters": ["LoRA", "SoftPrompt", "detach", "merge", "prompted", "soft_ids"], "std.growth": ["deepen"],
-  "std.quantization": ["second_moment"], "std.pruning": ["activity", "magnitude", "sparsegpt", "sparsify", "thin_blocks", "thin_heads", "thin_neurons", "two_of_four", "wanda"],
+  "std.quantization": ["second_moment"], "std.pruning": ["activity", "magnitude", "sparsegpt", "sparsify", "thin_blocks", "thin_features", "thin_heads", "thin_neurons", "two_of_four", "wanda"],
 }
 
 /** A recipe with the imports it needs: an import that is not used is a mistake. */
