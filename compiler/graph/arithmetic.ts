@@ -35,6 +35,28 @@ export function expOf(x: number): number {
   return sum * (powers[k + 1022] ?? NaN)
 }
 
+/** `expOf` of every number, in place: four at a time, since each sum waits long for its own divisions. */
+export function expsOf(xs: Float64Array): void {
+  const n = xs.length
+  for (let at = 0; at < n; at += 4) {
+    const [x0, x1, x2, x3] = [xs[at] ?? 0, xs[at + 1] ?? 0, xs[at + 2] ?? 0, xs[at + 3] ?? 0]
+    const [k0, k1, k2, k3] = [Math.floor(x0 / ln2 + 0.5), Math.floor(x1 / ln2 + 0.5), Math.floor(x2 / ln2 + 0.5), Math.floor(x3 / ln2 + 0.5)]
+    const [r0, r1, r2, r3] = [x0 - k0 * ln2, x1 - k1 * ln2, x2 - k2 * ln2, x3 - k3 * ln2]
+    let [s0, s1, s2, s3] = [1, 1, 1, 1]
+    for (let i = 20; i >= 1; i--) {
+      s0 = 1 + (r0 * s0) / i
+      s1 = 1 + (r1 * s1) / i
+      s2 = 1 + (r2 * s2) / i
+      s3 = 1 + (r3 * s3) / i
+    }
+    // Places beyond the end are not written.
+    xs[at] = s0 * (powers[k0 + 1022] ?? NaN)
+    xs[at + 1] = s1 * (powers[k1 + 1022] ?? NaN)
+    xs[at + 2] = s2 * (powers[k2 + 1022] ?? NaN)
+    xs[at + 3] = s3 * (powers[k3 + 1022] ?? NaN)
+  }
+}
+
 /**
  * The x with P(N(0, 1) < x) = p, 0 < p < 1 (Wichura 1988, algorithm AS 241, relative error about 1e-16).
  */

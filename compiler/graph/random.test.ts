@@ -1,6 +1,6 @@
 import { test } from "uvu"
 import * as assert from "uvu/assert"
-import { expOf, logOf, normalQuantile } from "./arithmetic.ts"
+import { expOf, expsOf, logOf, normalQuantile } from "./arithmetic.ts"
 import type { RandomKey, Words } from "./random.ts"
 import { bits, fillNormal, fillUniform, hash32, normal, permutationOf, threefry, uniform } from "./random.ts"
 
@@ -52,6 +52,15 @@ test("normal numbers have the moments of the normal distribution", () => {
   const moment = (k: number): number => x.reduce((sum, v) => sum + v ** k, 0) / x.length
   assert.ok(Math.abs(moment(1)) < 0.02 && Math.abs(moment(2) - 1) < 0.03, `${moment(1)} ${moment(2)}`)
   assert.ok(Math.abs(moment(3)) < 0.1 && Math.abs(moment(4) - 3) < 0.2, `${moment(3)} ${moment(4)}`)
+})
+
+test("many exponentials are those of single numbers, bit for bit, however many there are", () => {
+  for (const n of [0, 1, 3, 4, 5, 13]) {
+    const xs = Float64Array.from({ length: n }, (_, i) => (i === 2 ? NaN : -0.37 * i * i - i / 3))
+    const single = xs.map(expOf)
+    expsOf(xs)
+    assert.equal([...xs].map(String), [...single].map(String))
+  }
 })
 
 test("the quantile agrees with tables and is symmetric", () => {

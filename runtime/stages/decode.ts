@@ -5,8 +5,8 @@ import type { Device, HostTensor, Runner } from "../device.ts"
 import { ids, taken, zeros } from "./feeds.ts"
 import type { Kept } from "./handed.ts"
 import { keep } from "./handed.ts"
-import type { Sampling } from "./sample.ts"
-import { nextToken } from "./sample.ts"
+import type { Room, Sampling } from "./sample.ts"
+import { nextToken, roomFor } from "./sample.ts"
 
 /**
  * One program of `tokens` new tokens for `rows` prompts, made on demand: (rows, tokens, capacity) -> program. Caches of the program for one
@@ -88,13 +88,14 @@ async function decodeGroup(device: Device, decoder: Decoder, prompts: readonly (
   const places = new Map(decoder.program(rows.length, block, capacity).caches.map((cache) => [cache.args.name, cache.shape.join()]))
   const isRing = made.caches.some((cache) => places.get(cache.args.name) !== cache.shape.join())
   const { logits, caches } = await prefill(device, decoder, rows, block, isRing ? block : capacity)
-  choose(rows, logits, options, first, limit)
+  const room = roomFor(logits.data.length / rows.length)
+  choose(rows, logits, options, first, limit, room)
   const runner = await device.load(made.program)
   try {
     await decoder.fill(runner, made.program)
     await handOver(caches, made.caches, runner, rows, !isRing)
     const step = stepping(runner, made.program, rows)
-    while (rows.some((row) => row.end === null) && !options.signal?.aborted) choose(rows, await step(), options, first, limit)
+    while (rows.some((row) => row.end === null) && !options.signal?.aborted) choose(rows, await step(), options, first, limit, room)
   } finally {
     runner.dispose()
   }
@@ -171,12 +172,12 @@ function stepping(runner: Runner, program: Program, rows: readonly Row[]): () =>
 }
 
 /** Adds a token to every row that goes on. */
-function choose(rows: readonly Row[], logits: HostTensor, options: DecodeOptions, first: number, limit: number): void {
+function choose(rows: readonly Row[], logits: HostTensor, options: DecodeOptions, first: number, limit: number, room: Room): void {
   const width = logits.data.length / rows.length
   rows.forEach((row, i) => {
     if (row.end !== null) return
     const own = (logits.data as Float32Array).subarray(i * width, (i + 1) * width)
-    const id = nextToken(own, options, first + i, row.prompt.length + row.ids.length)
+    const id = nextToken(own, options, first + i, row.prompt.length + row.ids.length, room)
     if (options.stopIds.has(id)) {
       row.end = "stop"
       return options.onEnd?.(first + i)

@@ -1,6 +1,6 @@
 import { test } from "uvu"
 import * as assert from "uvu/assert"
-import { candidates, nextToken } from "./sample.ts"
+import { candidates, nextToken, roomFor } from "./sample.ts"
 
 const base = { temperature: 1, topK: null, topP: null, seed: 0 }
 
@@ -65,6 +65,18 @@ test("a large vocabulary is ranked as a sort by logit and id ranks it", () => {
   logits[18] = -0
   const slow = Array.from(logits, (logit, id) => ({ id, logit })).sort((a, b) => b.logit - a.logit || a.id - b.id).map(({ id }) => id)
   assert.equal([...candidates(logits, base).ids], slow)
+})
+
+test("what is no number is never chosen, and the room that is given does not matter", () => {
+  const logits = Float32Array.of(1, NaN, 0.5, -Infinity, 2, -1, 0.1)
+  const room = roomFor(logits.length)
+  const seen = new Set<number>()
+  for (let i = 0; i < 300; i++) {
+    const id = nextToken(logits, { ...base, temperature: 2 }, 0, i, room)
+    assert.is(nextToken(logits, { ...base, temperature: 2 }, 0, i), id)
+    seen.add(id)
+  }
+  assert.equal([...seen].sort(), [0, 2, 4, 5, 6])
 })
 
 test.run()
