@@ -50,6 +50,21 @@ test("a product that others read is kept", () => {
   assert.ok(kernels[0]?.kind === "contract" && kernels[0].keep)
 })
 
+test("few rows meet all weights in one kernel, however wide they are; many rows, and what is multiplied with results, do not", () => {
+  const of = (count: number): Ordered => {
+    const b = createBuilder()
+    const x = b.input("x", "batch", "f32", [count, dim])
+    const weights = [dim, 16, 16, hidden].map((n, i) => b.input(`w${i}`, "state", "f32", [n, dim]))
+    const [q, k, v, up] = weights.map((w) => g.dot(b, x, w, false, true)) as [Node, Node, Node, Node]
+    return kernelsOf([x, ...weights], { scores: g.mul(b, k, v), gated: g.relu(b, up), own: g.dot(b, x, q, false, true) })
+  }
+  const few = of(3)
+  assert.is(few.kernels.map(({ kind }) => kind).sort().join(" "), "contract rows rows siblings")
+  const group = few.kernels.find((kernel) => kernel.kind === "siblings")
+  assert.equal(group?.members.map(({ n }) => n), [dim, 16, 16, hidden])
+  assert.ok(of(192).kernels.every(({ kind }) => kind !== "siblings"))
+})
+
 test("attention reads heads where they lie, and its gradients are one kernel", () => {
   const b = createBuilder()
   const [batch, time, heads] = [2, 32, 4]

@@ -11,6 +11,7 @@ import { coordinatesOf, linear, plus, times, variable } from "./index.ts"
 import type { Buffer, Kernel, KernelProgram, RowsKernel, Store } from "./ir.ts"
 import { inputAt, isLeaf, toPrimitives } from "./primitives.ts"
 import { withRoundedResults } from "./rounded.ts"
+import { withSiblings } from "./siblings.ts"
 import { soloKernel } from "./solo.ts"
 import { chooseStorage, heldIn } from "./storage.ts"
 import type { Storage } from "./storage.ts"
@@ -112,7 +113,7 @@ function fuseNodes(table: Table, inputs: ReadonlyMap<Node, Buffer>, wanted: read
     copies.set(node, copy)
     return copy
   })
-  return { kernels: withoutDead(kernels, new Set(values)), values }
+  return { kernels: withSiblings(withoutDead(kernels, new Set(values))), values }
 }
 
 function underReshapes(node: Node): Node {

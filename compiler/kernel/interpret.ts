@@ -40,6 +40,7 @@ function runKernel(kernel: Kernel, memory: Memory, trip: number): void {
   switch (kernel.kind) {
     case "rows": return runRows(kernel, memory, trip)
     case "contract": return runContract(kernel, memory, trip)
+    case "siblings": return kernel.members.forEach((member) => runContract(member, memory, trip))
     case "attend": return runAttend(kernel, memory)
     case "attend_grad": return runAttendGrad(kernel, memory)
     case "scatter": return runScatter(kernel, memory)

@@ -120,6 +120,17 @@ export interface ContractKernel {
   readonly keep: boolean
 }
 
+/**
+ * Products of few rows that have the first operand in common, side by side: one kernel over the columns of the first member, then over those of the
+ * next. Members have no epilogue and need nothing of one another; each sum is what it would be alone.
+ */
+export interface SiblingsKernel {
+  readonly kind: "siblings"
+  readonly name: string
+  readonly note: string
+  readonly members: readonly ContractKernel[]
+}
+
 /** A tensor of four axes within a buffer. */
 export interface Strided {
   readonly buffer: Buffer
@@ -216,7 +227,7 @@ export interface LoopKernel {
   readonly body: readonly Kernel[]
 }
 
-export type Kernel = RowsKernel | ContractKernel | AttendKernel | AttendGradKernel | ScatterKernel | AxisKernel | PutKernel | LoopKernel
+export type Kernel = RowsKernel | ContractKernel | SiblingsKernel | AttendKernel | AttendGradKernel | ScatterKernel | AxisKernel | PutKernel | LoopKernel
 
 export interface KernelProgram {
   readonly name: string

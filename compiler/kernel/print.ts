@@ -43,6 +43,7 @@ function headline(kernel: Kernel, indent: string): string {
   switch (kernel.kind) {
     case "rows": return `${indent}rows ${kernel.rows} x ${kernel.cols} -> ${[...kernel.stores, ...kernel.columns].map((s) => buffer(s.buffer)).join(" ")}${note}\n`
     case "contract": return `${indent}dot ${sizesOf(kernel)}${kernel.prologue === null ? "" : ", the second made where it is read"} -> ${buffer(kernel.out)}${kernel.keep ? "" : " (not kept)"}${note}\n${kernel.epilogue === null ? "" : headline(kernel.epilogue, `${indent}  then `)}`
+    case "siblings": return `${indent}${kernel.members.length} dots of one first operand${note}\n${kernel.members.map((member) => headline(member, `${indent}  `)).join("")}`
     case "attend": case "attend_grad": {
       const { batch, heads, queries, keys, depth } = kernel.sizes
       return `${indent}${kernel.kind} ${batch} x ${heads} heads, ${queries} queries, ${keys} keys of ${depth}${note}\n`
@@ -59,10 +60,11 @@ function sizesOf(kernel: ContractKernel): string {
 }
 
 function printKernel(kernel: Kernel, indent: string): string {
-  const head = headline(kernel.kind === "loop" ? { ...kernel, body: [] } : kernel.kind === "contract" ? { ...kernel, epilogue: null } : kernel, indent)
+  const head = headline(kernel.kind === "loop" ? { ...kernel, body: [] } : kernel.kind === "siblings" ? { ...kernel, members: [] } : kernel.kind === "contract" ? { ...kernel, epilogue: null } : kernel, indent)
   switch (kernel.kind) {
     case "rows": return head + rowsBody(kernel, `${indent}  `)
     case "contract": return `${head}${indent}  a ${operand(kernel.a)}\n${indent}  b ${operand(kernel.b)}\n${kernel.prologue === null ? "" : rowsBody(kernel.prologue, `${indent}  made where it is read: `)}${indent}  out ${typed(kernel.out)}\n${kernel.epilogue === null ? "" : rowsBody(kernel.epilogue, `${indent}  then `)}`
+    case "siblings": return head + kernel.members.map((inner) => printKernel(inner, `${indent}  `)).join("")
     case "loop": return head + kernel.body.map((inner) => printKernel(inner, `${indent}  `)).join("")
     default: return head
   }

@@ -210,6 +210,7 @@ function secondsOf(kernel: Kernel): number {
   const moved = bytesMoved(kernel) / bytesPerSecond
   if (kernel.kind === "loop") return kernel.trips * kernel.body.reduce((sum, inner) => sum + secondsOf(inner), 0)
   switch (kernel.kind) {
+    case "siblings": return moved + kernel.members.reduce((sum, { m, n, k }) => sum + 2 * m * n * k, 0) / flopsPerSecond
     case "contract": return moved + (2 * kernel.batch * kernel.m * kernel.n * kernel.k) / flopsPerSecond
     case "attend": case "attend_grad": {
       const { batch, heads, queries, keys, depth, values } = kernel.sizes

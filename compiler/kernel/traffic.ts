@@ -37,6 +37,7 @@ function compute(kernel: Kernel): Traffic {
       const reads = [kernel.a.buffer, ...before, ...(after?.reads ?? [])]
       return { reads: present(reads.filter((b) => b !== kernel.out)), writes: present([kernel.out, ...(after?.writes ?? [])]) }
     }
+    case "siblings": return together(kernel.members)
     case "attend": case "attend_grad": {
       const common = [kernel.q.buffer, kernel.k.buffer, kernel.v.buffer, ...(kernel.segments ?? []), kernel.offset, kernel.bias?.buffer]
       return kernel.kind === "attend"
@@ -46,11 +47,13 @@ function compute(kernel: Kernel): Traffic {
     case "scatter": return { reads: present([kernel.ids, kernel.updates]), writes: present([kernel.out]) }
     case "put": return { reads: present([kernel.x, kernel.fresh.buffer, kernel.offset]), writes: present([kernel.out]) }
     case "axis": return { reads: present([kernel.x]), writes: present([kernel.out]) }
-    case "loop": {
-      const parts = kernel.body.map(trafficOf)
-      return { reads: new Set(parts.flatMap((t) => [...t.reads])), writes: new Set(parts.flatMap((t) => [...t.writes])) }
-    }
+    case "loop": return together(kernel.body)
   }
+}
+
+function together(kernels: readonly Kernel[]): Traffic {
+  const parts = kernels.map(trafficOf)
+  return { reads: new Set(parts.flatMap((t) => [...t.reads])), writes: new Set(parts.flatMap((t) => [...t.writes])) }
 }
 
 /** Bytes that a kernel moves when each buffer is read and written once; what is put moves alone. */

@@ -55,6 +55,8 @@ static __attribute__((noinline)) int claim(program *p, long thread, long site, l
   return 0;
 }
 #define CLAIM(site, turn, n, each) for (at.tried = 0, at.fresh = 1; claim(p, thread, site, turn, n, each, &at); at.fresh = 0)
+/* Shares lo to hi of a member of several kernels that are claimed as one, if the block has any of its shares, which go from \`start\` to \`end\`. */
+#define OF(start, end) for (long lo = MAX(at.lo, start) - (start), hi = MIN(at.hi, end) - (start); lo < hi; lo = hi)
 
 /* The end of a wave of so many blocks: 1 for the thread that did the last of them, which says when the turn is over; the others wait for that. A thread that waits long gives its core away. */
 static __attribute__((noinline)) int ends(program *p, long wave, long turn, long blocks, range *at) {

@@ -1,9 +1,9 @@
 /** A scheduled program as one C program: functions for kernels (equal ones once), and the step that calls them in waves. */
-import type { Buffer, ContractKernel, RowsKernel } from "../kernel/ir.ts"
+import type { Buffer, ContractKernel, RowsKernel, SiblingsKernel } from "../kernel/ir.ts"
 import { plus, times, variable } from "../kernel/index.ts"
-import { agreementsOf, blocksEach, flatShare, isFlat, rowShare } from "../schedule/cpu.ts"
+import { agreementsOf, blocksEach, flatShare, isFlat, membersOf, rowShare } from "../schedule/cpu.ts"
 import { attendsInTiles } from "../schedule/tiles.ts"
-import type { CpuProgram, Step, Wave, Work } from "../schedule/cpu.ts"
+import type { CpuProgram, CpuTarget, Step, Wave, Work } from "../schedule/cpu.ts"
 import { attendTiles, renderAttend, renderAttendGrad } from "./c-attend.ts"
 import { attendHelpers, attendPacks, renderAttendGradTiles, renderAttendTiles } from "./c-attend-tiles.ts"
 import { codeHelpers, codesOf } from "./c-codes.ts"
@@ -76,23 +76,43 @@ function commented(text: string): string {
   return text.replaceAll("*/", "* /").replaceAll(/[\n\r]/g, " ")
 }
 
-/** The call of a kernel for one thread. */
+/** What a thread does for one block of a kernel. */
 function stepLine(f: Functions, program: CpuProgram, step: Step): string {
   const { kernel } = step
-  const p = collect("p")
-  const { kind, lines } = bodyOf(f, program, step, p)
-  const name = define(f, kind, titleOf(kernel), p, lines)
-  const args = [...p.buffers.map((buffer) => addressOf(program, buffer)), ...rangeOf(kernel, step), "scratch", "trip"].join(", ")
-  return `{ ${before(f, program, step)}${name}(${args}); } /* ${commented(kernel.note)} */`
+  const first = kernel.kind === "siblings" ? "" : before(f, program, step)
+  const calls = kernel.kind === "siblings" ? siblingCalls(f, program, kernel) : `${first === "" ? "" : `if (at.fresh) ${first}`}${call(f, program, step, rangeOf(kernel, step))}`
+  return `{ ${calls} } /* ${commented(kernel.note)} */`
 }
 
-/** The call that a thread makes before its first block of a kernel. */
+/** The call of a kernel for some of its shares. */
+function call(f: Functions, program: CpuProgram, step: Step, range: readonly [string, string]): string {
+  const p = collect("p")
+  const { kind, lines } = bodyOf(f, program, step, p)
+  const name = define(f, kind, titleOf(step.kernel), p, lines)
+  return `${name}(${[...p.buffers.map((buffer) => addressOf(program, buffer)), ...range, "scratch", "trip"].join(", ")});`
+}
+
+/** Each member's part of a block. What a thread makes before its first block serves all members, where they want the same. */
+function siblingCalls(f: Functions, program: CpuProgram, kernel: SiblingsKernel): string {
+  const members = membersOf(kernel, program.target)
+  const firsts = members.map((member) => before(f, program, member))
+  const [first = ""] = firsts
+  const isShared = firsts.every((text) => text === first)
+  let end = 0
+  const calls = members.map((member, i) => {
+    end += member.shares
+    return `OF(${end - member.shares}, ${end}) { ${isShared ? "" : firsts[i]}${call(f, program, member, ["lo", "hi"])} }`
+  })
+  return `${isShared && first !== "" ? `if (at.fresh) ${first}` : ""}${calls.join(" ")}`
+}
+
+/** The call that a thread makes before its first block of a kernel; empty where there is none. */
 function before(f: Functions, program: CpuProgram, { kernel, contract }: Step): string {
   const p = collect("p")
   const lines = kernel.kind === "contract" && contract !== null ? renderBefore(kernel, contract, program.target, p) : null
   if (lines === null) return ""
   const name = define(f, "before", titleOf(kernel), p, lines)
-  return `if (at.fresh) ${name}(${[...p.buffers.map((buffer) => addressOf(program, buffer)), "0", "0", "scratch", "trip"].join(", ")}); `
+  return `${name}(${[...p.buffers.map((buffer) => addressOf(program, buffer)), "0", "0", "scratch", "trip"].join(", ")}); `
 }
 
 const addressOf = (program: CpuProgram, buffer: Buffer): string => `(${cType(buffer)} *)(arena + ${offsetOf(program, buffer)}L)`
@@ -131,6 +151,7 @@ function bodyOf(f: Functions, program: CpuProgram, { kernel, contract: plan, til
       const make = kernel.prologue === null || plan.way === "vector" ? null : prologue(f, program, kernel.prologue, p)
       return { kind: "dot", lines: renderContract(kernel, plan, target, p, then, make) }
     }
+    case "siblings": throw new Error(`render: ${kernel.name} has a body for each member`)
     case "panels": return { kind: "panels", lines: renderPanels(kernel, p) }
     case "pack": return { kind: "pack", lines: renderPack(kernel, p) }
     case "attend": return { kind: "attend", lines: attendsInTiles(kernel, target.tiles) ? renderAttendTiles(kernel, p) : renderAttend(kernel, target, p) }
@@ -174,9 +195,10 @@ function waveLines(f: Functions, program: CpuProgram, waves: readonly Wave[], de
   })
 }
 
-/** Every step, in no special order. */
-function stepsOf(waves: readonly Wave[]): readonly Step[] {
-  return waves.flatMap((wave) => (wave.is === "loop" ? stepsOf(wave.waves) : [...wave.steps, ...wave.tail]))
+/** Every step, in no special order; of siblings each member. */
+function stepsOf(waves: readonly Wave[], target: CpuTarget): readonly Step[] {
+  const single = (step: Step): readonly Step[] => (step.kernel.kind === "siblings" ? membersOf(step.kernel, target) : [step])
+  return waves.flatMap((wave) => (wave.is === "loop" ? stepsOf(wave.waves, target) : [...wave.steps, ...wave.tail].flatMap(single)))
 }
 
 function tilesUsed(steps: readonly Step[], { target }: CpuProgram): readonly TileUse[] {
@@ -228,7 +250,7 @@ function grouped(texts: readonly Defined[], step: readonly string[]): readonly s
 export function renderC(program: CpuProgram): string {
   const f: Functions = { texts: [], known: new Map() }
   const steps = waveLines(f, program, program.waves, 0, { site: 0, wave: 0 })
-  const all = stepsOf(program.waves)
+  const all = stepsOf(program.waves, program.target)
   const tiles = new Map(tilesUsed(all, program).map((use) => [tileName(use.tile, use.storage), renderTile(use.tile, use.storage)]))
   const packs = new Map(packsUsed(all, program).map((use) => [packName(use), renderPacking(use)]))
   const inTiles = packs.size > 0

@@ -1,15 +1,14 @@
 /** Products as WGSL: tiles in shared memory and blocks in registers, or lanes along what lies together where there are few rows. */
 import type { Factors } from "../graph/node.ts"
 import type { Index } from "../kernel/index.ts"
-import type { ContractKernel, Operand, RowsKernel } from "../kernel/ir.ts"
-import type { ContractPlan, GpuTarget } from "../schedule/gpu-plans.ts"
+import type { ContractKernel, Operand, RowsKernel, SiblingsKernel } from "../kernel/ir.ts"
+import type { ContractPlan, GpuTarget, VectorPlan } from "../schedule/gpu-plans.ts"
 import { emit, indexText, innerScope } from "./wgsl-expr.ts"
 import type { Emitter, Memory } from "./wgsl-expr.ts"
 import type { ShaderBody } from "./wgsl-shader.ts"
 import { turnText } from "./wgsl-shader.ts"
 
 type Tile = Extract<ContractPlan, { way: "tile" }>
-type Vector = Extract<ContractPlan, { way: "vector" }>
 
 export function renderContract(kernel: ContractKernel, plan: ContractPlan, target: GpuTarget, memory: Memory): ShaderBody {
   return plan.way === "tile" ? renderTiles(kernel, plan, kernel.factors === "f16" && target.f16 ? "f16" : "f32", memory) : renderVector(kernel, plan, memory)
@@ -33,15 +32,15 @@ function elementFunction(name: string, x: Operand, memory: Memory, bounds: reado
   return [`fn ${name}(base: i32, x: i32, y: i32) -> f32 {`, ...(bounds.length === 0 ? [] : [`  if (${bounds.map((bound) => `!(${bound})`).join(" || ")}) { return 0.0; }`]), `  return ${value};`, "}"]
 }
 
-/** The second operand, element (k, n): as it lies in memory, or made here. */
-function secondFunction(kernel: ContractKernel, memory: Memory, bounds: readonly string[]): string[] {
+/** The second operand, element (k, n): as it lies in memory, or made here. `of`: which member of siblings. */
+function secondFunction(kernel: ContractKernel, memory: Memory, bounds: readonly string[], of = ""): string[] {
   const { prologue } = kernel
   const [store] = prologue?.stores ?? []
-  if (store === undefined) return elementFunction("b_at", kernel.b, memory, bounds, kernel.factors)
+  if (store === undefined) return elementFunction(`b_at${of}`, kernel.b, memory, bounds, kernel.factors)
   const e: Emitter = { memory, variables: { trip: turnText }, next: 0 }
   const scope = innerScope(null, "r", "  ")
   const value = emit(e, store.value, scope)
-  return ["fn b_at(base: i32, j: i32, r: i32) -> f32 {", ...(bounds.length === 0 ? [] : [`  let x = j;`, `  let y = r;`, `  if (${bounds.map((bound) => `!(${bound})`).join(" || ")}) { return 0.0; }`]), ...scope.lines, `  return ${rounded(kernel.factors, value)};`, "}"]
+  return [`fn b_at${of}(base: i32, j: i32, r: i32) -> f32 {`, ...(bounds.length === 0 ? [] : [`  let x = j;`, `  let y = r;`, `  if (${bounds.map((bound) => `!(${bound})`).join(" || ")}) { return 0.0; }`]), ...scope.lines, `  return ${rounded(kernel.factors, value)};`, "}"]
 }
 
 /** Of the second operand what is read is rounded, if the factors are; the first holds rounded numbers. */
@@ -108,12 +107,12 @@ function renderTiles(kernel: ContractKernel, plan: Tile, held: Held, memory: Mem
 }
 
 /** What happens to a number of the product: stored, or taken by the kernel that follows. */
-function finishFunction(kernel: ContractKernel, split: boolean, memory: Memory): string[] {
+function finishFunction(kernel: ContractKernel, split: boolean, memory: Memory, of = ""): string[] {
   const { m, n, epilogue, keep, out, batch } = kernel
   const start = split ? `(part * ${batch} + b)` : "b"
   const place = batch === 1 && !split ? `r * ${n} + j` : `(${start} * ${m} + r) * ${n} + j`
   return [
-    "fn finish(b: i32, part: i32, r: i32, j: i32, value: f32) {", `  if (r >= ${m} || j >= ${n}) { return; }`,
+    `fn finish${of}(b: i32, part: i32, r: i32, j: i32, value: f32) {`, `  if (r >= ${m} || j >= ${n}) { return; }`,
     ...(keep || epilogue === null ? [`  ${memory.store(out, place, "value")}`] : []),
     ...(epilogue === null ? [] : epilogueLines(epilogue, kernel, memory)), "}",
   ]
@@ -128,23 +127,46 @@ function epilogueLines(epilogue: RowsKernel, { out }: ContractKernel, memory: Me
 }
 
 /** At most four rows: `cols` columns of `lanes` threads each, every thread with its own part of k, summed in shared memory. */
-function renderVector(kernel: ContractKernel, { cols, lanes }: Vector, memory: Memory): ShaderBody {
+function renderVector(kernel: ContractKernel, plan: VectorPlan, memory: Memory): ShaderBody {
+  return { threads: 256, outside: [...sharedLines(kernel, memory), ...memberFunctions(kernel, memory, "")], lines: vectorLines(kernel, plan, memory, "") }
+}
+
+/** One product after the other; a workgroup belongs to one of them. */
+export function renderSiblings({ members }: SiblingsKernel, plans: readonly VectorPlan[], memory: Memory): ShaderBody {
+  const [first] = members
+  if (first === undefined) throw new Error("render: no siblings")
+  let start = 0
+  const lines = members.flatMap((member, i) => {
+    const plan = plans[i]
+    if (plan === undefined) throw new Error(`render: ${member.name} has no plan`)
+    const [from, end] = [start, start += plan.workgroups]
+    return [`  if (whole >= ${from} && whole < ${end}) {`, `  let group = whole - ${from};`, ...vectorLines(member, plan, memory, `_${i}`), "}"]
+  })
+  return {
+    threads: 256,
+    outside: [...sharedLines(first, memory), ...members.flatMap((member, i) => memberFunctions(member, memory, `_${i}`))],
+    lines: ["  let whole = group;", ...lines],
+  }
+}
+
+/** What products of one first operand share. */
+const sharedLines = ({ m, a }: ContractKernel, memory: Memory): string[] => [`var<workgroup> sums: array<f32, ${256 * m}>;`, ...elementFunction("a_at", a, memory, [])]
+
+const memberFunctions = (kernel: ContractKernel, memory: Memory, of: string): string[] => [...secondFunction(kernel, memory, [], of), ...finishFunction(kernel, false, memory, of)]
+
+function vectorLines(kernel: ContractKernel, { cols, lanes }: VectorPlan, memory: Memory, of: string): string[] {
   const { m, n, k } = kernel
   const wide = Math.ceil(n / cols)
   // Threads side by side read side by side: along the columns, or along k.
   const [col, lane] = cols === 32 ? ["lid % 32", "lid / 32"] : [`lid / ${lanes}`, `lid % ${lanes}`]
   const at = (row: string): string => (cols === 32 ? `${row} * 256 + l * 32 + col` : `${row} * 256 + col * ${lanes} + l`)
   const sums = Array.from({ length: m }, (_, i) => i)
-  return {
-    threads: 256,
-    outside: [`var<workgroup> sums: array<f32, ${256 * m}>;`, ...elementFunction("a_at", kernel.a, memory, []), ...secondFunction(kernel, memory, []), ...finishFunction(kernel, false, memory)],
-    lines: [
-      `  let b = group / ${wide};`, `  let col = ${col};`, `  let lane = ${lane};`, `  let j = group % ${wide} * ${cols} + col;`,
-      `  let a_base = ${offsetText(memory, kernel.a.offset)};`, `  let b_base = ${offsetText(memory, kernel.b.offset)};`,
-      ...sums.map((i) => `  var c${i} = 0.0;`),
-      `  if (j < ${n}) {`, `    for (var kk = lane; kk < ${k}; kk += ${lanes}) {`, "      let y = b_at(b_base, kk, j);", ...sums.map((i) => `      c${i} = (a_at(a_base, ${i}, kk) * y + c${i});`), "    }", "  }",
-      ...sums.map((i) => `  sums[${i} * 256 + lid] = c${i};`), "  workgroupBarrier();",
-      "  if (lane == 0) {", ...sums.flatMap((i) => [`    var total${i} = 0.0;`, `    for (var l = 0; l < ${lanes}; l++) { total${i} += sums[${at(String(i))}]; }`, `    finish(b, 0, ${i}, j, total${i});`]), "  }",
-    ],
-  }
+  return [
+    `  let b = group / ${wide};`, `  let col = ${col};`, `  let lane = ${lane};`, `  let j = group % ${wide} * ${cols} + col;`,
+    `  let a_base = ${offsetText(memory, kernel.a.offset)};`, `  let b_base = ${offsetText(memory, kernel.b.offset)};`,
+    ...sums.map((i) => `  var c${i} = 0.0;`),
+    `  if (j < ${n}) {`, `    for (var kk = lane; kk < ${k}; kk += ${lanes}) {`, `      let y = b_at${of}(b_base, kk, j);`, ...sums.map((i) => `      c${i} = (a_at(a_base, ${i}, kk) * y + c${i});`), "    }", "  }",
+    ...sums.map((i) => `  sums[${i} * 256 + lid] = c${i};`), "  workgroupBarrier();",
+    "  if (lane == 0) {", ...sums.flatMap((i) => [`    var total${i} = 0.0;`, `    for (var l = 0; l < ${lanes}; l++) { total${i} += sums[${at(String(i))}]; }`, `    finish${of}(b, 0, ${i}, j, total${i});`]), "  }",
+  ]
 }

@@ -2,7 +2,7 @@
 import type { Buffer, RowsKernel } from "../kernel/ir.ts"
 import type { GpuProgram, GpuStep, GpuWork, Place } from "../schedule/gpu.ts"
 import { renderAttend, renderAttendBias, renderAttendKeys, renderAttendQueries } from "./wgsl-attend.ts"
-import { renderContract } from "./wgsl-contract.ts"
+import { renderContract, renderSiblings } from "./wgsl-contract.ts"
 import { renderAxis, renderScatter, renderZeros } from "./wgsl-other.ts"
 import { renderLines, renderPoints } from "./wgsl-rows.ts"
 import type { Bound, ShaderBody } from "./wgsl-shader.ts"
@@ -91,6 +91,7 @@ function bodyOf(step: GpuStep, { target }: GpuProgram, bound: Bound): ShaderBody
     case "points": return renderPoints(step.kernel, bound)
     case "lines": return renderLines(step.kernel, step.plan, target, bound)
     case "contract": return renderContract(step.kernel, step.plan, target, bound)
+    case "siblings": return renderSiblings(step.kernel, step.plans, bound)
     case "attend": return renderAttend(step.kernel, step.plan, target, bound)
     case "attend_queries": return renderAttendQueries(step.kernel, step.plan, target, step.stats, bound)
     case "attend_keys": return renderAttendKeys(step.kernel, step.plan, target, step.stats, bound)

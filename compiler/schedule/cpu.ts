@@ -1,6 +1,6 @@
 /** How kernels map to a CPU: vectors, tiles, waves of kernels that run side by side, shares of threads, and one arena. */
 import type { Update } from "../kernel/fuse.ts"
-import type { Buffer, ContractKernel, Kernel, LoopKernel, RowsKernel } from "../kernel/ir.ts"
+import type { Buffer, ContractKernel, Kernel, LoopKernel, RowsKernel, SiblingsKernel } from "../kernel/ir.ts"
 import { bytesOf } from "../kernel/ir.ts"
 import type { Ordered } from "../kernel/order.ts"
 import { planArena } from "../kernel/memory.ts"
@@ -164,6 +164,7 @@ function scratchOf(waves: readonly Wave[], target: CpuTarget): number {
 }
 
 function scratchOfStep({ kernel, contract, tiles }: Step, target: CpuTarget): number {
+  if (kernel.kind === "siblings") return Math.max(...membersOf(kernel, target).map((member) => scratchOfStep(member, target)))
   if (contract !== null) return contract.scratch
   if (tiles !== null) return tiles.scratch
   if (kernel.kind !== "attend" && kernel.kind !== "attend_grad") return 0
@@ -273,12 +274,18 @@ function stepOf(given: Exclude<Kernel, LoopKernel>, target: CpuTarget, plan: Con
       const contract = plan ?? planContract(kernel, target)
       return { kernel, shares: kernel.batch * Math.ceil(kernel.m / contract.rows) * Math.ceil(kernel.n / contract.cols), contract, tiles: null }
     }
+    case "siblings": return { kernel, shares: membersOf(kernel, target).reduce((sum, { shares }) => sum + shares, 0), contract: null, tiles: null }
     case "attend": return { kernel, shares: kernel.sizes.batch * kernel.sizes.heads, contract: null, tiles: null }
     case "attend_grad": return { kernel, shares: kernel.dbias !== null && kernel.dbias.strides[0] === 0 ? 1 : kernel.sizes.batch * kernel.sizes.groups, contract: null, tiles: null }
     case "scatter": return { kernel, shares: kernel.lead > 1 ? kernel.lead : Math.ceil(kernel.width / 64), contract: null, tiles: null }
     case "put": return { kernel, shares: kernel.batch * kernel.middle * kernel.count * kernel.inner < 8192 ? 1 : kernel.batch * kernel.middle, contract: null, tiles: null }
     case "axis": return { kernel, shares: kernel.outer, contract: null, tiles: null }
   }
+}
+
+/** The shares of siblings are those of the first member, then those of the next. */
+export function membersOf({ members }: SiblingsKernel, target: CpuTarget): readonly Step[] {
+  return members.map((member) => stepOf(member, target, null))
 }
 
 /** Whether a kernel is one long row that may be cut anywhere. */

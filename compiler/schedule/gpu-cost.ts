@@ -1,6 +1,6 @@
 /** Operations and bytes of each dispatch, and what a given GPU would be limited by. */
 import { exprsIn } from "../kernel/expr.ts"
-import type { RowsKernel } from "../kernel/ir.ts"
+import type { ContractKernel, RowsKernel } from "../kernel/ir.ts"
 import { trafficOf } from "../kernel/traffic.ts"
 import type { GpuProgram, GpuStep, GpuWork } from "./gpu.ts"
 import { buffersOf, gpuBytes } from "./gpu.ts"
@@ -26,13 +26,15 @@ function seenShare(step: Extract<GpuStep, { is: "attend" | "attend_queries" | "a
   return window === null ? most : Math.min(most, (causal ? window : 2 * window) / keys)
 }
 
+function contractFlops({ batch, m, n, k, epilogue, prologue }: ContractKernel): number {
+  return 2 * batch * m * n * k + (epilogue === null ? 0 : rowsFlops(epilogue)) + (prologue === null ? 0 : rowsFlops(prologue))
+}
+
 function flopsOf(step: GpuStep): number {
   switch (step.is) {
     case "points": case "lines": return rowsFlops(step.kernel)
-    case "contract": {
-      const { batch, m, n, k, epilogue, prologue } = step.kernel
-      return 2 * batch * m * n * k + (epilogue === null ? 0 : rowsFlops(epilogue)) + (prologue === null ? 0 : rowsFlops(prologue))
-    }
+    case "contract": return contractFlops(step.kernel)
+    case "siblings": return step.kernel.members.reduce((sum, member) => sum + contractFlops(member), 0)
     case "attend": case "attend_queries": case "attend_keys": case "attend_bias": {
       const { batch, heads, queries, keys, depth, values } = step.kernel.sizes
       const products = step.is === "attend" ? depth + values : step.is === "attend_queries" ? 2 * (depth + values) + depth : step.is === "attend_keys" ? 2 * (depth + values) : depth + values

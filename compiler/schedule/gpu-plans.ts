@@ -102,6 +102,8 @@ export type ContractPlan =
   | { readonly way: "tile"; readonly rows: number; readonly cols: number; readonly depth: number; readonly tall: 4 | 8; readonly across: number; readonly down: number; readonly split: number; readonly workgroups: number }
   | { readonly way: "vector"; readonly cols: number; readonly lanes: number; readonly workgroups: number }
 
+export type VectorPlan = Extract<ContractPlan, { way: "vector" }>
+
 /** Still larger ones (128 x 128, 8 x 8 numbers for each thread) are a fifth slower on an H100. */
 const largeTile = { size: 64, tall: 8, across: 16, down: 8 } as const
 const smallTile = { size: 32, tall: 4, across: 8, down: 8 } as const

@@ -3,7 +3,7 @@ import type { Update } from "../kernel/fuse.ts"
 import { chunkOf, colIndex, pointIndex } from "../kernel/domain.ts"
 import { createExprBuilder } from "../kernel/expr.ts"
 import { plus, times, variable } from "../kernel/index.ts"
-import type { AttendGradKernel, AttendKernel, AxisKernel, Buffer, ContractKernel, Kernel, LoopKernel, RowsKernel, ScatterKernel } from "../kernel/ir.ts"
+import type { AttendGradKernel, AttendKernel, AxisKernel, Buffer, ContractKernel, Kernel, LoopKernel, RowsKernel, ScatterKernel, SiblingsKernel } from "../kernel/ir.ts"
 import { bytesOfNumbers } from "../graph/stored.ts"
 import { planArena } from "../kernel/memory.ts"
 import type { Ordered } from "../kernel/order.ts"
@@ -13,7 +13,7 @@ import { replaceLoads } from "../kernel/replace.ts"
 import { trafficOf } from "../kernel/traffic.ts"
 import { flattened } from "./flatten.ts"
 import { within } from "./within.ts"
-import type { AttendPart, AttendPlan, ContractPlan, GpuTarget, LinesPlan } from "./gpu-plans.ts"
+import type { AttendPart, AttendPlan, ContractPlan, GpuTarget, LinesPlan, VectorPlan } from "./gpu-plans.ts"
 import { isPoints, isTileEpilogue, planAttend, planContract, planLines, sharedByAttend } from "./gpu-plans.ts"
 
 /** One dispatch. */
@@ -22,6 +22,8 @@ export type GpuStep = { readonly note: string; readonly workgroups: number } & (
   | { readonly is: "lines"; readonly kernel: RowsKernel; readonly plan: LinesPlan }
   /** `out` holds `split` partial sums where the plan splits k. */
   | { readonly is: "contract"; readonly kernel: ContractKernel; readonly plan: ContractPlan }
+  /** Workgroups of the first member, then those of the next. */
+  | { readonly is: "siblings"; readonly kernel: SiblingsKernel; readonly plans: readonly VectorPlan[] }
   | { readonly is: "attend"; readonly kernel: AttendKernel; readonly plan: AttendPlan }
   /** Largest score, 1 / sum and mean slope of each query go to `stats`, and the gradient by the queries is made. */
   | { readonly is: "attend_queries"; readonly kernel: AttendGradKernel; readonly plan: AttendPlan; readonly stats: Buffer }
@@ -107,6 +109,7 @@ function stepsOf(kernel: Exclude<Kernel, LoopKernel>, m: Maker): readonly GpuSte
   switch (kernel.kind) {
     case "rows": return [rowsStep(kernel, m)]
     case "contract": return contractSteps(kernel, m)
+    case "siblings": return siblingSteps(kernel, m)
     case "attend": {
       const plan = attendPlan(kernel, m, "forward")
       const { batch, heads, queries } = kernel.sizes
@@ -137,6 +140,13 @@ function contractSteps(kernel: ContractKernel, m: Maker): readonly GpuStep[] {
   if (plan.way === "tile" && plan.split > 1) return splitSteps(kernel, plan.split, step, m)
   if (epilogue === null || (plan.way === "tile" && isTileEpilogue(epilogue, kernel))) return [step(kernel)]
   return [step({ ...kernel, epilogue: null, keep: true }), rowsStep(epilogue, m)]
+}
+
+/** One dispatch for all members, or one for each where their rows are enough for tiles. */
+function siblingSteps(kernel: SiblingsKernel, m: Maker): readonly GpuStep[] {
+  const plans = kernel.members.map(planContract).filter((plan) => plan.way === "vector")
+  if (plans.length < kernel.members.length) return kernel.members.flatMap((member) => contractSteps(member, m))
+  return [{ is: "siblings", note: kernel.note, kernel, plans, workgroups: plans.reduce((sum, { workgroups }) => sum + workgroups, 0) }]
 }
 
 function splitSteps(kernel: ContractKernel, split: number, step: (kernel: ContractKernel) => GpuStep, m: Maker): readonly GpuStep[] {

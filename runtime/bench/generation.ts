@@ -72,14 +72,14 @@ export function weightOf(shape: Shape, encoding: (typeof encodings)[number], pat
 
 /** What products read of the weights in one step. */
 function bytesRead(program: Program): number {
-  const weights = new Set(fuse(program).kernels.flatMap((kernel) => (kernel.kind === "contract" ? [...trafficOf(kernel).reads].filter((buffer) => buffer.role === "state") : [])))
+  const weights = new Set(fuse(program).kernels.flatMap((kernel) => (kernel.kind === "contract" || kernel.kind === "siblings" ? [...trafficOf(kernel).reads].filter((buffer) => buffer.role === "state") : [])))
   return [...weights].reduce((sum, buffer) => sum + bytesOf(buffer), 0)
 }
 
 const mean = (times: readonly number[]): number => times.reduce((x, y) => x + y, 0) / times.length
 const middle = (times: readonly number[]): number => [...times].sort((x, y) => x - y)[times.length >> 1] ?? NaN
 
-async function measure(of: Size, encoding: (typeof encodings)[number], threads: number, copyRate: CopyRate, large: number): Promise<GenerationRow | null> {
+export async function measureOne(of: Size, encoding: (typeof encodings)[number], threads: number, copyRate: CopyRate, large: number): Promise<GenerationRow | null> {
   const text = `use std.models { GPT }\nmodel M = GPT(vocab: ${vocab}, dim: ${of.dim}, depth: ${of.depth}, heads: ${of.heads}, context: ${context}, bias: false, exact: true)\n`
   const { session } = check({ id: "bench.slm", text }, { modules: moduleReader("."), params: new Map(), facts: new Map() })
   const spec = session.modules.get("bench.slm")?.entries.get("M")?.value
@@ -134,7 +134,7 @@ export async function measureGeneration(only: string | null = null): Promise<rea
   const rows: GenerationRow[] = []
   for (const of of sizes) for (const encoding of encodings) for (const threads of threadCounts(coresAvailable())) {
     if (only !== null && of.name !== only) continue
-    const row = await measure(of, encoding, threads, copyRate, large)
+    const row = await measureOne(of, encoding, threads, copyRate, large)
     if (row === null) continue
     rows.push(row)
     const gb = (rate: number): string => `${(rate / 1e9).toFixed(1)} GB/s`

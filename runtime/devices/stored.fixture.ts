@@ -19,12 +19,26 @@ type Input = (name: string, shape: readonly number[]) => NodeOf<"input">
 /** Products with matrices that are decoded where they are read: few and many rows, groups that fill vectors and groups that do not, a side that lies across. */
 function products(b: Builder, plain: Input, input: Input, stored: StorageType): readonly Node[] {
   return ([[1, 64, 37, 32], [3, 60, 19, 5], [8, 96, 16, 96], [1, 1, 5, 1], [40, 64, 53, 32], [9, 35, 1, 7], [8, 35, 1, 7], [2, 384, 20, 32], [3, 160, 9, 32], [1, 256, 7, 64]] as const).flatMap(([m, k, n, group], i) => {
-    const codes = g.reshape(b, input(`codes${i}`, [n, k]), [n, k / group, group])
-    const scales = g.reshape(b, plain(`scales${i}`, [n, k / group]), [n, k / group, 1])
-    const shifted = stored === "u4" ? g.sub(b, codes, 8) : codes
-    const matrix = g.reshape(b, g.mul(b, shifted, scales), [n, k])
+    const matrix = decoded(b, plain, input, String(i), [n, k, group], stored === "u4" ? 8 : 0)
     const [x, across] = [plain(`x${i}`, [m, k]), plain(`across${i}`, [k, m])]
     return [g.dot(b, x, matrix, false, true), g.dot(b, g.permute(b, across, [1, 0]), matrix, false, true)]
+  })
+}
+
+function decoded(b: Builder, plain: Input, input: Input, name: string, [n, k, group]: readonly [number, number, number], zero: number): Node {
+  const codes = g.reshape(b, input(`codes${name}`, [n, k]), [n, k / group, group])
+  const scales = g.reshape(b, plain(`scales${name}`, [n, k / group]), [n, k / group, 1])
+  return g.reshape(b, g.mul(b, zero === 0 ? codes : g.sub(b, codes, zero), scales), [n, k])
+}
+
+/** Products of one row, few and some more rows with the first operand in common: codes of two kinds, and matrices as they are, along and across. */
+function siblings(b: Builder, plain: Input, input: Input, stored: StorageType): readonly Node[] {
+  const usual = stored === "u4" ? 8 : 0
+  return ([[1, 64, 37], [3, 160, 9], [8, 96, 70]] as const).flatMap(([m, k, n]) => {
+    const x = plain(`same${k}`, [m, k])
+    const codes = (name: string, width: number, zero: number): Node => decoded(b, plain, input, ` of ${k}, ${name}`, [width, k, 32], zero)
+    const right = [codes("first", n + 3, usual), codes("second", n, usual - 1), plain(`along${k}`, [2 * n, k]), codes("third", 5, usual)]
+    return [...right.map((w) => g.dot(b, x, w, false, true)), g.dot(b, x, plain(`over${k}`, [k, n]))]
   })
 }
 
@@ -47,7 +61,7 @@ export function storedCase(stored: StorageType): ConformanceCase {
     g.mul(b, long, 0.37), g.add(b, x, 1), g.mul(b, g.permute(b, odd, [1, 0]), 0.5), g.sum(b, odd, [1]), g.sum(b, odd, [0]), g.gather(b, odd, ids), x,
     g.slice(b, odd, [1, 3], [9, 33], [1, 2]), g.add(b, g.reshape(b, g.slice(b, odd, [2, 5], [3, 6], [1, 1]), []), 1),
     g.dot(b, wide([3, 33])("few"), odd, false, true), g.dot(b, wide([21, 33])("many"), odd, false, true), g.dot(b, wide([21, 9])("rows"), odd), g.dot(b, odd, wide([9, 5])("right"), true, false),
-    ...products(b, plain, input, stored),
+    ...products(b, plain, input, stored), ...siblings(b, plain, input, stored),
     ...(holds(stored, "i32") ? [g.add(b, input("whole", [3, 19], "i32"), 2)] : []),
   ]
   const program: Program = { name: `stored as ${stored}`, inputs: b.nodes.filter((node): node is NodeOf<"input"> & (typeof b.nodes)[number] => node.op === "input"), outputs: outputs.map((node, i) => ({ name: `out${i}`, node })) }
