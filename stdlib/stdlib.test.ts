@@ -51,7 +51,7 @@ for (const name of moduleNames) {
 }
 
 /** What only a run can decide: these examples are evaluated with named unknowns. */
-const waits: ReadonlySet<string> = new Set(["perplexity", "bits_per_byte", "accuracy", "parameters", "bytes", "distill", "easy_first", "merge", "detach", "silent", "deepen", "widen", "quantize", "awq_scaled", "sparsify", "thin_neurons", "thin_heads", "thin_blocks", "thin_features", "ewc", "matrix", "importance", "outliers_kept", "tempered", "alpaca", "answers", "rationales", "written_by", "back_translated", "turned", "top_logits", "on_policy", "dpo", "awq", "widen_gpt", "trim_vocabulary", "pairs", "refilled", "paraphrased", "aligned"])
+const waits: ReadonlySet<string> = new Set(["perplexity", "bits_per_byte", "accuracy", "parameters", "bytes", "distill", "easy_first", "merge", "detach", "silent", "deepen", "widen", "quantize", "awq_scaled", "sparsify", "thin_neurons", "thin_heads", "thin_blocks", "thin_features", "ewc", "matrix", "importance", "outliers_kept", "tempered", "alpaca", "answers", "rationales", "written_by", "back_translated", "turned", "top_logits", "on_policy", "dpo", "awq", "widen_gpt", "trim_vocabulary", "pairs", "refilled", "paraphrased", "aligned", "follow_words"])
 
 test("chapter 7 names every primitive and every definition", () => {
   const chapter = readFileSync(new URL("../spec/7-library.md", import.meta.url), "utf8")

@@ -142,6 +142,9 @@ expect perplexity(student, told) > 0
 fewer = trim(words, told)
 places = entries(fewer, words)
 expect places != none
+heads = beginnings(words)
+read = beside(spelled, { again: reread(spelled, words, length: 16) })
+expect heads != none and read.rows > 0
 foreign = load_tokenizer("tokenizer.json")
 expect foreign.size > 0
 expect respelt.rows > 0
@@ -169,17 +172,18 @@ const stages: readonly string[] = [
   "parquet cc6be4512f3f7bbf asked/parquet", "redact 754215f4dae9db61 asked/redact", "in_language 51c1964b6bc9656b asked/in_language",
   "filter bbc390490623554d asked/filter", "distinct d05ce34d21d31b0e asked/distinct", "each_row 85b06a151091b3bc asked", "write bb7cfd000f473b7e told/write",
   "write c7823e31603db70c told/write", "append 2a62890c84b38c2d told/append", "instruct d05de6131d74aafd told/instruct", "encode d3f433a1b07213f4 told/encode",
-  "pack 7a79f3d9bacc9d80 told", "trim 2a149d03ff2e441d fewer", "entries 84d2b87f46f576a0 places", "load_tokenizer 90cf839302dbc533 foreign",
+  "pack 7a79f3d9bacc9d80 told", "trim 2a149d03ff2e441d fewer", "entries 84d2b87f46f576a0 places", "beginnings 53f391b290375ae6 heads",
+  "reread 8638b170356be392 read/reread", "beside 4b9f17d98c2eb3a8 read", "load_tokenizer 90cf839302dbc533 foreign",
   "made 8f3d9d9f72173489 made", "answered 91fee8e6d54e151a answered laid", "evaluate 8d979616340c1ed7 evaluate loaded",
   "evaluate 809143f45c6962e4 evaluate student", "export 49777ce57c6d9025 export student",
 ]
-const whole = "f59fc52ffdf53854"
+const whole = "3874f3f47307d0b1"
 
 /** All kinds there are: a new one has no golden key yet. */
 const kinds: Readonly<Record<StageKind, true>> = {
   text: true, jsonl: true, csv: true, documents: true, clean: true, split: true, take: true, chat: true, byte: true, char: true, bpe: true, encode: true, pack: true, rarity: true, loss_of: true, lengths: true,
   curriculum: true, train: true, load: true, initial: true, rewrite: true, observe: true, quantize: true, evaluate: true, generate: true, ranking: true, expect: true, export: true,
-  parquet: true, redact: true, in_language: true, filter: true, distinct: true, each_row: true, write: true, append: true, instruct: true, trim: true, load_tokenizer: true, entries: true,
+  parquet: true, redact: true, in_language: true, filter: true, distinct: true, each_row: true, write: true, append: true, instruct: true, trim: true, load_tokenizer: true, entries: true, beginnings: true, reread: true,
   made: true, continued: true, noted: true, beside: true, respelled: true, answered: true, overlay: true,
 }
 

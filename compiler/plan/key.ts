@@ -28,7 +28,7 @@ export interface Keys {
 /** Raised when the meaning of a stage kind changes, so that old results are not taken for new ones. */
 const revisions: Readonly<Record<StageKind, number>> = {
   text: 1, jsonl: 1, csv: 1, parquet: 1, documents: 1, clean: 1, split: 1, take: 1, chat: 1, each_row: 1, instruct: 1, append: 1, filter: 1, distinct: 1, redact: 1, in_language: 1, write: 1, byte: 1, char: 1, bpe: 1, trim: 1, load_tokenizer: 1, entries: 1, encode: 1, pack: 1, rarity: 1, loss_of: 1,
-  made: 1, continued: 1, noted: 2, beside: 1, respelled: 1, answered: 1, overlay: 1,
+  made: 1, continued: 1, noted: 2, reread: 1, beginnings: 1, beside: 1, respelled: 1, answered: 1, overlay: 1,
   lengths: 1, curriculum: 1, train: 1, load: 1, initial: 1, rewrite: 1, observe: 1, quantize: 2, evaluate: 1, generate: 1, ranking: 1, expect: 1, export: 1,
 }
 

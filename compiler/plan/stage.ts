@@ -7,9 +7,9 @@ export type StageKind =
   | "documents" | "clean" | "split" | "take" | "chat" // rows -> rows
   | "each_row" | "instruct" | "append" | "filter" | "distinct" | "redact" | "in_language"
   | "byte" | "char" | "bpe" | "trim" | "load_tokenizer" // tokenizers
-  | "entries" // places of one in another
+  | "entries" | "beginnings" // places of one in another, how its entries begin
   | "encode" | "pack" | "continued" // rows -> tokens
-  | "noted" | "beside" | "respelled" // tensors for each row, rows with them, and texts of them
+  | "noted" | "reread" | "beside" | "respelled" // tensors for each row, rows in other tokens, rows with them, and texts of them
   | "rarity" | "loss_of" | "lengths" // a difficulty per row
   | "curriculum" // staged mixture of tokens
   | "train" | "load" | "overlay" | "initial" | "rewrite" | "quantize" // weights

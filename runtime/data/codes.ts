@@ -112,6 +112,10 @@ export const dataCodes = {
     title: "rows that do not belong together",
     page: "`beside` puts the tensors of a row beside those of the row with the same number, so both data sets have equally many rows in the same order: made from the same rows, with the same parts (`split(by: …)` on a field that both read), `pack(documents: alone)`, and nothing that drops rows of one alone.",
   },
+  SLM3146: {
+    title: "two tokenizers that hardly meet",
+    page: "A teacher with another tokenizer is listened to at the places where a token of either ends at the same byte: only there both predict what follows the same text. `reread` says which share of the targets these places are, and fails where it is none, or fewer than `least`. Tokens that find no place in their row are lost: a tokenizer with smaller entries needs a greater `length`.",
+  },
 } as const satisfies Record<string, { readonly title: string; readonly page: string }>
 
 export type DataCode = keyof typeof dataCodes

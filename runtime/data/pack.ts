@@ -125,7 +125,7 @@ function packStream(set: TokenSet, length: number, layout: "apart" | "joined", w
 }
 
 /** The document that holds a token: the last that begins at or before it. */
-function documentAt(offsets: Uint32Array, place: number): number {
+export function documentAt(offsets: Uint32Array, place: number): number {
   let low = 0
   let high = offsets.length - 1
   while (high - low > 1) {

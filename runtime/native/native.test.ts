@@ -68,10 +68,12 @@ const samplesOf = (ran: Ran): string => ran.events.flatMap((e) => (e.event === "
 test("a training in C ends with the file that the device keeps, and says the same losses", () => withFolder(async (place) => {
   if (cpu === null) return
   place.write("book.txt", sentences(40))
+  // What stands beside rows goes into the folder, too.
   const recipe = recipeOf(`${bookTokens()}
+fn twice(rows: Tokens) -> Tokens = beside(rows, { again: rows })
 model Tiny = Llama(vocab: words.size, dim: 16, depth: 1, heads: 2, context: 32)
 result = train Tiny {
-  data: tokens.train, valid: { book: tokens.valid, learned: tokens.train |> take(5) }, objective: next_token, batch: 4 sequences, optim: adamw(lr: 3e-2) |> clip_norm(1.0), steps: 7
+  data: twice(tokens.train), valid: { book: twice(tokens.valid), learned: twice(tokens.train) |> take(5) }, objective: row => next_token(row.again), batch: 4 sequences, optim: adamw(lr: 3e-2) |> clip_norm(1.0), steps: 7
 }`)
   const ran = await place.run(recipe, { device: cpu })
   assert.equal(problemsOf(ran), [])
@@ -91,7 +93,7 @@ result = train Tiny {
   // Who reads the C finds the lines of the recipe and the shapes.
   const main = fs.readFileSync(path.join(out, "main.c"), "utf8")
   assert.match(main, /from recipe\.slm, lines \d+ to \d+, written by slm:\n +\d+ \| result = train Tiny \{/)
-  assert.match(main, /\{"tokens", 0, I32, \d+L, 68L\}, \/\* i32\[4, 17\] \*\//)
+  assert.match(main, /\{"beside\.again\.tokens", 0, I32, \d+L, 68L\}, \/\* i32\[4, 17\] \*\//)
 }))
 
 test("micro-batches, roles and a frozen teacher in C, built with another compiler", () => withFolder(async (place) => {

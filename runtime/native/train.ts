@@ -90,13 +90,15 @@ function rowsFile(sets: readonly { readonly loader: Loader; readonly samples: nu
       order.push(known)
     }
   }
-  const tensors = (["tokens", "segments", "positions", "counts", "label"] as const).flatMap((name): FileTensor[] => {
+  // Numbers of samples are made by the program itself.
+  const tensors = [...wanted].filter((name) => name !== "row").flatMap((name): FileTensor[] => {
     const [first] = rows.map((row) => row[name])
-    if (!wanted.has(name) || first === undefined) return []
+    if (first === undefined) return []
     const width = first.data.length / (first.shape[0] ?? 1)
-    const data = first.data instanceof Uint8Array ? new Uint8Array(rows.length * width) : new Int32Array(rows.length * width)
+    const Numbers = first.data instanceof Uint8Array ? Uint8Array : first.data instanceof Float32Array ? Float32Array : Int32Array
+    const data = new Numbers(rows.length * width)
     rows.forEach((row, i) => data.set(row[name]?.data.subarray(0, width) ?? [], i * width))
-    return [{ name, dtype: first.dtype === "bool" ? "U8" : "I32", shape: [rows.length, ...first.shape.slice(1)], data }]
+    return [{ name, dtype: first.dtype === "bool" ? "U8" : first.dtype === "f32" ? "F32" : "I32", shape: [rows.length, ...first.shape.slice(1)], data }]
   })
   return writeSafetensors([...tensors, { name: "order", dtype: "I32", shape: [order.length], data: Int32Array.from(order) }])
 }

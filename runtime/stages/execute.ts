@@ -6,6 +6,7 @@ import {
 } from "./data.ts"
 import { answersStage } from "./answers.ts"
 import { besideStage, notesStage } from "./beside.ts"
+import { rereadStage } from "./reread.ts"
 import { continuedStage } from "./continued.ts"
 import { madeStage } from "./made.ts"
 import type { Executor } from "./environment.ts"
@@ -23,7 +24,7 @@ import { rankingStage } from "./ranking.ts"
 import { respelledStage } from "./respelled.ts"
 import { rewriteStage } from "./rewrite.ts"
 import { trainStage } from "./train.ts"
-import { entriesStage, trimStage } from "./vocabulary.ts"
+import { entriesStage, beginningsStage, trimStage } from "./vocabulary.ts"
 import { writeStage } from "./write.ts"
 
 interface Kind {
@@ -50,8 +51,8 @@ export const kinds: { readonly [K in StageKind]: Kind } = {
   documents: remade(documentsStage), clean: remade(cleanStage), split: remade(splitStage), take: remade(takeStage), chat: remade(chatStage),
   each_row: remade(eachRowStage), instruct: remade(instructStage), append: remade(appendStage), filter: remade(filterStage), distinct: remade(distinctStage), redact: remade(redactStage), in_language: remade(inLanguageStage),
   write: computed(writeStage),
-  byte: kept(byteStage), char: kept(charStage), bpe: kept(bpeStage), trim: kept(trimStage), load_tokenizer: kept(loadTokenizerStage), entries: kept(entriesStage),
-  made: remade(madeStage), encode: remade(encodeStage), pack: remade(packStage), continued: computed(continuedStage), noted: computed(notesStage), beside: remade(besideStage), respelled: remade(respelledStage),
+  byte: kept(byteStage), char: kept(charStage), bpe: kept(bpeStage), trim: kept(trimStage), load_tokenizer: kept(loadTokenizerStage), entries: kept(entriesStage), beginnings: kept(beginningsStage),
+  made: remade(madeStage), encode: remade(encodeStage), pack: remade(packStage), continued: computed(continuedStage), noted: computed(notesStage), reread: kept(rereadStage), beside: remade(besideStage), respelled: remade(respelledStage),
   rarity: remade(rarityStage), lengths: remade(lengthsStage), loss_of: computed(lossOfStage),
   curriculum: remade(curriculumStage),
   train: computed(trainStage), load: remade(loadStage), overlay: remade(overlayStage), initial: kept(initialStage), rewrite: kept(rewriteStage), observe: computed(observeStage), quantize: kept(quantizeStage),

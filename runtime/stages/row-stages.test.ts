@@ -88,6 +88,38 @@ expect measured(2) < measured(4)`)
   })
 })
 
+test("a teacher with another tokenizer is heard where words end, by how the next one begins", async () => {
+  await withFolder(async (place) => {
+    const words = "the sea saw the ship and the ship saw the sea so the whale saw the sun and swam away "
+    place.write("words.txt", Array.from({ length: 12 }, (_, i) => words.slice(3 * i)).join("\n\n"))
+    const recipe = `use std.distill { at_places, follow_words, met, taught }
+use std.models { Llama }
+use std.optim { adamw }
+book = text("words.txt") |> documents(by: paragraph)
+own = bpe(book |> take(2), size: 270)
+words = bpe(book, size: 290)
+tokens = book |> encode(own) |> pack(length: 24)
+rows = beside(tokens, { taught: reread(tokens, words, length: 24) })
+teacher = train Llama(vocab: words.size, dim: 16, depth: 1, heads: 2) { data: book |> encode(words) |> pack(length: 24), objective: next_token, batch: 4 sequences, steps: 30, optim: adamw(lr: 3e-2) }
+model Small = Llama(vocab: own.size, dim: 8, depth: 1, heads: 2)
+let told = follow_words(teacher, own, words, share: 1.0)
+fn following(steps: int) -> Weights = train(Small, data: rows, objective: taught(), loss: told, batch: 4 sequences, steps: steps, optim: adamw(lr: 3e-2), unused: allow)
+let apart = model => evaluate(model, data: rows, objective: taught(), loss: told).loss
+// A place without a match has no state of the teacher.
+let same = (out, batch) => 0.0 * average(out.logits) + average(at_places(teacher(next_token(batch.taught)).hidden[0], batch.taught.match), rearrange(met(batch) < 0 and batch.taught.match < 0, "b t -> b t 1"))
+before = following(1)
+after = following(30)
+expect apart(before) > 0.3
+expect apart(after) < 0.3 * apart(before)
+expect evaluate(after, data: rows, objective: taught(), loss: same).loss == 0`
+    const result = await place.run(recipe)
+    assert.equal(problemsOf(result), [])
+    assert.equal(result.expects.map((e) => e.holds), [true, true, true])
+    const facts = result.stages.find(({ stage }) => stage.kind === "reread")?.facts ?? {}
+    assert.ok((facts["matched"] ?? 0) > 0.3 && (facts["matched"] ?? 1) < 1 && facts["left"] === 0, JSON.stringify(facts))
+  })
+})
+
 test("continued rows begin as they did; what the model wrote counts, and is what it finds likeliest at temperature 0", async () => {
   await withFolder(async (place) => {
     const recipe = `${start}

@@ -24,6 +24,18 @@ export const trimStage: Executor = async (stage, env) => {
   return fromResult(trimTokenizer(tokenizer, used), stage, (trimmed) => tokenizerOutcome(trimmed.tokenizer))
 }
 
+/** How each entry begins: behind a blank its second byte, 256 where it has none; else 257 and its first byte; 513 for control tokens. */
+export const beginningsStage: Executor = async (stage, env) => {
+  const { tokenizer } = expectData(await env.input(required(artifactArg(stage, "words"), stage, "words").stage), "tokenizer")
+  const control = new Set(tokenizer.special.map(({ id }) => id))
+  const bytes = Float32Array.from({ length: tokenizer.size }, (_, id) => {
+    const [first, second] = tokenizer.tokenBytes(id)
+    if (control.has(id) || first === undefined) return 513
+    return first === 0x20 ? (second ?? 256) : 257 + first
+  })
+  return done({ is: "weights", members: whole({ tensors: new Map([["ids", plain([bytes.length], bytes)]]) }), tokenizer: null }, { entries: bytes.length })
+}
+
 export const entriesStage: Executor = async (stage, env) => {
   const [of, within] = [required(artifactArg(stage, "of"), stage, "of"), required(artifactArg(stage, "within"), stage, "within")]
   const { tokenizer } = expectData(await env.input(of.stage), "tokenizer")

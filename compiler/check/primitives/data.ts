@@ -205,6 +205,11 @@ function trim(args: Args, site: CallSite, ctx: Machine): ArtifactType | null {
   return null
 }
 
+function beginnings(args: Args, site: CallSite, ctx: Machine): ArtifactType {
+  const size = ctx.unknownInt(artifact(args, "words").stage, "size", site.span)
+  return { is: "statistics", spec: null, tensors: new Map([["ids", [{ size: size.poly, origin: site.span }]]]) }
+}
+
 function entries(args: Args, site: CallSite, ctx: Machine): ArtifactType {
   const size = ctx.unknownInt(artifact(args, "of").stage, "size", site.span)
   return { is: "statistics", spec: null, tensors: new Map([["ids", [{ size: size.poly, origin: site.span }]]]) }
@@ -226,6 +231,7 @@ export const dataPrimitives: PrimitiveTable = {
   trim: stage("trim", trim),
   load_tokenizer: stage("load_tokenizer", () => tokenizer),
   entries: stage("entries", entries),
+  beginnings: stage("beginnings", beginnings),
   encode: stage("encode", encode),
   pack: stage("pack", pack),
   rarity: stage("rarity", difficulty),

@@ -4,8 +4,8 @@ import type { Span } from "../../../grammar/diagnostic.ts"
 import type { Stage } from "../../plan/stage.ts"
 import { kindOf } from "../describe.ts"
 import type { Machine } from "../machine.ts"
-import { dim, error, int } from "../make.ts"
-import { symbol, vocabulariesDiffer } from "../poly.ts"
+import { dim, error, int, unknown } from "../make.ts"
+import { add, constant, symbol, vocabulariesDiffer } from "../poly.ts"
 import { flattened } from "../row-fields.ts"
 import { didYouMean, listed } from "../suggest.ts"
 import { abstractRow } from "../training.ts"
@@ -152,6 +152,22 @@ const noted: Primitive = (args, site, m) => {
   return m.stage("noted", args, { is: "notes", fields, of: data }, site.span)
 }
 
+/** Rows of another tokenizer, and where a token of either ends at the same byte. */
+const reread: Primitive = (args, site, m) => {
+  const [data, words] = [artifact(args, "data"), artifact(args, "words")]
+  if (!onePart(args, "data", site, m) || !isPacked(data, place(site, "data"), m) || !hasRows(data, place(site, "data"), m)) return error
+  if (!inRange(args, "length", 1, 1 << 20, site, m) || !inRange(args, "least", 0, 1, site, m)) return error
+  const { tokenizer, length } = tokensOf(data)
+  if (tokenizer.stage.key === words.stage.key) return m.report(diagnostic("SLM2202", place(site, "words"), `these rows are tokens of \`${words.stage.name}\` already`, { help: "a teacher of the same tokenizer is called as it is: `teacher(batch)`" }))
+  const other = args.get("length")
+  if (length?.kind !== "int" || other?.kind !== "int") return unknown("Notes", site.span)
+  const size = m.unknownInt(words.stage, "size", place(site, "words"))
+  const grid = (dtype: RowField["dtype"], vocab: RowField["vocab"] = null): RowField => ({ dtype, shape: [dim(add(other.poly, constant(1)), other.origin)], vocab })
+  const match: RowField = { dtype: "i32", shape: [dim(length.poly, length.origin)], vocab: null }
+  const fields = new Map([["tokens", grid("i32", dim(size.poly, size.origin))], ["segments", grid("i32")], ["positions", grid("i32")], ["counts", grid("bool")], ["match", match]])
+  return m.stage("reread", args, { is: "notes", fields, of: data }, site.span)
+}
+
 const ownFields: readonly string[] = ["tokens", "segments", "positions", "counts", "row", "label"]
 
 const beside: Primitive = (args, site, m) => {
@@ -195,4 +211,4 @@ function besideOf(value: Value, data: ArtifactValue, at: Span, m: Machine): RowF
   }))
 }
 
-export const rowPrimitives: PrimitiveTable = { made, continued, answered, noted, beside, respelled }
+export const rowPrimitives: PrimitiveTable = { made, continued, answered, noted, reread, beside, respelled }
