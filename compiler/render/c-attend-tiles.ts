@@ -11,10 +11,10 @@ import type { Parameters } from "./c-exprs.ts"
 /** Lines that are their own neighbours along k (keys as rows, for scores), or along the lines (values as columns, for sums over keys). */
 type Order = "depth" | "line"
 
-const useOf = (x: Strided, side: PackUse["side"], order: Order): PackUse => ({ source: x.buffer.stored === null ? "f32" : "bf16", order, side, far: false })
+const useOf = (x: Strided, side: PackUse["side"], order: Order): PackUse => ({ source: x.buffer.stored === null ? "f32" : "bf16", order, side, parts: 1, far: false })
 
 /** The rows of weights and slopes that lie in scratch, turned. */
-const turnedUse: PackUse = { source: "bf16", order: "line", side: "left", far: false }
+const turnedUse: PackUse = { source: "bf16", order: "line", side: "left", parts: 1, far: false }
 
 export function attendPacks(kernel: Attend): readonly PackUse[] {
   const { q, k, v } = kernel

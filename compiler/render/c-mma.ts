@@ -2,7 +2,7 @@
 import { cIndex } from "./c-index.ts"
 import type { Parameters } from "./c-exprs.ts"
 import type { ContractKernel, Operand } from "../kernel/ir.ts"
-import type { Packed, PackKernel, TilePlan } from "../schedule/tiles.ts"
+import type { Packed, PackKernel, Parts, TilePlan } from "../schedule/tiles.ts"
 import { packShare, padded } from "../schedule/tiles.ts"
 
 /** Bytes of a tile: 16 rows of 64. */
@@ -20,24 +20,24 @@ function matrix(operand: Operand, p: Parameters): string {
 /** How a source is read: whether k or the lines are neighbours in memory, or neither. */
 type Order = "depth" | "line" | "any"
 /** `far`: more than stays near until it is read. */
-export interface PackUse { readonly source: "f32" | "bf16"; readonly order: Order; readonly side: Packed["side"]; readonly far: boolean }
+export interface PackUse { readonly source: "f32" | "bf16"; readonly order: Order; readonly side: Packed["side"]; readonly parts: Parts; readonly far: boolean }
 
 /** Bytes of the second level of cache. */
 const near = 2 ** 21
 
-export function packUse({ from, lineStride, depthStride, side }: Packed, bytes = 0): PackUse {
-  return { source: from.buffer.stored === null ? "f32" : "bf16", order: depthStride === 1 ? "depth" : lineStride === 1 ? "line" : "any", side, far: bytes > near }
+export function packUse({ from, lineStride, depthStride, side, parts }: Packed, bytes = 0): PackUse {
+  return { source: from.buffer.stored === null ? "f32" : "bf16", order: depthStride === 1 ? "depth" : lineStride === 1 ? "line" : "any", side, parts, far: parts === 1 && bytes > near }
 }
 
 export const packUseOf = (kernel: PackKernel): PackUse => packUse(kernel, kernel.batch * kernel.lines * kernel.depth * 2)
 
-export const packName = ({ source, order, side, far }: PackUse): string => `pack_${side}_${source}_${order}${far ? "_far" : ""}`
+export const packName = ({ source, order, side, parts, far }: PackUse): string => `pack_${side}_${source}_${order}${parts === 1 ? "" : "_parts"}${far ? "_far" : ""}`
 
 /** Statements between shares `first` and `last`. */
 export function renderPack(kernel: PackKernel, p: Parameters): string[] {
   const share = packShare(kernel.unit)
   const shares = Math.ceil(kernel.lines / share)
-  const panel = padded(kernel.depth, kernel.unit.depth) * kernel.unit.rows
+  const panel = padded(kernel.depth, kernel.unit.depth) * kernel.unit.rows * kernel.parts
   const step = kernel.from.buffer.stored === null ? 1 : 2
   return [
     "  for (long share = first; share < last; share++) {",
@@ -48,42 +48,46 @@ export function renderPack(kernel: PackKernel, p: Parameters): string[] {
   ]
 }
 
-/** Two panels of 16 lines each: out[panel][slice][tile]. */
+/** Two panels of 16 lines each: out[panel][slice][part][tile]. */
 export function renderPacking(use: PackUse): string {
-  const { source, order, side, far } = use
+  const { source, order, side, parts, far } = use
   const type = source === "f32" ? "float" : "uint8_t"
   const at = (place: string): string => (source === "f32" ? `from + ${place}` : `from + 2 * (${place})`)
-  // Numbers of a line come as a left tile has them, pairs of k as a right one has them; the other is its transpose in pairs.
-  const whole = order === "line" ? `pair_${source}(${at("(k + 2 * i) * depth_stride + line")}, ${at("(k + 2 * i + 1) * depth_stride + line")}, 16, 1)` : `halves_${source}(${at("(line + i) * line_stride + k")}, 32)`
+  // Line i of a tile, as it lies in each part: numbers of a line come as a left tile has them, pairs of k as a right one has them; the other is its transpose in pairs.
+  const made = (from: "pair" | "halves", kind: string, args: string): string => (parts === 1 ? `m[i] = ${from}_${kind}(${args});` : `${from}_parts(${args}, m + i);`)
+  const none = Array.from({ length: parts }, (_, part) => `m[i${part === 0 ? "" : ` + ${16 * part}`}] = `).join("")
+  const whole = order === "line" ? made("pair", source, `${at("(k + 2 * i) * depth_stride + line")}, ${at("(k + 2 * i + 1) * depth_stride + line")}, 16, 1`) : made("halves", source, `${at("(line + i) * line_stride + k")}, 32`)
   const part = order === "line"
     ? `          const long n = MAX(0, MIN(16, lines - line)), row = k + 2 * i;
-          m[i] = row < depth && n > 0 ? pair_${source}(${at("row * depth_stride + line")}, ${at("MIN(row + 1, depth - 1) * depth_stride + line")}, n, row + 1 < depth) : (f32v){0};`
+          if (row < depth && n > 0) ${made("pair", source, `${at("row * depth_stride + line")}, ${at("MIN(row + 1, depth - 1) * depth_stride + line")}, n, row + 1 < depth`)} else ${none}(f32v){0};`
     : order === "depth"
-      ? `          m[i] = line + i < lines ? halves_${source}(${at("(line + i) * line_stride + k")}, depth - k) : (f32v){0};`
+      ? `          if (line + i < lines) ${made("halves", source, `${at("(line + i) * line_stride + k")}, depth - k`)} else ${none}(f32v){0};`
       : `          float numbers[32] = {0};
           if (line + i < lines) for (long j = 0; j < MIN(32, depth - k); j++) numbers[j] = ${source === "f32" ? "from[(line + i) * line_stride + (k + j) * depth_stride]" : "read_bf16_f32(from, (line + i) * line_stride + (k + j) * depth_stride)"};
-          m[i] = halves_f32(numbers, 32);`
+          ${made("halves", "f32", "numbers, 32")}`
+  // One part is made in registers, three where they are to lie.
+  const room = parts === 1 ? "f32v m[16];" : "f32v *const m = (f32v *)tile;"
   const turned = (order === "line") === (side === "left")
-  const store = far ? "_mm512_stream_ps((float *)(tile + 32 * i), (__m512)m[i])" : "store_f32((float *)(tile + 32 * i), m[i])"
+  const turns = (by: string): string => (turned ? `        ${Array.from({ length: parts }, (_, i) => `${by}(m${i === 0 ? "" : ` + ${16 * i}`});`).join(" ")}\n` : "")
   const parted = `        for (long i = 0; i < 16; i++) {
 ${part}
         }
-${turned ? "        turn(m);\n" : ""}        for (long i = 0; i < 16; i++) store_f32((float *)(tile + 32 * i), m[i]);`
-  const wholly = `        UNROLL for (long i = 0; i < 16; i++) m[i] = ${whole};
-${turned ? "        transpose(m);\n" : ""}        UNROLL for (long i = 0; i < 16; i++) ${store};`
-  return `/* ${side} tiles of a matrix of ${source}${order === "any" ? "" : ` whose ${order === "depth" ? "k" : "lines"} are neighbours`}${far ? ", past the cache" : ""}: out[2][depth / 32][512] */
+${turns("turn")}${parts === 1 ? "        for (long i = 0; i < 16; i++) store_f32((float *)(tile + 32 * i), m[i]);" : ""}`
+  const wholly = `        UNROLL for (long i = 0; i < 16; i++) ${whole}
+${turns("transpose")}${parts > 1 ? "" : `        UNROLL for (long i = 0; i < 16; i++) ${far ? "_mm512_stream_ps((float *)(tile + 32 * i), (__m512)m[i])" : "store_f32((float *)(tile + 32 * i), m[i])"};`}`
+  return `/* ${side} tiles of a matrix of ${source}${parts === 1 ? "" : ` in ${parts} parts`}${order === "any" ? "" : ` whose ${order === "depth" ? "k" : "lines"} are neighbours`}${far ? ", past the cache" : ""}: out[2][depth / 32][${512 * parts}] */
 static __attribute__((noinline, unused)) void ${packName(use)}(uint16_t *out, const ${type} *from, long line_stride, long depth_stride, long lines, long depth) {
-  const long panel = (depth + 31) / 32 * 512;
-  for (long k = 0; k < depth; k += 32, out += 512) {
+  const long panel = (depth + 31) / 32 * ${512 * parts};
+  for (long k = 0; k < depth; k += 32, out += ${512 * parts}) {
 ${order === "line" ? `    if (k + 64 <= depth) for (long i = 32; i < 64; i++) __builtin_prefetch(${at("(k + i) * depth_stride")});
 ` : ""}    for (long line = 0; line < 32; line += 16) {
       uint16_t *tile = out + line / 16 * panel;
-${order === "any" ? `      f32v m[16];
+${order === "any" ? `      ${room}
 ${parted}` : `      if (k + 32 <= depth && line + 16 <= lines) {
-        f32v m[16];
+        ${room}
 ${wholly}
       } else {
-        f32v m[16];
+        ${room}
 ${parted}
       }`}
     }
@@ -95,39 +99,46 @@ ${far ? "  _mm_sfence();\n" : ""}}
 // ---------------------------------------------------------------- products
 
 /** Statements of a product between shares `first` and `last`; `then(from, to)` is the call of what follows on rows. Where that alone reads them, they rest in scratch. */
-export function renderTiled(kernel: ContractKernel, { unit, rows, slice, left, passing }: TilePlan, p: Parameters, then: ((from: string, to: string) => string) | null): string[] {
+export function renderTiled(kernel: ContractKernel, plan: TilePlan, p: Parameters, then: ((from: string, to: string) => string) | null): string[] {
   const { m, n, k } = kernel
+  const { unit, parts, rows, slice, left, passing } = plan
   const blocks = Math.ceil(m / rows)
   const slices = Math.ceil(k / unit.depth)
-  const panel = slices * tileBytes
+  const [step, panel] = [tileBytes * parts, slices * tileBytes * parts]
   const pitch = left === null ? kernel.a.rowStride * 2 : 64
-  const [next, below] = left === null ? [64, 16 * pitch] : [tileBytes, panel]
-  const made = left === null ? "scratch" : `scratch + ${(rows / unit.rows) * (panel / 4)}L`
+  // Rows in place have all slices, packed ones those at hand.
+  const [next, below, at] = left === null ? [64, `${16 * pitch}L`, "slice * 64"] : [step, `many * ${step}`, "0"]
+  const made = left === null ? "scratch" : `scratch + ${rows / unit.rows * (slice * step / 4)}L`
+  const [low, width, sums] = [`MIN(32, to - row)`, `MIN(32, ${n} - column)`, `out + row * ${n}L + column, ${n}`]
+  const right = `right + column / 16 * ${panel}L + slice * ${step}, ${panel}, ${sums}, ${low}, ${width}, slice > 0`
+  const multiply = parts === 1 ? `multiply_tiles(many, left + (row - from) / 16 * ${below} + ${at}, ${pitch}, ${next}, ${below}, ${right});` : `multiply_parts(many, left + (row - from) / 16 * ${below}, ${below}, ${right});`
   return [
     "  for (long share = first; share < last; share++) {",
     `    const long b = share / ${blocks}, from = share % ${blocks} * ${rows}, to = MIN(${m}, from + ${rows});`,
-    ...leftLines(kernel, left, p, panel),
+    left === null ? `    const uint8_t *left = ${matrix(kernel.a, p)} + from * ${kernel.a.rowStride * 2}L;` : "    const uint8_t *left = (const uint8_t *)scratch;",
     `    const uint8_t *right = ${p.name(kernel.b.buffer, false)} + b * ${(padded(n, packShare(unit)) / unit.cols) * panel}L;`,
     passing ? `    float *const passed = ${made} - from * ${n}L, *const out = passed;` : `    float *const out = ${p.name(kernel.out, true)} + b * ${m * n}L;`,
-    `    for (long slice = 0; slice < ${slices}; slice += ${slice})`,
+    `    for (long slice = 0; slice < ${slices}; slice += ${slice}) {`,
+    `      const long many = MIN(${slice}, ${slices} - slice);`,
+    ...(left === null ? [] : leftLines(kernel, left, p, slice, step / 2)),
     `      for (long column = 0; column < ${n}; column += 32)`,
     "        for (long row = from; row < to; row += 32)",
-    `          multiply_tiles(MIN(${slice}, ${slices} - slice), left + (row - from) / 16 * ${below}L + slice * ${next}, ${pitch}, ${next}, ${below}, right + column / 16 * ${panel}L + slice * ${tileBytes}, ${panel},`,
-    `            out + row * ${n}L + column, ${n}, MIN(32, to - row), MIN(32, ${n} - column), slice > 0);`,
+    `          ${multiply}`,
+    "    }",
+    ...(plan.whole === null ? [] : [`    mend(out + from * ${n}L, to - from, ${n}, ${k}, ${matrix(kernel.a, p)} + from * ${kernel.a.rowStride}L, ${kernel.a.rowStride}, ${kernel.a.colStride}, ${matrix(plan.whole, p)}, ${plan.whole.rowStride}, ${plan.whole.colStride});`]),
     ...(then === null ? [] : [`    ${then("from", "to")}`]),
     ...(passing && kernel.keep ? [`    copy_far(${p.name(kernel.out, true)} + from * ${n}L, passed + from * ${n}L, (to - from) * ${n}L);`] : []),
     "  }",
   ]
 }
 
-/** The rows of a share as the left factor: where they lie, or packed. */
-function leftLines({ m, k, a }: ContractKernel, left: Packed | null, p: Parameters, panel: number): string[] {
+/** The rows of a share as the left factor of a slice. */
+function leftLines({ m, k, a }: ContractKernel, left: Packed, p: Parameters, slice: number, numbers: number): string[] {
   const step = a.buffer.stored === null ? 1 : 2
-  if (left === null) return [`    const uint8_t *left = ${matrix(a, p)} + from * ${a.rowStride * step}L;`]
+  const depth = slice * 32
   return [
-    "    const uint8_t *left = (const uint8_t *)scratch;",
-    `    for (long row = from; row < to; row += 32) ${packName(packUse(left))}((uint16_t *)scratch + (row - from) * ${panel / 32}L,`,
-    `      ${matrix(a, p)} + row * ${left.lineStride * step}L, ${left.lineStride}, ${left.depthStride}, MIN(32, ${m} - row), ${k});`,
+    `      for (long row = from; row < to; row += 32) ${packName(packUse(left))}((uint16_t *)scratch + (row - from) / 16 * many * ${numbers},`,
+    `        ${matrix(a, p)} + row * ${left.lineStride * step}L + slice * ${32 * left.depthStride * step}L, ${left.lineStride}, ${left.depthStride}, MIN(32, ${m} - row), MIN(${depth}, ${k} - slice * 32));`,
   ]
 }
 

@@ -203,7 +203,8 @@ function wavesOf(kernels: readonly Kernel[], target: CpuTarget, packing: Packing
     const traffic = trafficOf(kernel)
     // What rests in scratch for what follows is not in memory.
     const passed = found.tiled !== null && found.tiled.plan.passing && !found.tiled.kernel.keep ? found.tiled.kernel.out : null
-    const [reads, writes] = [[...traffic.reads].map(place), [...traffic.writes].filter((buffer) => buffer !== passed).map(place)]
+    const whole = found.tiled?.plan.whole ?? null
+    const [reads, writes] = [[...traffic.reads, ...(whole === null ? [] : [whole.buffer])].map(place), [...traffic.writes].filter((buffer) => buffer !== passed).map(place)]
     let wave = Math.max(after(reads), after(writes), ...packs.map((pack) => after([place(pack.from.buffer)]) + 1))
     for (const buffer of writes) wave = Math.max(wave, (read.get(buffer) ?? -1) + 1)
     for (const buffer of again.get(given) ?? []) wave = Math.max(wave, written.get(place(buffer)) ?? 0)

@@ -1,5 +1,5 @@
 /**
- * Products on a unit that multiplies whole tiles. Factors are packed: the numbers of a tile lie together, and zeros fill what is missing
+ * Products on a unit that multiplies whole tiles, of rounded factors, or of f32 in three parts (`partsOf`). Factors are packed: the numbers of a tile lie together, and zeros fill what is missing
  * at the edges. All shares of a product read its whole right factor: packing that is a step of its own, once for all products that read the same
  * matrix. Each share reads rows of the left one of its own: they are packed into scratch, near where they are read, or read where they lie.
  */
@@ -15,15 +15,19 @@ export interface TileUnit {
   readonly format: "bf16"
 }
 
+/** Numbers of the unit's format that stand for one of a factor: what was rounded to it is one; one of f32 is the sum of three, to the bit. */
+export type Parts = 1 | 3
+
 /** A factor that is packed: lines are rows of the left one, columns of the right one. A left tile is [line][k], a right one [k / 2][line][k mod 2]. */
 export interface Packed {
   readonly side: "left" | "right"
   readonly from: Operand
   readonly lineStride: number
   readonly depthStride: number
+  readonly parts: Parts
 }
 
-/** `lines` of `depth` numbers as to[batch][panel][slice of depth][tile]. */
+/** `lines` of `depth` numbers as to[batch][panel][slice of depth][part][tile]. */
 export interface PackKernel extends Packed {
   readonly kind: "pack"
   readonly note: string
@@ -36,6 +40,9 @@ export interface PackKernel extends Packed {
 
 export interface TilePlan {
   readonly unit: TileUnit
+  readonly parts: Parts
+  /** The right factor where it lies, of a product in parts: sums that are not finite are made again from it. */
+  readonly whole: Operand | null
   /** Rows of one share: whole chunks of the kernel that follows. */
   readonly rows: number
   /** Tiles along k whose sums stay in registers. */
@@ -72,7 +79,20 @@ export interface Packing {
 }
 
 export function isTiled(kernel: ContractKernel, unit: TileUnit | null): unit is TileUnit {
-  return unit !== null && kernel.factors === unit.format && !isFew(kernel.m) && kernel.prologue === null
+  if (unit === null || isFew(kernel.m) || kernel.prologue !== null) return false
+  return kernel.factors === unit.format || (kernel.factors === "f32" && paysInParts(kernel, unit))
+}
+
+/** Numbers of a right factor beyond which it is not packed whole in three parts: it would take too much memory. */
+const mostInParts = 2 ** 24
+
+/**
+ * Whether six products of tiles take less time than vectors do, by shape alone: a multiply-add is 0.45 of one there, zeros at the edges included; taking a number apart
+ * and packing it costs as much as 30, packing a number of a right factor for vectors as much as 10.
+ */
+function paysInParts({ m, n, k, batch, a, b }: ContractKernel, unit: TileUnit): boolean {
+  if (a.buffer.stored !== null || b.buffer.stored !== null || batch * n * k > mostInParts) return false
+  return 0.45 * padded(m, unit.rows) * padded(n, unit.cols) * padded(k, unit.depth) + 30 * (m + n) * k < m * n * k + 10 * n * k
 }
 
 /** Bytes of a right factor that stay near while shares of a few rows go over it. */
@@ -81,28 +101,32 @@ const nearBytes = 1.25 * 2 ** 20
 const farBytes = 4 * 2 ** 20
 /** Tiles along k whose sums stay in registers at most: a block of rows of them must stay near. */
 const longestSlice = 64
+/** In parts a tile takes three times the room, and is read by six products. */
+const longestInParts = 16
 
 export function tiled(kernel: ContractKernel, unit: TileUnit, packing: Packing): Tiled {
   const { m, n, k, batch, a, b, note, epilogue, keep } = kernel
   const [from, lineStride, depthStride] = [b, b.colStride, b.rowStride]
-  const key = `${from.buffer.id}.${packing.versions.get(from.buffer) ?? 0} ${batch} ${n} ${k} ${indexKey(from.offset)} ${lineStride} ${depthStride}`
+  const parts: Parts = kernel.factors === unit.format ? 1 : 3
+  const key = `${parts} ${from.buffer.id}.${packing.versions.get(from.buffer) ?? 0} ${batch} ${n} ${k} ${indexKey(from.offset)} ${lineStride} ${depthStride}`
   const before = packing.known.get(key)
-  const to = before ?? addBuffer(packing, `${from.buffer.name}, packed`, batch * padded(n, packShare(unit)) * padded(k, unit.depth), unit)
+  const to = before ?? addBuffer(packing, `${from.buffer.name}, packed`, batch * padded(n, packShare(unit)) * padded(k, unit.depth) * parts, unit)
   packing.known.set(key, to)
-  const packs: readonly PackKernel[] = before === undefined ? [{ kind: "pack", note: `right factor of ${note}`, side: "right", unit, batch, lines: n, depth: k, from, lineStride, depthStride, to }] : []
+  const packs: readonly PackKernel[] = before === undefined ? [{ kind: "pack", note: `right factor of ${note}`, side: "right", unit, batch, lines: n, depth: k, from, lineStride, depthStride, parts, to }] : []
   const inPlace = a.buffer.stored === unit.format && a.colStride === 1 && m % unit.rows === 0 && k % unit.depth === 0
-  const left: Packed | null = inPlace ? null : { side: "left", from: a, lineStride: a.rowStride, depthStride: a.colStride }
+  const left: Packed | null = inPlace ? null : { side: "left", from: a, lineStride: a.rowStride, depthStride: a.colStride, parts }
   const slices = Math.ceil(k / unit.depth)
-  const rows = rowsOf(kernel, unit)
+  const slice = Math.ceil(slices / Math.ceil(slices / (parts === 1 ? longestSlice : longestInParts)))
+  const rows = rowsOf(kernel, unit, parts)
   const passing = epilogue !== null && (!keep || (batch === 1 && m * n * 4 > farBytes && n % unit.cols === 0))
-  const scratch = (left === null ? 0 : rows * slices * unit.depth / 2) + (passing ? rows * n : 0)
-  return { kernel: { ...kernel, b: { ...from, buffer: to } }, plan: { unit, rows, slice: Math.ceil(slices / Math.ceil(slices / longestSlice)), left, passing, scratch }, packs }
+  const scratch = (left === null ? 0 : rows * slice * unit.depth * parts / 2) + (passing ? rows * n : 0)
+  return { kernel: { ...kernel, b: { ...from, buffer: to } }, plan: { unit, parts, whole: parts === 1 ? null : from, rows, slice, left, passing, scratch }, packs }
 }
 
 /** Few rows keep what follows near. Where each share brings the right factor from afar, more of them pay for it; but there must be enough shares for some threads. */
-function rowsOf({ m, n, k, epilogue }: ContractKernel, unit: TileUnit): number {
+function rowsOf({ m, n, k, epilogue }: ContractKernel, unit: TileUnit, parts: Parts): number {
   const least = packShare(unit)
-  const far = n * k * 2 > nearBytes
+  const far = n * k * 2 * parts > nearBytes
   const wanted = far ? Math.min(6, Math.max(3, Math.floor(m / least / 8))) * least : least
   const chunk = epilogue !== null && epilogue.columns.length > 0 ? epilogue.chunk : 1
   let rows = wanted
