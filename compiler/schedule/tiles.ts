@@ -88,11 +88,11 @@ const mostInParts = 2 ** 24
 
 /**
  * Whether six products of tiles take less time than vectors do, by shape alone: a multiply-add is 0.45 of one there, zeros at the edges included; taking a number apart
- * and packing it costs as much as 30, packing a number of a right factor for vectors as much as 10.
+ * and packing it costs as much as 40, packing a number of a right factor for vectors as much as 10.
  */
 function paysInParts({ m, n, k, batch, a, b }: ContractKernel, unit: TileUnit): boolean {
   if (a.buffer.stored !== null || b.buffer.stored !== null || batch * n * k > mostInParts) return false
-  return 0.45 * padded(m, unit.rows) * padded(n, unit.cols) * padded(k, unit.depth) + 30 * (m + n) * k < m * n * k + 10 * n * k
+  return 0.45 * padded(m, unit.rows) * padded(n, unit.cols) * padded(k, unit.depth) + 40 * (m + n) * k < m * n * k + 10 * n * k
 }
 
 /** Bytes of a right factor that stay near while shares of a few rows go over it. */

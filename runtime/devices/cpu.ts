@@ -31,8 +31,9 @@ export interface CpuOptions {
   readonly patience?: number
 }
 
-/** Changes whenever generated code may give other bits. */
+/** They change whenever generated code may give other bits: that of vectors alone, and that with tiles. */
 const generatorRevision = 4
+const tilesRevision = 5
 
 const unusable = ({ reason, help }: Broken): Unusable => ({ name: "cpu", reason, help })
 
@@ -47,11 +48,12 @@ export async function openCpu(options: CpuOptions = {}): Promise<Device | Unusab
   const hasTiles = found.target.tiles !== null && await allowsTiles(koffi, found)
   const toolchain: Toolchain = hasTiles ? found : { ...found, target: cpuTargets[found.target.family] }
   const threads = options.threads ?? coresAvailable()
-  const { family } = toolchain.target
+  const family = `${toolchain.target.family}${hasTiles ? "-amx" : ""}`
+  const revision = hasTiles ? tilesRevision : generatorRevision
   return {
     info: {
-      name: "cpu", detail: `generated C, ${family}${hasTiles ? " and AMX" : ""}, ${threads} thread${threads === 1 ? "" : "s"}, ${toolchain.version}`,
-      numericsClass: `cpu/${family}/f32/${generatorRevision}`, bf16Class: `cpu/${family}${hasTiles ? "-amx" : ""}/bf16/${generatorRevision}`,
+      name: "cpu", detail: `generated C, ${toolchain.target.family}${hasTiles ? " and AMX" : ""}, ${threads} thread${threads === 1 ? "" : "s"}, ${toolchain.version}`,
+      numericsClass: `cpu/${family}/f32/${revision}`, bf16Class: `cpu/${family}/bf16/${revision}`,
     },
     computesFromStorage: true,
     load: (program, most) => createRunner(koffi, toolchain, threads, program, most ?? Infinity),

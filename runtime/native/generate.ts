@@ -133,7 +133,7 @@ function about(groups: readonly GenerateGroup[], frame: ChatFrame | null): reado
   return [
     `\`./generate\` writes what the stage writes; \`./generate --prompt "…"\` takes ${reading !== null ? `a text of at most ${reading.tokens} tokens` : frame === null ? "a text to continue" : "a question"} of yours. Options: --tokens, --temperature, --top-k, --top-p, --stop, --seed, --threads, --weights.`,
     `${reading !== null ? "An answer has" : "A prompt and its answer have"} room for ${last?.capacity ?? 0} tokens${reading !== null ? "" : " together"}, ${last?.rows ?? 1} ${last?.rows === 1 ? "prompt runs" : "prompts run"} at a time; the stage's \`tokens\` and \`prompts\` decide that.`,
-    "The stage's own prompts give the text of the cpu device of this instruction family, letter by letter. A prompt of another length is cut into other blocks than `slm generate` would take, which may move the last bits of a logit.",
+    "The stage's own prompts give the text of the cpu device of this instruction family (with vectors alone: this program uses no AMX), letter by letter. A prompt of another length is cut into other blocks than `slm generate` would take, which may move the last bits of a logit.",
     "`weights.safetensors` holds the weights as they are computed with; a file of weights that `./train` wrote fits as well.",
   ]
 }

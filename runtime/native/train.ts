@@ -120,7 +120,7 @@ async function trainedFiles(stage: Stage, lowered: LoweredTraining, states: Stat
 
 function about({ shape }: TrainPlan, validates: boolean, metrics: readonly string[]): readonly string[] {
   return [
-    `\`./train\` runs ${shape.total} steps and prints the loss of each; then it writes \`weights.safetensors\`, byte by byte what \`slm run\` keeps on the cpu device of this instruction family.`,
+    `\`./train\` runs ${shape.total} steps and prints the loss of each; then it writes \`weights.safetensors\`, byte by byte what \`slm run\` keeps on the cpu device of this instruction family (with vectors alone: this program uses no AMX).`,
     "`start.safetensors` holds the first weights and optimiser states, `data.safetensors` the rows, of which `order` names one for each sample" + (validates ? ", `valid.safetensors` those of the validations." : "."),
     "The rows are the texts as tokens: this folder is as private as they are. Texts in between (`samples`), checkpoints and exports are left to `slm run`.",
     ...(metrics.length === 0 ? [] : [`So are the metrics: ${metrics.map((name) => `\`${name}\``).join(", ")}. Here validations tell the loss.`]),
