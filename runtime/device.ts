@@ -48,6 +48,11 @@ export interface Runner {
   step(batch: Readonly<Record<string, HostTensor>>): Promise<Readonly<Record<string, HostTensor>>>
   /** Several steps, one after the other, each after its `before` (what programs that it takes states of do); what they return is read back once. As many calls of `step` mean the same. */
   steps?(batches: readonly Readonly<Record<string, HostTensor>>[], before?: (step: number) => Promise<void>): Promise<readonly Readonly<Record<string, HostTensor>>[]>
+  /**
+   * Writes several tokens of texts that go on, choosing each as `nextToken` does: a list of tokens for each step, one for each text, -1 for those that are over.
+   * At least one step, none after every text is over, and only for a few milliseconds. Null: this time the caller must make the step.
+   */
+  continue?(texts: Continued): Promise<readonly Int32Array[] | null>
   /** A state where it lies; it holds until this program runs again. */
   lend?(name: string): Lent
   /** Sets inputs to what programs of the same device lend, without the host. Inputs of a batch hold for the next step. */
@@ -60,6 +65,14 @@ export interface Runner {
   readonly memory?: ProgramMemory
   /** Frees what the device holds. */
   dispose(): void
+}
+
+/** Texts that a program for one token of each continues. `most`: so many steps at most. */
+export interface Continued {
+  readonly texts: readonly { readonly token: number; readonly length: number; readonly prompt: number; readonly over: boolean }[]
+  readonly sampling: { readonly temperature: number; readonly topK: number | null; readonly topP: number | null; readonly seed: number; readonly stream: number }
+  readonly stopIds: ReadonlySet<number>
+  readonly most: number
 }
 
 /** A state on a device, for other programs of that device. */

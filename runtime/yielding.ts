@@ -20,6 +20,7 @@ export function yielding(device: Device): Device {
       await giveWay()
       return result
     },
+    ...(runner.continue === undefined ? {} : { continue: (texts) => runner.continue?.(texts).then(async (result) => { await giveWay(); return result }) ?? Promise.resolve(null) }),
   })
   return {
     ...device,

@@ -180,6 +180,9 @@ int slm_step(program *p) {
   return 0;
 }
 
+/* For loops over steps in other libraries. */
+void *slm_step_address(void) { return (void *)slm_step; }
+
 void slm_close(program *p) {
   pthread_mutex_lock(&p->lock);
   p->quit = 1;

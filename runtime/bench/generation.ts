@@ -7,6 +7,7 @@ import { fillNormal, hash32 } from "../../compiler/graph/random.ts"
 import { fuse } from "../../compiler/kernel/fuse.ts"
 import { bytesOf } from "../../compiler/kernel/ir.ts"
 import { trafficOf } from "../../compiler/kernel/traffic.ts"
+import type { Device } from "../device.ts"
 import { coresAvailable } from "../devices/cpu-build.ts"
 import { openCpu } from "../devices/cpu.ts"
 import { isUsable } from "../devices/open.ts"
@@ -38,7 +39,7 @@ export interface GenerationRow {
   readonly threads: number
   /** Over the whole loop: step, choice of the token, and all between. */
   readonly tokensPerSecond: number
-  /** Milliseconds between two tokens: the usual, and what is left where others do not disturb: each token's shortest of all rounds, in the mean. */
+  /** Milliseconds a token: the usual, and what is left where others do not disturb: the shortest of all rounds for every eight tokens, in the mean. */
   readonly median: number
   readonly undisturbed: number
   /** Bytes of weights that each token's products read. */
@@ -76,10 +77,37 @@ function bytesRead(program: Program): number {
   return [...weights].reduce((sum, buffer) => sum + bytesOf(buffer), 0)
 }
 
-const mean = (times: readonly number[]): number => times.reduce((x, y) => x + y, 0) / times.length
+/** Tokens of one call here; users' calls have more, as many as take 4 ms. Calls of all rounds write the same tokens. */
+const together = 8
+
+/** What one call wrote, and the milliseconds since the call before it ended. */
+interface Call { readonly first: number; readonly tokens: number; readonly ms: number }
+
+function timed(device: Device, calls: Call[]): Device {
+  return {
+    ...device,
+    async load(program) {
+      const runner = await device.load(program)
+      const goOn = runner.continue
+      if (goOn === undefined) return runner
+      let last: number | null = null
+      return { ...runner, async continue(texts) {
+        const first = texts.texts[0]?.length ?? 0
+        const start = last ?? performance.now()
+        const made = await goOn({ ...texts, most: Math.min(texts.most, together - (first % together)) })
+        last = performance.now()
+        if (made !== null) calls.push({ first, tokens: made.length, ms: last - start })
+        return made
+      } }
+    },
+  }
+}
+
+const mean = (calls: readonly Call[]): number => calls.reduce((sum, { ms }) => sum + ms, 0) / calls.reduce((sum, { tokens }) => sum + tokens, 0)
+const whole = (calls: readonly Call[]): readonly Call[] => calls.filter(({ tokens }) => tokens === together)
 const middle = (times: readonly number[]): number => [...times].sort((x, y) => x - y)[times.length >> 1] ?? NaN
 
-export async function measureOne(of: Size, encoding: (typeof encodings)[number], threads: number, copyRate: CopyRate, large: number): Promise<GenerationRow | null> {
+async function measure(of: Size, encoding: (typeof encodings)[number], threads: number, copyRate: CopyRate, large: number): Promise<GenerationRow | null> {
   const text = `use std.models { GPT }\nmodel M = GPT(vocab: ${vocab}, dim: ${of.dim}, depth: ${of.depth}, heads: ${of.heads}, context: ${context}, bias: false, exact: true)\n`
   const { session } = check({ id: "bench.slm", text }, { modules: moduleReader("."), params: new Map(), facts: new Map() })
   const spec = session.modules.get("bench.slm")?.entries.get("M")?.value
@@ -96,36 +124,29 @@ export async function measureOne(of: Size, encoding: (typeof encodings)[number],
     },
     fill: (runner, program) => given.fill(runner, program), context,
   }
-  const rounds: (readonly number[])[] = []
+  const rounds: (readonly Call[])[] = []
   // The best of several rounds stands beside the best of several copies.
   const end = performance.now() + 2000
   for (let round = 0; round < 3 || performance.now() < end; round++) {
-    let last = 0
-    const own: number[] = []
-    await decode(yielding(device), decoder, [[1, 2, 3, 4]], {
-      temperature: 0.8, topK: null, topP: null, seed: round, tokens: context - 6, stopIds: new Set(), stopsAt: () => false, signal: null,
-      onToken() {
-        const now = performance.now()
-        if (last > 0) own.push(now - last)
-        last = now
-      },
-    })
-    // The first step waits for the compiler, or for the object to be loaded.
-    own.splice(0, 2)
-    rounds.push(own)
+    const calls: Call[] = []
+    await decode(yielding(timed(device, calls)), decoder, [[1, 2, 3, 4]], { temperature: 0.8, topK: null, topP: null, seed: round, tokens: context - 6, stopIds: new Set(), stopsAt: () => false, signal: null })
+    // The first call comes when the object has just been loaded.
+    rounds.push(calls.slice(1))
   }
   const bytesPerToken = bytesRead(decoder.program(1, 1, context).program)
   const [copySame, copyLarge] = [copyRate(bytesPerToken, threads), copyRate(large, threads)]
   const tokensPerSecond = 1000 / Math.min(...rounds.map(mean))
-  const undisturbed = mean((rounds[0] ?? []).map((_, i) => Math.min(...rounds.map((own) => own[i] ?? Infinity))))
+  const shortest = new Map<number, number>()
+  for (const { first, ms } of rounds.flatMap(whole)) shortest.set(first, Math.min(shortest.get(first) ?? Infinity, ms / together))
+  const undisturbed = [...shortest.values()].reduce((sum, ms) => sum + ms, 0) / shortest.size
   return {
-    model: of.name, parameters: list.reduce((n, { shape }) => n + size(shape), 0), weights: encoding, threads, tokensPerSecond, median: middle(rounds.flat()), undisturbed, bytesPerToken, copySame, copyLarge,
+    model: of.name, parameters: list.reduce((n, { shape }) => n + size(shape), 0), weights: encoding, threads, tokensPerSecond, median: middle(rounds.flatMap(whole).map(({ ms }) => ms / together)), undisturbed, bytesPerToken, copySame, copyLarge,
     ofSame: (tokensPerSecond * bytesPerToken) / copySame, ofLarge: (tokensPerSecond * bytesPerToken) / copyLarge, undisturbedOfSame: (1000 / undisturbed) * bytesPerToken / copySame,
   }
 }
 
-/** One row for each model, kind of weights and number of threads. */
-export async function measureGeneration(only: string | null = null): Promise<readonly GenerationRow[]> {
+/** One row for each model, kind of weights and number of threads; `only` those that begin so: `A int4`. */
+export async function measureGeneration(only = ""): Promise<readonly GenerationRow[]> {
   const copyRate = await openCopyRate()
   if (copyRate === null) return []
   const cache = largestCache()
@@ -133,12 +154,12 @@ export async function measureGeneration(only: string | null = null): Promise<rea
   console.log(`\ngeneration, one text; the largest cache holds ${cache === null ? "an unknown number of" : (cache / 1e6).toFixed(0)} MB, the large copy is ${(large / 1e6).toFixed(0)} MB`)
   const rows: GenerationRow[] = []
   for (const of of sizes) for (const encoding of encodings) for (const threads of threadCounts(coresAvailable())) {
-    if (only !== null && of.name !== only) continue
-    const row = await measureOne(of, encoding, threads, copyRate, large)
+    if (!`${of.name} ${encoding}`.startsWith(only)) continue
+    const row = await measure(of, encoding, threads, copyRate, large)
     if (row === null) continue
     rows.push(row)
     const gb = (rate: number): string => `${(rate / 1e9).toFixed(1)} GB/s`
-    console.log(`  ${of.name.padEnd(5)} ${(row.parameters / 1e6).toFixed(1)}M ${encoding.padEnd(14)} ${threads} thread${threads === 1 ? " " : "s"} ${row.tokensPerSecond.toFixed(0).padStart(6)} tokens/s (median ${row.median.toFixed(2)} ms, undisturbed ${row.undisturbed.toFixed(2)} ms), ${(row.bytesPerToken / 1e6).toFixed(1)} MB a token; copies of that size ${gb(row.copySame)}: ${row.ofSame.toFixed(2)} of the limit, undisturbed ${row.undisturbedOfSame.toFixed(2)}; large ${gb(row.copyLarge)}: ${row.ofLarge.toFixed(2)}`)
+    console.log(`  ${of.name.padEnd(5)} ${(row.parameters / 1e6).toFixed(1)}M ${encoding.padEnd(14)} ${threads} thread${threads === 1 ? " " : "s"} ${row.tokensPerSecond.toFixed(0).padStart(6)} tokens/s (median ${row.median.toFixed(2)} ms, undisturbed ${row.undisturbed.toFixed(2)} ms), ${(row.bytesPerToken / 1e6).toFixed(1)} MB a token; copies of that size ${gb(row.copySame)}: ${row.ofSame.toFixed(2)} of the limit, undisturbed ${row.undisturbedOfSame.toFixed(2)}; large ${gb(row.copyLarge)}: ${row.ofLarge.toFixed(2)}, undisturbed ${(row.ofLarge * 1000 / row.tokensPerSecond / row.undisturbed).toFixed(2)}`)
   }
   return rows
 }

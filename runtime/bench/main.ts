@@ -1,5 +1,5 @@
 /**
- * `npm run bench [-- A|B|products|generation|overhead|webgpu] [--precision f32|bf16] [--seconds N] [--rounds N] [--skip-tfjs] [--skip-torch] [--json FILE]`: training steps of two settings on the devices of this machine and on
+ * `npm run bench [-- A|B|products|generation|overhead|webgpu] [--precision f32|bf16] [--seconds N] [--rounds N] [--skip-tfjs] [--skip-torch] [--only "A int4"] [--json FILE]`: training steps of two settings on the devices of this machine and on
  * PyTorch, in turns, so that all of them meet the same moods of the machine, and ours again beside a process that spins on one core; products alone; generation; and what keys and locks take. Medians and ratios.
  * `webgpu [--rows N] [--depth N]`, only where asked for: TensorFlow.js on the same GPU.
  */
@@ -49,7 +49,7 @@ interface Row {
 
 const { values, positionals } = parseArgs({
   allowPositionals: true,
-  options: { seconds: { type: "string", default: "4" }, rounds: { type: "string", default: "3" }, json: { type: "string" }, precision: { type: "string" }, "skip-tfjs": { type: "boolean", default: false }, "skip-jax": { type: "boolean", default: false }, "skip-torch": { type: "boolean", default: false }, rows: { type: "string", default: "2" }, depth: { type: "string", default: "1" } },
+  options: { seconds: { type: "string", default: "4" }, rounds: { type: "string", default: "3" }, json: { type: "string" }, only: { type: "string", default: "" }, precision: { type: "string" }, "skip-tfjs": { type: "boolean", default: false }, "skip-jax": { type: "boolean", default: false }, "skip-torch": { type: "boolean", default: false }, rows: { type: "string", default: "2" }, depth: { type: "string", default: "1" } },
 })
 const [seconds, rounds] = [Number(values.seconds), Number(values.rounds)]
 
@@ -188,7 +188,7 @@ for (const config of chosen) for (const precision of precisions) {
 }
 const wants = (part: string): boolean => positionals.length === 0 || positionals.includes(part)
 const products = wants("products") ? await measureProducts() : []
-const generation = wants("generation") ? await measureGeneration() : []
+const generation = wants("generation") ? await measureGeneration(values.only) : []
 // The other backend takes this process for a browser's page, so that it comes after all others.
 const webgpu = positionals.includes("webgpu") ? await (await import("./webgpu.ts")).measureWebgpu(Number(values.rows), Number(values.depth)) : null
 if (wants("overhead")) console.log("\nkeys and locks of the quickstart, CPU time of a fresh process, the quickest of five")

@@ -4,7 +4,7 @@ import type { Broken, Toolchain } from "./cpu-build.ts"
 import { build } from "./cpu-build.ts"
 
 /** What is used of koffi. */
-interface Koffi {
+export interface Koffi {
   load(path: string): { func(name: string, result: string, args: readonly string[]): Foreign; unload(): void }
   view(pointer: unknown, bytes: number): ArrayBuffer
 }
@@ -43,6 +43,10 @@ export async function allowsTiles(koffi: Koffi, toolchain: Toolchain): Promise<b
 }
 
 export interface Opened {
+  /** Of the program, of its arena, and of the function that runs one step: for other foreign code. */
+  readonly program: unknown
+  readonly address: unknown
+  readonly stepAddress: unknown
   /** The arena; views of it see what steps write. */
   readonly memory: ArrayBuffer
   /** Bytes that the program has taken from the system. */
@@ -58,15 +62,17 @@ export interface Opened {
 export function openProgram(koffi: Koffi, path: string, arena: number, threads: number): Opened | (Broken & { readonly damaged?: true }) {
   const library = loadLibrary(koffi, path)
   if (typeof library === "string") return { damaged: true, reason: `the compiled program ${path} cannot be loaded: ${library}`, help: "delete that folder: programs are compiled again" }
-  const [open, close, step, address, bytes] = [
+  const [open, close, step, stepAddress, address, bytes] = [
     library.func("slm_open", "void *", ["long"]), library.func("slm_close", "void", ["void *"]),
-    library.func("slm_step", "int", ["void *"]), library.func("slm_arena", "void *", ["void *"]),
+    library.func("slm_step", "int", ["void *"]), library.func("slm_step_address", "void *", []), library.func("slm_arena", "void *", ["void *"]),
     library.func("slm_bytes", "long", ["void *"]),
   ]
   const program = open(threads)
   if (program === null) return { reason: `there is no memory for an arena of ${(arena / 1e6).toFixed(0)} MB`, help: "make the batch or the model smaller" }
+  const start = address(program)
   return {
-    memory: koffi.view(address(program), arena),
+    program, address: start, stepAddress: stepAddress(),
+    memory: koffi.view(start, arena),
     bytes: Number(bytes(program)),
     stepNow: () => void step(program),
     step: () => new Promise((done, failed) => step.async(program, (error: unknown) => (error === null || error === undefined ? done() : failed(error)))),

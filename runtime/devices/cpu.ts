@@ -9,13 +9,14 @@ import { bytesOfNumbers } from "../../compiler/graph/stored.ts"
 import { renderC } from "../../compiler/render/c.ts"
 import { cpuTargets, scheduleWithin, threadBytes } from "../../compiler/schedule/cpu.ts"
 import type { CpuProgram, CpuTarget } from "../../compiler/schedule/cpu.ts"
-import type { Device, HostTensor, Lent, Runner, Unusable } from "../device.ts"
+import type { Continued, Device, HostTensor, Lent, Runner, Unusable } from "../device.ts"
 import { DeviceFailure } from "../device.ts"
 import { littleEndian } from "../export/safetensors.ts"
 import { sha256 } from "../files.ts"
 import type { Broken, Toolchain } from "./cpu-build.ts"
 import { build, coresAvailable, findToolchain, probe } from "./cpu-build.ts"
 import type { Layout } from "./cpu-cache.ts"
+import { openContinue } from "./cpu-continue.ts"
 import { layoutOf, layoutPath, recall, remember } from "./cpu-cache.ts"
 import { allowsTiles, loadKoffi, openProgram } from "./cpu-run.ts"
 
@@ -159,6 +160,7 @@ async function createRunner(koffi: Exclude<ReturnType<typeof loadKoffi>, Broken>
 
   /** Going to another thread and back takes up to 3 ms beside other work, as a core must be found for it: short steps run here. Long ones leave Node's loop free. */
   const running = opened
+  const goOn = await openContinue(koffi, toolchain, program, layout, opened)
   let took = Infinity
   async function stepped(): Promise<void> {
     const start = performance.now()
@@ -198,6 +200,13 @@ async function createRunner(koffi: Exclude<ReturnType<typeof loadKoffi>, Broken>
       await stepped()
       return Object.fromEntries(outputs.map(({ name, node, data }) => [name, { shape: node.shape, dtype: node.dtype, data: data.slice() }]))
     },
+    ...(goOn === null ? {} : {
+      async continue(texts: Continued) {
+        if (took >= shortStep || lent.size > 0) return null
+        for (const name of unset) throw new Error(`cpu: state ${name} was never set`)
+        return goOn(texts)
+      },
+    }),
     dispose() {
       if (!closed) opened.close()
       closed = true

@@ -1,12 +1,12 @@
 /** Writes text token by token: a prefill of all prompts at once, then one token per call over the key/value caches. */
 import type { NodeOf, Program } from "../../compiler/graph/node.ts"
 import { size } from "../../compiler/graph/node.ts"
-import type { Device, HostTensor, Runner } from "../device.ts"
+import type { Continued, Device, HostTensor, Runner } from "../device.ts"
 import { ids, taken, zeros } from "./feeds.ts"
 import type { Kept } from "./handed.ts"
 import { keep } from "./handed.ts"
 import type { Room, Sampling } from "./sample.ts"
-import { nextToken, roomFor } from "./sample.ts"
+import { nextToken, roomFor, stream } from "./sample.ts"
 
 /**
  * One program of `tokens` new tokens for `rows` prompts, made on demand: (rows, tokens, capacity) -> program. Caches of the program for one
@@ -95,7 +95,11 @@ async function decodeGroup(device: Device, decoder: Decoder, prompts: readonly (
     await decoder.fill(runner, made.program)
     await handOver(caches, made.caches, runner, rows, !isRing)
     const step = stepping(runner, made.program, rows)
-    while (rows.some((row) => row.end === null) && !options.signal?.aborted) choose(rows, await step(), options, first, limit, room)
+    while (rows.some((row) => row.end === null) && !options.signal?.aborted) {
+      const made = await runner.continue?.(continued(rows, options, first, limit)) ?? null
+      if (made === null) choose(rows, await step(), options, first, limit, room)
+      else for (const tokens of made) rows.forEach((row, i) => { if (row.end === null) accept(row, tokens[i] ?? 0, options, first + i, limit) })
+    }
   } finally {
     runner.dispose()
   }
@@ -177,18 +181,30 @@ function choose(rows: readonly Row[], logits: HostTensor, options: DecodeOptions
   rows.forEach((row, i) => {
     if (row.end !== null) return
     const own = (logits.data as Float32Array).subarray(i * width, (i + 1) * width)
-    const id = nextToken(own, options, first + i, row.prompt.length + row.ids.length, room)
-    if (options.stopIds.has(id)) {
-      row.end = "stop"
-      return options.onEnd?.(first + i)
-    }
+    accept(row, nextToken(own, options, first + i, row.prompt.length + row.ids.length, room), options, first + i, limit)
+  })
+}
+
+/** A token that was chosen for the prompt of that number. */
+function accept(row: Row, id: number, options: DecodeOptions, prompt: number, limit: number): void {
+  if (options.stopIds.has(id)) row.end = "stop"
+  else {
     row.ids.push(id)
-    options.onToken?.(first + i, id)
+    options.onToken?.(prompt, id)
     if (options.stopsAt(row.ids)) row.end = "stop"
     else if (row.ids.length >= options.tokens) row.end = "length"
     else if (row.prompt.length + row.ids.length >= limit) row.end = "context"
-    if (row.end !== null) options.onEnd?.(first + i)
-  })
+  }
+  if (row.end !== null) options.onEnd?.(prompt)
+}
+
+/** What a device is told that chooses tokens itself: no row comes to its length or the context within so many steps. One that comes to a stop text goes on until the call ends, and what it adds is dropped. */
+function continued(rows: readonly Row[], options: DecodeOptions, first: number, limit: number): Continued {
+  const left = rows.filter((row) => row.end === null).map(({ prompt, ids: own }) => Math.min(options.tokens - own.length, limit - prompt.length - own.length))
+  return {
+    texts: rows.map(({ prompt, ids: own, end }, i) => ({ token: own.at(-1) ?? prompt.at(-1) ?? 0, length: prompt.length + own.length, prompt: first + i, over: end !== null })),
+    sampling: { ...options, stream }, stopIds: options.stopIds, most: Math.min(...left),
+  }
 }
 
 function logitsOf(outputs: Readonly<Record<string, HostTensor>>): HostTensor {

@@ -140,7 +140,7 @@ test("weights that are only rounded to bf16 lie in bf16, with the same bits of a
     const watched: Device = {
       ...on,
       async load(program) {
-        const runner = await on.load(program)
+        const { continue: _, ...runner } = await on.load(program)
         return { ...runner, async step(batch) {
           const result = await runner.step(batch)
           if (result["logits"] !== undefined) seen[i]?.push(hash(result["logits"].data))
@@ -231,6 +231,34 @@ model Seeing(vocab: int, dim: int) {
 model M = Seeing(words.size, 8)`)
   const result = lowerGeneration(checked.session, spec, vocab, span)
   assert.match(typeof result === "function" ? "" : `${result.code} ${result.message}`, "SLM2015 `Seeing` needs `image`")
+})
+
+test("a device that chooses tokens itself writes the same texts, token by token, however they end", async () => {
+  const cpu = await openCpu({ threads: 2 })
+  if (!isUsable(cpu)) return console.log(`  skipped: ${cpu.reason}`)
+  const calls = { step: 0, continue: 0 }
+  const counted = (continues: boolean): Device => ({
+    ...cpu,
+    async load(program, most) {
+      const { continue: goOn, ...runner } = await cpu.load(program, most)
+      const step: Runner["step"] = (batch) => { calls.step++; return runner.step(batch) }
+      return goOn === undefined || !continues ? { ...runner, step } : { ...runner, step, continue: (texts) => { calls.continue++; return goOn(texts) } }
+    },
+  })
+  const prompts = [[5, 9, 200], [7], [100, 3, 3, 3, 3, 8, 250, 11, 4, 90, 17, 2, 1, 6, 33, 44, 55, 66, 77]]
+  const ways: readonly (readonly [number, Partial<Parameters<typeof decode>[3]>])[] = [
+    [0, {}], [0.8, {}], [0.8, { topK: 5 }], [1.3, { topP: 0.7 }], [2, { topK: 200, topP: 0.95 }], [0.01, {}], [5, { tokens: 7 }],
+    [1, { stopIds: new Set([...Array(40).keys()]) }], [1, { stopsAt: (own) => own.length > 2 && (own.at(-1) ?? 0) % 5 === 0 }], [1, { seed: 77, firstPrompt: 5 }],
+  ]
+  for (const [number, [temperature, more]] of ways.entries()) {
+    const [one, other] = await Promise.all([true, false].map(async (continues) => {
+      const heard: (readonly [number, number])[] = []
+      const texts = await quickly(llama, prompts, 20, temperature, { ...more, onToken: (prompt, id) => void heard.push([prompt, id]), onEnd: (prompt) => void heard.push([prompt, -1]) }, counted(continues))
+      return { texts, heard }
+    }))
+    assert.equal(one, other, `way ${number}`)
+  }
+  assert.ok(calls.continue > 10 && calls.continue < calls.step, `${calls.continue} calls for several tokens beside ${calls.step} for one`)
 })
 
 test.run()

@@ -1,4 +1,5 @@
-/** The main program of a generation, after the tables of its programs: `runtime/stages/decode.ts` and `sample.ts` in C. */
+/** The main program of a generation, after the tables of its programs: `runtime/stages/decode.ts` in C. */
+import { choice } from "./choice.ts"
 import { cBytes, cReal, cText } from "./text.ts"
 
 /** Prompts that are run together, by programs of their own. */
@@ -62,7 +63,7 @@ ${cBytes("after_prompt", new TextEncoder().encode(s.after))}
 static const struct { const char *text; size_t bytes; } given_prompts[] = {${s.prompts.map((text) => `{${cText(text)}, ${bytes(text)}}, `).join("")}{0, 0}};
 static const char *const given_stops[] = {${[...s.stop.map(cText), "0"].join(", ")}};
 static const int32_t stop_ids[] = {${[...s.stopIds, -1].join(", ")}};
-static const double given_tokens = ${cReal(s.tokens)}, given_temperature = ${cReal(s.temperature)}, given_top_k = ${cReal(s.topK ?? 0)}, given_top_p = ${cReal(s.topP ?? 0)}, given_seed = ${cReal(s.seed)};
+static const double given_tokens = ${cReal(s.tokens)}, given_temperature = ${cReal(s.temperature)}, given_top_k = ${cReal(s.topK ?? -1)}, given_top_p = ${cReal(s.topP ?? -1)}, given_seed = ${cReal(s.seed)};
 
 /* Keys, values and segments of earlier tokens: [lines, places, inner] numbers of 4 bytes while prompts are read; then a ring, where place p holds the last token whose number is p modulo the ring. */
 typedef struct { const char *name; long lines, places, ring, inner; } cache;
@@ -74,63 +75,15 @@ ${groups.join("\n")}
 };
 #define GROUPS ${s.groups.length}
 #define MOST_ROWS ${Math.max(...s.groups.map((g) => g.rows))}
+${choice}
 ${writing}`
 }
 
 const writing = String.raw`#include <limits.h>
 
-typedef struct { double temperature, top_p; long top_k, tokens; uint32_t seed; const char *const *stops; } sampling;
+typedef struct { sampling how; long tokens; const char *const *stops; } asked;
 typedef enum { GOES_ON, AT_STOP, AT_LENGTH, AT_CONTEXT } ending;
 typedef struct { id_list text, prompt, made; ending end; const char *shown; size_t shown_bytes; } row;
-
-/* ---- the choice of a token, in f64 and in arithmetic that is the same everywhere */
-
-/* e^x for -700 < x <= 0: x = k ln 2 + r, a series for e^r, then exact halving. */
-static double exp_of(double x) {
-  const double ln2 = 0.6931471805599453, scaled = x / ln2 + 0.5;
-  long k = (long)scaled;
-  if ((double)k > scaled) k--;
-  const double r = x - (double)k * ln2;
-  double sum = 1;
-  for (int i = 20; i >= 1; i--) sum = 1 + (r * sum) / i;
-  for (long i = 0; i < k; i++) sum *= 2;
-  for (long i = 0; i > k; i--) sum /= 2;
-  return sum;
-}
-
-typedef struct { int32_t id; float logit; double weight; } candidate;
-static int by_logit(const void *a, const void *b) {
-  const candidate *x = a, *y = b;
-  return x->logit > y->logit ? -1 : x->logit < y->logit ? 1 : x->id < y->id ? -1 : 1;
-}
-
-/* The token after "position" tokens of prompt number "prompt". Equal logits: the smaller id comes first. */
-static int32_t next_token(const float *logits, const sampling *s, uint32_t prompt, uint32_t position) {
-  long best = 0;
-  for (long i = 1; i < VOCAB; i++) if (logits[i] > logits[best]) best = i;
-  if (s->temperature == 0) return (int32_t)best;
-  static candidate list[VOCAB];
-  for (long i = 0; i < VOCAB; i++) list[i] = (candidate){(int32_t)i, logits[i], 0};
-  qsort(list, VOCAB, sizeof *list, by_logit);
-  long n = s->top_k > 0 && s->top_k < VOCAB ? s->top_k : VOCAB;
-  double total = 0;
-  for (long i = 0; i < n; i++) {
-    const double x = ((double)list[i].logit - (double)logits[best]) / s->temperature;
-    list[i].weight = x > -700 ? exp_of(x) : 0;
-    total += list[i].weight;
-  }
-  if (s->top_p > 0) {
-    const double goal = s->top_p * total;
-    long kept = 0;
-    total = 0;
-    while (kept < n) { total += list[kept++].weight; if (total >= goal) break; }
-    n = kept;
-  }
-  const double goal = (random_bits(s->seed, STREAM, position, prompt, 0) >> 8) * 0x1p-24 * total;
-  double sum = 0;
-  for (long i = 0; i < n; i++) { sum += list[i].weight; if (sum > goal) return list[i].id; }
-  return list[0].id;
-}
 
 /* ---- rows of texts */
 
@@ -144,7 +97,7 @@ static size_t stop_in(const char *text, size_t bytes, const char *const *stops) 
   return first;
 }
 
-static int stops_at(const row *r, const sampling *s) {
+static int stops_at(const row *r, const asked *s) {
   if (!*s->stops) return 0;
   size_t bytes;
   char *text = decode(r->made.ids, r->made.count, &bytes);
@@ -154,9 +107,11 @@ static int stops_at(const row *r, const sampling *s) {
 }
 
 /* Adds a token to a row that goes on. */
-static void choose(row *r, const float *logits, const sampling *s, long number) {
+static void choose(row *r, const float *logits, const asked *s, long number) {
   if (r->end != GOES_ON) return;
-  const int32_t id = next_token(logits, s, (uint32_t)number, (uint32_t)(r->prompt.count + r->made.count));
+  static int64_t keys[VOCAB];
+  static double weights[VOCAB + 8];
+  const int32_t id = next_token(logits, VOCAB, &s->how, (uint32_t)number, (uint32_t)(r->prompt.count + r->made.count), (room){keys, weights});
   for (const int32_t *stop = stop_ids; *stop >= 0; stop++) if (id == *stop) { r->end = AT_STOP; return; }
   push_id(&r->made, id);
   if (stops_at(r, s)) r->end = AT_STOP;
@@ -209,7 +164,7 @@ static void read_texts(const group *g, const row *rows) {
 }
 
 /* Runs the prompts, a block of tokens at a time; each row's token comes from the logits after its last one. */
-static void prefill(const group *g, row *rows, const sampling *s, long first) {
+static void prefill(const group *g, row *rows, const asked *s, long first) {
   code *c = g->prefill;
   int32_t *tokens = input(c, "tokens"), *positions = input(c, "positions"), *segments = input(c, "segments"), *offset = input(c, "offset"), *last = input(c, "last");
   for (long i = 0; i < c->input_count; i++) for (const cache *k = g->caches; k->name; k++) if (!strcmp(c->inputs[i].name, k->name)) memset(numbers_of(c, &c->inputs[i]), 0, (size_t)bytes_of(&c->inputs[i]));
@@ -241,7 +196,7 @@ static void prefill(const group *g, row *rows, const sampling *s, long first) {
 }
 
 /* One more token for each row. A row that has ended writes over its last place, which nobody reads. */
-static void step(const group *g, row *rows, const sampling *s, long first) {
+static void step(const group *g, row *rows, const asked *s, long first) {
   code *c = g->step;
   int32_t *tokens = input(c, "tokens"), *positions = input(c, "positions"), *segments = input(c, "segments"), *offset = input(c, "offset"), *last = input(c, "last");
   for (long r = 0; r < g->rows; r++) {
@@ -262,7 +217,7 @@ static int goes_on(const row *rows, long n) {
 }
 
 /* A text to continue; nothing is continued from the end of a text. Of one too long for the model the end is kept. A text to answer is read with its end, and an answer begins behind one. */
-static void read_prompt(const group *g, row *r, const char *prompt, size_t bytes, const sampling *s) {
+static void read_prompt(const group *g, row *r, const char *prompt, size_t bytes, const asked *s) {
   while (IS_CHAT && bytes && strchr(" \t\n\r", prompt[bytes - 1])) bytes--;
   while (IS_CHAT && bytes && strchr(" \t\n\r", *prompt)) { prompt++; bytes--; }
   char *whole = take(sizeof before_prompt + sizeof after_prompt + bytes);
@@ -289,7 +244,7 @@ static void read_prompt(const group *g, row *r, const char *prompt, size_t bytes
   if (r->end == GOES_ON && (needed < CONTEXT ? needed : CONTEXT) > g->capacity) die("this program has room for %ld tokens, and the prompt with its answer takes %ld: ask for fewer --tokens, or give the recipe's stage more", g->capacity, needed);
 }
 
-static void write_row(const row *r, const sampling *s) {
+static void write_row(const row *r, const asked *s) {
   size_t bytes;
   char *text = decode(r->made.ids, r->made.count, &bytes);
   if (!IS_CHAT && !r->text.count) fwrite(r->shown, 1, r->shown_bytes, stdout);
@@ -299,7 +254,7 @@ static void write_row(const row *r, const sampling *s) {
 }
 
 /* Prompts number first, first + 1, ... of all. */
-static void write_group(const group *g, const char **prompts, const size_t *lengths, long count, const sampling *s, long first) {
+static void write_group(const group *g, const char **prompts, const size_t *lengths, long count, const asked *s, long first) {
   row rows[MOST_ROWS] = {{{0}, {0}, {0}, GOES_ON, 0, 0}};
   for (long r = 0; r < g->rows; r++) {
     if (r < count) { read_prompt(g, &rows[r], prompts[r], lengths[r], s); continue; }
@@ -327,10 +282,12 @@ int main(int argc, char **argv) {
   for (const char *text; (text = option(argc, argv, "--stop", &next));) stops[stop_count++] = text;
   next = 0;
   for (const char *text; (text = option(argc, argv, "--prompt", &next)); count++) { prompts[count] = text; lengths[count] = strlen(text); }
-  const sampling s = {
-    .temperature = number_option(argc, argv, "--temperature", given_temperature), .top_p = number_option(argc, argv, "--top-p", given_top_p),
-    .top_k = (long)number_option(argc, argv, "--top-k", given_top_k), .tokens = (long)number_option(argc, argv, "--tokens", given_tokens),
-    .seed = (uint32_t)(int64_t)number_option(argc, argv, "--seed", given_seed), .stops = stop_count ? stops : given_stops,
+  const asked s = {
+    .how = {
+      .temperature = number_option(argc, argv, "--temperature", given_temperature), .top_p = number_option(argc, argv, "--top-p", given_top_p),
+      .top_k = (long)number_option(argc, argv, "--top-k", given_top_k), .seed = (uint32_t)(int64_t)number_option(argc, argv, "--seed", given_seed), .stream = STREAM,
+    },
+    .tokens = (long)number_option(argc, argv, "--tokens", given_tokens), .stops = stop_count ? stops : given_stops,
   };
   container weights = read_container(path ? path : "weights.safetensors");
   for (code *const *c = codes; *c; c++) {

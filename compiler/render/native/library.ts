@@ -1,4 +1,5 @@
 /** What a C program needs beside its kernels: tensors in files, random bits, options and the cores it may use. libc and POSIX threads alone. */
+import { randomBits } from "./choice.ts"
 
 export const libraryHeader = String.raw`/* slm.h: tensors in files, states of programs, random bits, options. */
 #ifndef SLM_H
@@ -297,28 +298,7 @@ void write_pieces(const char *path, const piece *pieces, size_t count) {
   free(half);
 }
 
-/* ---- Threefry-2x32 with 20 rounds (Salmon et al. 2011): a number is a function of its place alone */
-
-static void threefry(uint32_t out[2], uint32_t k0, uint32_t k1, uint32_t c0, uint32_t c1) {
-  static const int turns[8] = {13, 15, 26, 6, 17, 29, 16, 24};
-  const uint32_t keys[3] = {k0, k1, 0x1bd11bdau ^ k0 ^ k1};
-  uint32_t x = c0 + k0, y = c1 + k1;
-  for (uint32_t group = 0; group < 5; group++) {
-    for (int i = 0; i < 4; i++) { const int by = turns[(group & 1) * 4 + (uint32_t)i]; x += y; y = (y << by | y >> (32 - by)) ^ x; }
-    x += keys[(group + 1) % 3];
-    y += keys[(group + 2) % 3] + group + 1;
-  }
-  out[0] = x;
-  out[1] = y;
-}
-
-uint32_t random_bits(uint32_t seed, uint32_t stream, uint32_t step, uint32_t row, uint32_t element) {
-  uint32_t key[2], out[2];
-  threefry(key, seed, stream, step, row);
-  threefry(out, key[0], key[1], element >> 1, 0);
-  return out[element & 1];
-}
-
+${randomBits("")}
 /* ---- the machine */
 
 long cores_available(void) {

@@ -26,7 +26,7 @@ export function originComment(what: string, { recipe, firstLine, lines }: Origin
 
 /** What a program exports is renamed, so that several can be linked. */
 export function programFile({ name, scheduled }: NativeProgram, origin: Origin): string {
-  const renamed = ["open", "close", "step", "arena", "bytes"].map((what) => `#define slm_${what} ${name}_${what}`)
+  const renamed = ["open", "close", "step", "step_address", "arena", "bytes"].map((what) => `#define slm_${what} ${name}_${what}`)
   return [originComment(`${scheduled.name}: one call of ${name}_step is one step.`, origin), ...renamed, "", renderC(scheduled)].join("\n")
 }
 
