@@ -39,13 +39,27 @@ export function readBounded(file: string, most: number): Uint8Array {
   try {
     const { size } = fs.fstatSync(handle)
     if (size > most) throw new UnfitFile(file, `it has ${size} bytes, and at most ${most} are read`)
-    const bytes = new Uint8Array(size)
-    let done = 0
-    for (let n = 1; n > 0 && done < size; done += n) n = fs.readSync(handle, bytes, done, size - done, null)
-    return bytes.subarray(0, done)
+    return readFrom(handle, size)
   } finally {
     fs.closeSync(handle)
   }
+}
+
+/** The first bytes of a regular file, `most` of them or all that it has. */
+export function readStart(file: string, most: number): Uint8Array {
+  const handle = openRegular(file)
+  try {
+    return readFrom(handle, Math.min(most, fs.fstatSync(handle).size))
+  } finally {
+    fs.closeSync(handle)
+  }
+}
+
+function readFrom(handle: number, size: number): Uint8Array {
+  const bytes = new Uint8Array(size)
+  let done = 0
+  for (let n = 1; n > 0 && done < size; done += n) n = fs.readSync(handle, bytes, done, size - done, null)
+  return bytes.subarray(0, done)
 }
 
 /** The text of a regular file of at most `most` bytes. Throws as `readBounded` does, and where it is not UTF-8. */

@@ -89,8 +89,8 @@ export const dataCodes = {
     page: "The vocabulary has one entry per byte, one per special token and one per merge, so its size must exceed 256 and the number of special tokens. Special tokens are distinct and not empty.",
   },
   SLM3132: {
-    title: "tokenizer.json is not supported",
-    page: "Read are byte-level BPE tokenizers (GPT-2, Llama 3, Qwen and relatives) and what slm writes. Unigram and WordPiece are not read yet.",
+    title: "a tokenizer that is not supported",
+    page: "Read are byte-level BPE tokenizers (GPT-2, Llama 3, Qwen and relatives) and what slm writes, from a `tokenizer.json` or a GGUF file. Unigram, WordPiece and what SentencePiece makes are not read yet.",
   },
   SLM3133: {
     title: "nothing to encode",

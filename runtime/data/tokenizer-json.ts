@@ -57,8 +57,12 @@ function isJson(value: unknown): value is Json {
   return typeof value === "object" && value !== null && !Array.isArray(value)
 }
 
-function unsupported<T>(why: string, help = "read are byte-level BPE tokenizers (GPT-2, Llama 3, Qwen and relatives)"): Result<T> {
-  return bad(failure("SLM3132", `tokenizer.json is not supported: ${why}`, help))
+function unsupported<T>(why: string, help?: string): Result<T> {
+  return unsupportedTokenizer("tokenizer.json", why, help)
+}
+
+export function unsupportedTokenizer<T>(what: string, why: string, help = "read are byte-level BPE tokenizers (GPT-2, Llama 3, Qwen and relatives)"): Result<T> {
+  return bad(failure("SLM3132", `${what} is not supported: ${why}`, help))
 }
 
 const mostEntries = 1 << 22
@@ -233,22 +237,53 @@ export interface NewTokenizer {
 
 /** The text of a new tokenizer's `tokenizer.json`. */
 export function tokenizerJson(made: NewTokenizer): string {
-  const vocab: Record<string, number> = {}
-  for (const token of made.special) vocab[token.text] = token.id
-  for (const [i, entry] of made.entries.entries()) vocab[entry] = made.special.length + i
-  const byteLevel = (useRegex: boolean) => ({ type: "ByteLevel", add_prefix_space: false, trim_offsets: true, use_regex: useRegex })
+  const entries = made.entries.map((entry, i) => [entry, made.special.length + i] as const)
+  const special = made.special.map((token) => ({ ...token, control: true }))
+  const [cut, unknown] = [made.kind === "char" ? null : made.kind === "bpe" ? ["gpt-2"] : [], made.kind === "char" ? unknownToken : null]
+  return fileOf({ special, entries, merges: made.merges.map(([a, b]) => `${a} ${b}`), cut, wholeWords: false }, unknown)
+}
+
+/** Any byte-level BPE. */
+export interface WrittenTokenizer {
+  readonly special: readonly (SpecialToken & { readonly control: boolean })[]
+  /** Written forms with their ids. */
+  readonly entries: readonly (readonly [text: string, id: number])[]
+  /** Pairs of written forms, with a blank between. */
+  readonly merges: readonly string[]
+  /** How text is cut before merges, one way after the other: `gpt-2`, `digits` (each by itself), or an expression; empty: not at all. */
+  readonly cut: readonly string[]
+  /** Words that are entries are taken whole. */
+  readonly wholeWords: boolean
+}
+
+export function writtenTokenizer(of: WrittenTokenizer): string {
+  return fileOf(of, null)
+}
+
+const byteLevel = (useRegex: boolean) => ({ type: "ByteLevel", add_prefix_space: false, trim_offsets: true, use_regex: useRegex })
+
+/** The steps of a pre-tokenizer, the byte level last. */
+function cutterJson(cut: readonly string[]): Json {
+  const last = cut.at(-1) === "gpt-2"
+  const steps = cut.slice(0, last ? -1 : cut.length).map((way): Json => (way === "digits" ? { type: "Digits", individual_digits: true } : { type: "Split", pattern: { Regex: way }, behavior: "Isolated", invert: false }))
+  return steps.length === 0 ? byteLevel(last) : { type: "Sequence", pretokenizers: [...steps, byteLevel(last)] }
+}
+
+/** `cut` null: characters, not bytes. */
+function fileOf(made: Omit<WrittenTokenizer, "cut"> & { readonly cut: readonly string[] | null }, unknown: string | null): string {
+  const vocab = Object.fromEntries([...made.special.map(({ text, id }) => [text, id] as const), ...made.entries])
   const file = {
     version: "1.0",
     truncation: null,
     padding: null,
-    added_tokens: made.special.map((t) => ({ id: t.id, content: t.text, single_word: false, lstrip: false, rstrip: false, normalized: false, special: true })),
+    added_tokens: made.special.map((t) => ({ id: t.id, content: t.text, single_word: false, lstrip: false, rstrip: false, normalized: false, special: t.control })),
     normalizer: null,
-    pre_tokenizer: made.kind === "char" ? null : byteLevel(made.kind === "bpe"),
+    pre_tokenizer: made.cut === null ? null : cutterJson(made.cut),
     post_processor: null,
-    decoder: made.kind === "char" ? { type: "Fuse" } : byteLevel(true),
+    decoder: made.cut === null ? { type: "Fuse" } : byteLevel(true),
     model: {
-      type: "BPE", dropout: null, unk_token: made.kind === "char" ? unknownToken : null, continuing_subword_prefix: null, end_of_word_suffix: null,
-      fuse_unk: false, byte_fallback: false, ignore_merges: false, vocab, merges: made.merges.map(([a, b]) => `${a} ${b}`),
+      type: "BPE", dropout: null, unk_token: unknown, continuing_subword_prefix: null, end_of_word_suffix: null,
+      fuse_unk: false, byte_fallback: false, ignore_merges: made.wholeWords, vocab, merges: made.merges,
     },
   }
   return JSON.stringify(file, null, 1)

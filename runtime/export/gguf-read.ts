@@ -13,6 +13,20 @@ export function readGguf(bytes: Uint8Array): Result<GgufFile> {
   }
 }
 
+/** What stands before the tensors, from the beginning of a file alone. */
+export function readGgufMetadata(start: Uint8Array): Result<GgufFile["metadata"]> {
+  try {
+    return fine(new Reader(start).header().metadata)
+  } catch (thrown) {
+    if (thrown instanceof Damaged) return wrong(problem("SLM3209", `this is not a GGUF file: ${thrown.message}`))
+    throw thrown
+  }
+}
+
+export function isGguf(start: Uint8Array): boolean {
+  return start.length >= 4 && new DataView(start.buffer, start.byteOffset).getUint32(0, true) === MAGIC
+}
+
 /** Leaves the reader at the first impossible thing; caught in `readGguf`, never seen outside. */
 class Damaged extends Error {}
 
@@ -30,7 +44,7 @@ class Reader {
     this.view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength)
   }
 
-  file(): GgufFile {
+  header(): { readonly metadata: GgufFile["metadata"]; readonly tensorCount: number } {
     if (this.number("u32") !== MAGIC) throw new Damaged("it does not begin with GGUF")
     const version = this.number("u32")
     if (version !== 2 && version !== 3) throw new Damaged(`its version is ${version}`)
@@ -42,6 +56,11 @@ class Reader {
       if (metadata.has(key)) throw new Damaged(`\`${key}\` stands in it twice`)
       metadata.set(key, this.value())
     }
+    return { metadata, tensorCount }
+  }
+
+  file(): GgufFile {
+    const { metadata, tensorCount } = this.header()
     const infos: Info[] = []
     for (let i = 0; i < tensorCount; i++) infos.push(this.info())
     return { metadata, tensors: this.tensors(infos, alignmentOf(metadata)) }

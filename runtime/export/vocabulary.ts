@@ -1,3 +1,4 @@
+import { fromCharacters } from "../data/bytelevel.ts"
 import { bool, list, text, u32 } from "./gguf.ts"
 import type { GgufValue } from "./gguf.ts"
 import { fine, problem, wrong } from "./problem.ts"
@@ -26,10 +27,10 @@ export interface TokenizerJson {
 }
 
 /** Numbers of llama.cpp's token types. */
-const NORMAL = 1
-const CONTROL = 3
-const USER_DEFINED = 4
-const UNUSED = 5
+export const NORMAL = 1
+export const CONTROL = 3
+export const USER_DEFINED = 4
+export const UNUSED = 5
 
 const GPT2_SPLIT = "'s|'t|'re|'ve|'m|'ll|'d| ?\\p{L}+| ?\\p{N}+| ?[^\\s\\p{L}\\p{N}]+|\\s+(?!\\S)|\\s+"
 
@@ -162,11 +163,21 @@ export function bytesAsText(token: string): string {
   return Array.from(new TextEncoder().encode(token), (byte) => byteTexts[byte]!).join("")
 }
 
+/** The text of bytes in GPT-2's alphabet; null where they are none, or not whole characters. */
+export function textOfBytes(written: string): string | null {
+  const bytes = fromCharacters(written)
+  try {
+    return bytes === null ? null : new TextDecoder("utf-8", { fatal: true, ignoreBOM: true }).decode(bytes)
+  } catch {
+    return null
+  }
+}
+
 /**
  * Merges that spell each character of a character tokenizer from its bytes. Beginnings of characters never stand elsewhere in UTF-8,
  * so these merges join nothing but whole characters.
  */
-function spelled(tokens: readonly string[]): (readonly [string, string])[] {
+export function spelled(tokens: readonly string[]): (readonly [string, string])[] {
   const merges = new Map<string, readonly [string, string]>()
   for (const token of tokens) {
     const bytes = [...token]

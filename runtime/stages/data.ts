@@ -26,17 +26,21 @@ import type { Tokenizer } from "../data/tokenizer.ts"
 import { bpeTokenizer, byteTokenizer, charTokenizer } from "../data/tokenizers.ts"
 import { loadTokenizer } from "../data/tokenizer-json.ts"
 import { resolveInput } from "../files.ts"
-import { readSmallText } from "../open-file.ts"
+import { isGguf, readGgufMetadata } from "../export/gguf-read.ts"
+import { tokenizerOfGguf } from "../export/gguf-tokenizer.ts"
+import { readSmallText, readStart } from "../open-file.ts"
 import { demand } from "../limits.ts"
 import type { InputFile } from "../files.ts"
 import type { ArtifactData, Members } from "./artifact.ts"
 import { allMembers, expectData, mapMembers, memberOf, whole } from "./artifact.ts"
 import { joinRows } from "./join-rows.ts"
 import type { Executor, Facts, Outcome, StageEnv } from "./environment.ts"
-import { artifactArg, done, failed, fromResult, given, machineFor, numberArg, refOf, required, textArg, textsArg, wordArg } from "./environment.ts"
+import { artifactArg, done, failed, fromProblems, fromResult, given, machineFor, numberArg, refOf, required, textArg, textsArg, wordArg } from "./environment.ts"
 
 /** The largest known vocabularies take a tenth of this. */
 export const mostTokenizerBytes = 2 ** 28
+/** What a GGUF file has before its tensors: the vocabulary, and little else. */
+const mostHeaderBytes = 2 ** 26
 
 // ---------------------------------------------------------------- reading
 
@@ -160,8 +164,14 @@ export const bpeStage: Executor = async (stage, env) => {
 /** Of a file that a stranger may have made: bounded before it is read. */
 export const loadTokenizerStage: Executor = async (stage, env) => fromResult(inputFiles(stage, env), stage, ([file, ...others]) => {
   const name = textArg(stage, "path") ?? ""
+  const start = file === undefined || others.length > 0 ? new Uint8Array() : readStart(file.path, mostHeaderBytes)
+  if (isGguf(start)) {
+    const metadata = readGgufMetadata(start)
+    return metadata.ok ? fromResult(tokenizerOfGguf(metadata.value), stage, tokenizerOutcome) : fromProblems(metadata.problems, stage)
+  }
+  if (name.endsWith(".model")) return failed(diagnostic("SLM3132", stage.span, `\`${name}\` is not read: SentencePiece's models are not supported`, { help: "read are byte-level BPE tokenizers (GPT-2, Llama 3, Qwen and relatives), from a `tokenizer.json` or a GGUF file" }))
   const text = file === undefined || others.length > 0 ? null : readSmallText(file.path, mostTokenizerBytes)
-  if (text === null) return failed(diagnostic("SLM3132", stage.span, `\`${name}\` is not one file of text with at most ${mostTokenizerBytes / 2 ** 20} MiB`, { help: "name the `tokenizer.json` of a folder in Hugging Face's layout" }))
+  if (text === null) return failed(diagnostic("SLM3132", stage.span, `\`${name}\` is not one file of text with at most ${mostTokenizerBytes / 2 ** 20} MiB`, { help: "name the `tokenizer.json` of a folder in Hugging Face's layout, or a GGUF file" }))
   return fromResult(loadTokenizer(text), stage, tokenizerOutcome)
 })
 

@@ -51,7 +51,7 @@ test("the tokenizer of a folder encodes the data of its model, is trimmed, and a
   place.write("book.txt", sentences(12))
   const made = await place.run(recipeOf(`${teacher}
 expect perplexity(small, book |> encode(words) |> pack(length: 8)) > 0
-export small { safetensors: "hf" }`))
+export small { safetensors: "hf", gguf: "small.gguf" }`))
   assert.is(renderDiagnostics(made.diagnostics, made.sources, { color: false }), "")
   const lines = (more: string): string => `use std.distill { aligned }
 use std.formats { hf_llama }
@@ -79,6 +79,20 @@ ${more}`)}`
   const refused = await place.run(lines("expect evaluate(cut, data: fresh, objective: next_token, loss: (out, batch) => 0.0 * average(out.logits) + kl(small(batch).logits, out.logits)).loss > 0\nexpect unlike(cut) < 1").replace("kept = trim(words, tokens |> take(2))", "kept = bpe(book |> take(2), size: 280)"))
   assert.equal([...new Set(refused.diagnostics.map(({ code }) => code))].filter((code) => code !== "SLM2104" && code !== "SLM2103"), [], refused.diagnostics.map(({ code, message }) => `${code} ${message}`).join("\n"))
   assert.ok(refused.diagnostics.length > 0)
+
+  const both = await place.run(`book = text("book.txt")
+first = load_tokenizer("out/hf/tokenizer.json")
+second = load_tokenizer("out/small.gguf")
+one = book |> encode(first)
+two = book |> encode(second)
+expect second.size == first.size
+expect one.tokens == two.tokens`)
+  assert.equal(both.expects.map(({ holds }) => holds), [true, true], "the tokenizer in a GGUF file is that of the folder")
+  for (const [name, content, message] of [["spiece.model", "\n\u0005", "`spiece.model` is not read: SentencePiece's models are not supported"], ["cut.gguf", "GGUF\u0003", "this is not a GGUF file: it ends in the middle of its header"]] as const) {
+    place.write(name, content)
+    const refusal = await place.run(`words = load_tokenizer("${name}")\nexpect words.size > 0`)
+    assert.equal(refusal.diagnostics.map((d) => d.message), [message])
+  }
 
   place.write("broken.json", "{ \"model\": 3 }")
   const broken = await place.run(`words = load_tokenizer("broken.json")\nexpect words.size > 0`)

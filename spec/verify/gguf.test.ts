@@ -17,6 +17,9 @@ import { weightsOfGguf } from "../../runtime/export/gguf-load.ts"
 import { readGguf } from "../../runtime/export/gguf-read.ts"
 import type { ExportTokenizer } from "../../runtime/export/vocabulary.ts"
 import { expectFine, gpt, gptShapes, libraryFormat, llama, llamaShapes, quantised, randomWeights, tinyTokenizer } from "../../runtime/export/testing.ts"
+import { uniform } from "../../compiler/graph/random.ts"
+import { tokenizerOfGguf } from "../../runtime/export/gguf-tokenizer.ts"
+import { writeGguf } from "../../runtime/export/gguf-write.ts"
 import type { GptSizes, LlamaSizes } from "../../runtime/export/testing.ts"
 import type { Weights } from "../../runtime/weights.ts"
 import { gptForward, llamaForward, softmax } from "./oracle.ts"
@@ -84,6 +87,8 @@ if (typeof tools === "string") {
   test("llama.cpp reads text into our tokens: byte-level BPE", () => sameTokens(program, expectGood(bpeTokenizer(rowsOf([source]), { size: 600 }), "test").tokenizer))
   test("llama.cpp reads text into our tokens: bytes", () => sameTokens(program, expectGood(byteTokenizer(), "test")))
   test("llama.cpp reads text into our tokens: characters", () => sameTokens(program, expectGood(charTokenizer(rowsOf([source, ...texts, "<|>"])), "test").tokenizer))
+
+  for (const pre of ["gpt-2", "smollm", "qwen2", "llama-bpe"]) test(`a tokenizer out of a file reads text as llama.cpp does: ${pre}`, () => readAsThere(program, pre))
 
   test("llama.cpp stops where our texts and answers end", () => withFile(llamaCase(plainLlama), "f32", words, (path) => withModel(program, path, async (model) => {
     const end = words.size - 1 // <|im_end|>
@@ -208,6 +213,28 @@ async function sameTokens(program: Llama, tokenizer: Tokenizer): Promise<void> {
     assert.equal([...model.tokenize("<|endoftext|>", false)], [...tokenizer.encode("<|endoftext|>", { special: false })])
     assert.equal([...model.tokenize("<|endoftext|>", true)], [tokenizer.endOfText])
   }))
+}
+
+/** Texts of pieces in which the ways to cut differ. */
+function drawnText(n: number): string {
+  const pieces = ["12345", "7", " ", "  ", "\n", "\r\n", " \n ", "\t", "whale", " Whale", "'s", "'LL", "it's", "!?", " --", "é", "鲸", "🐋", "\u00a0", "_x", ".3", "a1b22", "²", "‘", "{\n\n}"]
+  return Array.from({ length: 1 + (n % 9) }, (_, i) => pieces[Math.floor(uniform({ seed: n, stream: 1, step: 0, row: 0 }, i) * pieces.length)] ?? "").join("")
+}
+
+/** A vocabulary that merges numbers, blanks and line ends, in a file that says to cut text in the way `pre`. */
+async function readAsThere(program: Llama, pre: string): Promise<void> {
+  const numbers = Array.from({ length: 300 }, (_, i) => `${(i * 7919) % 100000}`).join(" ")
+  const { tokenizer } = expectGood(bpeTokenizer(rowsOf([source, numbers, ...Array.from({ length: 300 }, (_, n) => drawnText(n))]), { size: 900 }), "test")
+  const about: ExportTokenizer = { json: tokenizer.json(), eos: tokenizer.endOfText, endOfTurn: null, pad: null, unk: null, chatTemplate: null }
+  await withFile(llamaCase({ ...plainLlama, vocab: tokenizer.size }), "f32", about, async (path) => {
+    const file = expectFine(readGguf(readFileSync(path)))
+    const changed = { ...file, metadata: new Map(file.metadata).set("tokenizer.ggml.pre", { type: "string", value: pre }) }
+    writeFileSync(path, writeGguf(changed))
+    const read = expectGood(tokenizerOfGguf(changed.metadata), "test")
+    await withModel(program, path, async (model) => {
+      for (const text of [...texts, ...Array.from({ length: 1000 }, (_, n) => drawnText(1000 + n))]) assert.equal([...read.encode(text, { special: false })], [...model.tokenize(text, false)], JSON.stringify(text))
+    })
+  })
 }
 
 test.run()
