@@ -36,12 +36,18 @@ function passesOf(kernel: RowsKernel): Pass[] {
   }))
 }
 
-/** Values that are slow to compute and needed in several passes. */
+/** Whether a value is read at places that other values say, as the rows of tables are. A product might become part of a fused operation where it is not kept. */
+function isGathered(x: Expr): boolean {
+  return x.dtype === "f32" && !(x.is === "binary" && x.op === "mul") && exprsIn([x]).some((part) => part.is === "load" && part.index.terms.some(({ atom }) => atom.is === "value"))
+}
+
+/** Values that are slow to compute, or stored and gathered, and needed in several passes. */
 function keptBetween(kernel: RowsKernel, passes: readonly Pass[]): Map<Expr, string> {
   const seen = new Map<Expr, number>()
+  const gathered = new Set(kernel.stores.map(({ value }) => value).filter(isGathered))
   for (const pass of passes) {
     const roots = [...pass.reductions.map((r) => r.expr.value), ...pass.stores.map((s) => s.value), ...pass.columns.map((c) => c.column.value)]
-    for (const x of exprsOfPass(roots)) if (x.is === "unary" && slow.has(x.op) && x.depends.has("j") && !x.depends.has("k")) seen.set(x, (seen.get(x) ?? 0) + 1)
+    for (const x of exprsOfPass(roots)) if (((x.is === "unary" && slow.has(x.op)) || gathered.has(x)) && x.depends.has("j") && !x.depends.has("k")) seen.set(x, (seen.get(x) ?? 0) + 1)
   }
   const kept = [...seen].filter(([, count]) => count > 1).map(([x]) => x)
   return new Map(kernel.cols > longestKept ? [] : kept.map((x, i) => [x, `kept${i}`]))

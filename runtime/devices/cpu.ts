@@ -204,7 +204,10 @@ async function createRunner(koffi: Exclude<ReturnType<typeof loadKoffi>, Broken>
       async continue(texts: Continued) {
         if (took >= shortStep || lent.size > 0) return null
         for (const name of unset) throw new Error(`cpu: state ${name} was never set`)
-        return goOn(texts)
+        const start = performance.now()
+        const made = goOn(texts)
+        took = (performance.now() - start) / made.length
+        return made
       },
     }),
     dispose() {
