@@ -114,7 +114,7 @@ function buildShare(b: Builder, cst: CstNode, span: Span): ast.Expr {
   const tok = token(cst, "Share")
   const of = token(cst, "Name")
   const left = buildNumber(b, tok, undefined, tok === undefined ? span : spanOfToken(b, tok))
-  let right: ast.Expr = of === undefined ? missing(b, left.span.end) : { kind: "name", span: spanOfToken(b, of), name: of.image }
+  let right: ast.Expr = token(cst, "LParen") !== undefined ? expressionIn(b, cst) : of === undefined ? missing(b, left.span.end) : { kind: "name", span: spanOfToken(b, of), name: of.image }
   for (const postfix of nodes(cst, "postfix")) right = buildPostfix(b, right, postfix)
   return { kind: "binary", op: "*", opSpan: { ...left.span, start: left.span.end }, left, right, span }
 }

@@ -185,7 +185,16 @@ export class ExpressionParser extends RecoveringParser {
   /** `80% prose`: a part of something, the same as `80% * prose`. */
   share: Rule = this.RULE("share", () => {
     this.CONSUME(t.Share)
-    this.CONSUME(t.Name)
+    this.OR([
+      { ALT: () => this.CONSUME(t.Name) },
+      {
+        ALT: () => {
+          this.CONSUME(t.LParen)
+          this.SUBRULE(this.expression)
+          this.CONSUME(t.RParen)
+        },
+      },
+    ])
     this.MANY({
       GATE: () => this.LA(1).tokenType === t.Dot || this.onSameLine(),
       DEF: () => this.SUBRULE(this.postfix),

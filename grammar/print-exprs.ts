@@ -43,7 +43,8 @@ function bare(p: Printer, e: ast.Expr): Doc {
     case "list": return printList(p, e)
     case "record": return braced(p, fieldEntries(p, e.fields), e.span.end)
     case "block": return printBlock(p, e)
-    case "call": return cat(printExpression(p, e.callee, binding.postfix), printArguments(p, e))
+    // `5% (x)` is a share of x.
+    case "call": return cat(e.callee.kind === "number" && e.callee.unit === "%" ? parenthesised(p, e.callee) : printExpression(p, e.callee, binding.postfix), printArguments(p, e))
     case "field": return cat(printExpression(p, e.object, binding.postfix), ".", e.name.name)
     case "index": return cat(printExpression(p, e.object, binding.postfix), "[", printExpression(p, e.index), "]")
     case "select": return cat(printExpression(p, e.object, binding.postfix), ".{", join(", ", e.names.map((n) => n.name)), "}")

@@ -21,6 +21,7 @@ export function retype(tokens: readonly IToken[], match: Int32Array, i: number):
       return
     }
     case t.NumberLiteral: {
+      if (next?.tokenType === t.LParen && onSameLine(next) && token.image.endsWith("%")) become(token, t.Share)
       if (!isName(next) || !onSameLine(next) || tokens[i + 2]?.tokenType === t.Colon) return
       if (token.image.endsWith("%")) {
         if (next.tokenType === t.Word || next.tokenType === t.VerbWord) become(token, t.Share)

@@ -104,7 +104,7 @@ export const VerbWord = createToken({
 
 export const StageVerb = abstract("StageVerb", "stage-verb")
 export const Unit = abstract("Unit", "unit")
-/** `80%` before a name on the same line: `80% prose` is `80% * prose`. */
+/** `80%` before a name or a parenthesis on the same line: `80% prose` is `80% * prose`. */
 export const Share = abstract("Share", "percentage")
 export const Newline = abstract("Newline", "line-break", [Separator])
 /** `(` whose `)` is followed by `=>`. */
