@@ -1,6 +1,7 @@
 /** `export weights { gguf: "a.gguf" }`: one stage, with the formats that map the model's weights to foreign names. */
 import type { ExportItem, Expr } from "../../grammar/ast.ts"
 import { diagnostic } from "../../grammar/diagnostic.ts"
+import { isAltered } from "../graph/lower/altered.ts"
 import type { Stage } from "../plan/stage.ts"
 import { kindOf, textOf } from "./describe.ts"
 import { evaluate } from "./evaluate.ts"
@@ -40,6 +41,10 @@ export function exportStage(item: ExportItem, scope: Scope, m: Machine): Stage |
     args.set(`${name}_format`, format)
   }
   args.delete("format")
+  if (wanted.some((name) => targets[name] !== null) && isAltered(model.type.spec, item.subject.span, m)) {
+    m.report(diagnostic("SLM3222", item.subject.span, `\`${model.stage.name}\` has parts that \`${model.type.spec.template.code.name.name}\` does not have with these arguments`, { help: "`merge` or `detach` adapters before the export" }))
+    return null
+  }
   return m.stage("export", args, { is: "samples" }, item.span).stage
 }
 

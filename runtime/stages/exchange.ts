@@ -5,9 +5,7 @@ import { matches } from "../../compiler/check/address.ts"
 import { resolveSpec } from "../../compiler/check/instance.ts"
 import { addressesIn } from "../../compiler/check/training-weights.ts"
 import type { FormatValue, SpecValue } from "../../compiler/check/value.ts"
-import { intArgument, lowerForward, weightsOfSpec } from "../../compiler/graph/lower/forward.ts"
-import { bodyKey } from "../../compiler/graph/builder.ts"
-import type { Program } from "../../compiler/graph/node.ts"
+import { weightsOfSpec } from "../../compiler/graph/lower/forward.ts"
 import type { Stage } from "../../compiler/plan/stage.ts"
 import { diagnostic } from "../../grammar/diagnostic.ts"
 import type { Diagnostic } from "../../grammar/diagnostic.ts"
@@ -101,8 +99,6 @@ export const exportStage: Executor = async (stage, env) => {
   const weights = await weightsInput(model.stage, model.member, env)
   const tokenizer = await tokenizerOf(model, env)
   const own = textArg(stage, "weights")
-  const foreign = textArg(stage, "gguf") !== null || textArg(stage, "safetensors") !== null
-  if (foreign && isAltered(spec, stage, env)) return failed(diagnostic("SLM3222", stage.span, `\`${model.stage.name}\` has parts that \`${spec.template.code.name.name}\` does not have with these arguments`, { help: "`merge` or `detach` adapters before the export" }))
   const about = tokenizer === null ? null : exportTokenizer(tokenizer, model.stage)
   const written: { file: string; bytes: number }[] = []
   const floats = (wordArg(stage, "type") ?? "f32") as Floats
@@ -127,20 +123,6 @@ export const exportStage: Executor = async (stage, env) => {
 function chosen(weights: Weights, { args }: Stage): Weights {
   const only = addressesIn(args, "only")
   return only.length === 0 ? weights : { tensors: new Map([...weights.tensors].filter(([path]) => only.some((address) => matches(address, path, "below")))) }
-}
-
-/** Whether replaced parts make a model compute something else than its arguments alone say. */
-function isAltered(spec: SpecValue, stage: Stage, env: StageEnv): boolean {
-  if (spec.ats.length === 0 && spec.given === undefined) return false
-  const { given: _, ...plain } = { ...spec, ats: [] }
-  const vocab = intArgument(env.session, spec, "vocab") ?? 2
-  const [own, wanted] = [spec, plain].map((s) => lowerForward(env.session, s, { rows: 1, length: 2, vocab }, stage.span))
-  if (own === undefined || wanted === undefined || "code" in own || "code" in wanted) return false // no model of text: its weights are compared with the format
-  return meaningOf(own) !== meaningOf(wanted)
-}
-
-function meaningOf({ inputs, outputs }: Program): string {
-  return bodyKey({ inputs, outputs: outputs.map(({ node }) => node) })
 }
 
 function named(bytes: ExportResult<Uint8Array>): ExportResult<ReadonlyMap<string, Uint8Array>> {
