@@ -260,7 +260,7 @@ test("checkpoints and traces that were changed are those of this training, or no
   const states = new Map([...lowered.weights.filter(({ trained }) => trained), ...lowered.optimizer].map(({ name, shape: of }) => [name, { shape: of, dtype: "f32" as const, data: new Float32Array(of.reduce((n, d) => n * d, 1)) }]))
   const tally = { sum: 1, count: 1, recent: [1], valid: 2, measured: { losses: { prose: 2 }, metrics: {} }, history: [{ step: 1, valid: 2, train: 1 }], warned: false, trace: "ab", steps: "cd" }
   const events = [{ event: "progress", stage: { key: again.key, name: "small", kind: "train" }, step: 1, total: 3, loss: 1, valid: null, gradNorm: 1, lr: 1, tokensPerSecond: 1, secondsLeft: 1 }] as const
-  const files = toCheckpoint({ state: { step: 1, states, best: { step: 1, valid: 2, score: 2, measured: tally.measured, weights: states }, tally }, events })
+  const files = toCheckpoint({ state: { step: 1, states, best: { step: 1, valid: 2, score: 2, measured: tally.measured, weights: states }, tally }, events, compiler: "0" })
   assert.is.not(fromCheckpoint(files, lowered), null)
   for (const name of ["training.json", "events.json"]) {
     const value = JSON.parse(new TextDecoder().decode(files.get(name))) as Json

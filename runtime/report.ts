@@ -176,10 +176,11 @@ function nameOf({ stage }: Extract<Event, { event: "sample" }>, writers: Writers
 // ---------------------------------------------------------------- stages and files
 
 function stages(events: readonly Event[]): string {
+  const continued = new Set(of(events, "resumed").filter(({ build }) => build !== undefined).map(({ stage }) => stage.key))
   return section("Stages", table(null, events.flatMap((e) => {
     if (e.event !== "stage-finished" && e.event !== "stage-cached") return []
     const found = Object.entries(e.facts).map(([name, value]) => `${name.replaceAll("_", " ")} ${measure(value)}`).join(", ")
-    return [[text(e.stage.name), cell(`<span class="dim">${e.stage.kind}</span>`), number(e.event === "stage-finished" ? duration(e.seconds) : `done before${e.build === undefined ? "" : ", by another build"}`), text(found)]]
+    return [[text(e.stage.name), cell(`<span class="dim">${e.stage.kind}</span>`), number(e.event === "stage-finished" ? `${duration(e.seconds)}${continued.has(e.stage.key) ? ", begun by another build" : ""}` : `done before${e.build === undefined ? "" : ", by another build"}`), text(found)]]
   })))
 }
 

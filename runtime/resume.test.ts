@@ -8,6 +8,9 @@ import { test } from "uvu"
 import * as assert from "uvu/assert"
 import type { RunOptions } from "./run-state.ts"
 import type { Event } from "./stages/events.ts"
+import type { Files } from "./store/entry.ts"
+import { openStore } from "./store/store.ts"
+import type { Store } from "./store/store.ts"
 import type { Ran, Workplace } from "./stages/testing.ts"
 import { bookTokens, factsOf, problemsOf, recipeOf, sentences, withFolder } from "./stages/testing.ts"
 
@@ -101,6 +104,20 @@ test("checkpoints are for the same training and no other", () => withFolder(asyn
   const fresh = await stopAt(3, place, training(), { fresh: true })
   assert.equal(resumedAt(fresh), [])
   assert.equal(resumedAt(await stopAt(5, place, training())), [3])
+}))
+
+test("a checkpoint of another build is gone on with, and said to be", () => withFolder(async (place) => {
+  place.write("book.txt", book)
+  const builds = (ran: Ran) => ran.events.flatMap((e) => (e.event === "resumed" ? [e.build] : []))
+  await stopAt(4, place, training())
+  assert.equal(builds(await stopAt(5, place, training())), [undefined])
+  const store = openStore(path.join(place.folder, ".slm", "store"), assert.unreachable)
+  const renamed = (files: Files): Files => new Map([...files, ["training.json", Buffer.from(Buffer.from(files.get("training.json") ?? []).toString().replace(/"compiler":"[0-9a-f]+"/, '"compiler":"0"'))]])
+  const older: Store = { ...store, checkpoints(key, from) {
+    const found = store.checkpoints(key, from)
+    return { ...found, latest() { const last = found.latest(); return last === null ? null : { ...last, files: renamed(last.files) } } }
+  } }
+  assert.equal(builds(await place.run(training(), { store: older })), ["another"])
 }))
 
 test("a disk that takes no checkpoint does not stop the training", () => undisturbed(training(), (whole) => withFolder(async (place) => {

@@ -52,7 +52,7 @@ function show(d: Display, event: Event): void {
     case "warning": return warning(terminal, event)
     case "expect": return expectation(terminal, event)
     case "exported": return terminal.line(`${terminal.style("green", "→")} ${event.file}  ${terminal.style("dim", bytes(event.bytes))}`)
-    case "resumed": return terminal.line(`  ${event.stage.name} goes on after step ${event.step} of ${event.total}`)
+    case "resumed": return terminal.line(`  ${event.stage.name} goes on after step ${event.step} of ${event.total}${event.build === undefined ? "" : ", of another build"}`)
     case "trace": case "diagnostic": case "run-finished": return
   }
 }

@@ -7,6 +7,7 @@ import type { FileTensor } from "../export/safetensors.ts"
 import { parseSafetensors, writeSafetensors } from "../export/safetensors.ts"
 import type { Checkpoints } from "../store/checkpoints.ts"
 import type { Files } from "../store/entry.ts"
+import { compilerHash } from "../version.ts"
 import { systemFailure } from "../system-error.ts"
 import type { StageEnv } from "./environment.ts"
 import { refOf } from "./environment.ts"
@@ -18,10 +19,13 @@ import type { Best, Saver, Tally, TrainingState } from "./training.ts"
 export interface Unfinished {
   readonly state: TrainingState
   readonly events: readonly Event[]
+  /** The compiler that made it, by the hash of its sources. */
+  readonly compiler: string
 }
 
 interface About {
   readonly version: 2
+  readonly compiler: string
   readonly step: number
   readonly best: Omit<Best, "weights"> | null
   readonly tally: Tally
@@ -30,9 +34,9 @@ interface About {
 const version = 2
 const dtypes = { f32: "F32", i32: "I32", bool: "U8" } as const
 
-export function toCheckpoint({ state, events }: Unfinished): Files {
+export function toCheckpoint({ state, events, compiler }: Unfinished): Files {
   const { step, best, tally } = state
-  const about: About = { version, step, best: best === null ? null : { step: best.step, valid: best.valid, score: best.score, measured: best.measured }, tally }
+  const about: About = { version, compiler, step, best: best === null ? null : { step: best.step, valid: best.valid, score: best.score, measured: best.measured }, tally }
   const utf8 = new TextEncoder()
   return new Map([
     ["training.json", utf8.encode(JSON.stringify(about, keepNumbers))],
@@ -53,7 +57,7 @@ export function fromCheckpoint(files: Files, lowered: LoweredTraining): Unfinish
   const changing = [...lowered.weights.filter((slot) => slot.trained), ...lowered.optimizer]
   if (states.size !== changing.length || changing.some((slot) => !isOf(slot, states.get(slot.name)))) return null
   if (best !== null && [...best].some(([name, tensor]) => !isOf(changing.find((slot) => slot.name === name), tensor))) return null
-  return { state: { step: about.step, states, best: about.best === null || best === null ? null : { ...about.best, weights: best }, tally: about.tally }, events: events.map(withRates) }
+  return { state: { step: about.step, states, best: about.best === null || best === null ? null : { ...about.best, weights: best }, tally: about.tally }, events: events.map(withRates), compiler: about.compiler }
 }
 
 function isOf(slot: { readonly shape: readonly number[] } | undefined, tensor: HostTensor | undefined): boolean {
@@ -61,7 +65,7 @@ function isOf(slot: { readonly shape: readonly number[] } | undefined, tensor: H
 }
 
 function isAbout(x: unknown): x is About {
-  return isRecord(x) && x["version"] === version && isStep(x["step"]) && (x["best"] === null || isBest(x["best"])) && isTally(x["tally"])
+  return isRecord(x) && x["version"] === version && typeof x["compiler"] === "string" && isStep(x["step"]) && (x["best"] === null || isBest(x["best"])) && isTally(x["tally"])
 }
 
 function isBest(x: unknown): boolean {
@@ -161,7 +165,7 @@ export function createSaver(stage: Stage, lowered: LoweredTraining, env: StageEn
       const start = clock()
       try {
         const now = await state()
-        checkpoints.save({ step: now.step, files: toCheckpoint({ state: now, events: said() }) })
+        checkpoints.save({ step: now.step, files: toCheckpoint({ state: now, events: said(), compiler: compilerHash() }) })
       } catch (error) {
         const refused = systemFailure(error)
         if (refused === null) throw error

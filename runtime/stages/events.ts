@@ -25,8 +25,8 @@ export type Event =
       readonly losses?: Readonly<Record<string, number>>; readonly metrics?: Readonly<Record<string, number>>
       readonly tokensPerSecond: number; readonly secondsLeft: number
     }
-  /** A training goes on where an earlier run was stopped; what it said until then is said again, after this. */
-  | { readonly event: "resumed"; readonly stage: StageRef; readonly step: number; readonly total: number }
+  /** A training goes on where an earlier run was stopped, of a compiler with other sources where `build` says so; what it said until then is said again, after this. */
+  | { readonly event: "resumed"; readonly stage: StageRef; readonly step: number; readonly total: number; readonly build?: "another" }
   /** For comparing runs: eight digits for each step since the last one told, of a hash over all losses and gradient norms until then; and hashes of all weights and states now. */
   | { readonly event: "trace"; readonly stage: StageRef; readonly step: number; readonly steps: string; readonly states: Readonly<Record<string, string>> }
   /** Progress of stages that do not train: batches of an evaluation, tokens of a generation. */

@@ -32,6 +32,7 @@ import { runTraining, untrained } from "./training.ts"
 import type { LoopOptions, LoopResult, Tally, TrainingState } from "./training.ts"
 import { createValidator, validFacts } from "./validation.ts"
 import type { Measured } from "./validation.ts"
+import { compilerHash } from "../version.ts"
 import { startStates, weightsOfRole } from "./weights-io.ts"
 
 /** What a training reads, and how much of it at once. */
@@ -65,7 +66,7 @@ export const trainStage: Executor = async (stage, env) => {
   const unread = drawnAndFrozen(lowered, from.states)
   const stepper = await createStepper(env.device, lowered, found.seed, from.states, memory.most)
   const validator = await createValidator(stage, lowered, from.states, stepper, found, env)
-  if (before !== null) env.emit({ event: "resumed", stage: refOf(stage), step: from.step, total: found.shape.total })
+  if (before !== null) env.emit({ event: "resumed", stage: refOf(stage), step: from.step, total: found.shape.total, ...(before.compiler === compilerHash() ? {} : { build: "another" as const }) })
   for (const event of before?.events ?? []) env.emit(event)
   try {
     const loader = createLoader({ source: found.source, batch: found.shape.rows, seed: found.seed })
