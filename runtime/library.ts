@@ -5,6 +5,7 @@ import { isAddress } from "../compiler/check/places.ts"
 import type { ModuleSource } from "../compiler/check/session.ts"
 import type { Module } from "../grammar/ast.ts"
 import type { Source } from "../grammar/diagnostic.ts"
+import { parse } from "../grammar/parse.ts"
 import { isBelow } from "./files.ts"
 import { cachedModule, maxModuleBytes } from "./module-cache.ts"
 import { readSmallText } from "./open-file.ts"
@@ -41,10 +42,25 @@ function readOwn(path: string, recipeFolder: string): Source | null {
   return text === null ? null : { id: relative(process.cwd(), path), text }
 }
 
-/** A module of the library; beside the bundle lies its tree, so that it need not be parsed each time. */
+/** What was read of the library: it stays as it is while a process runs, and a recipe is checked several times. */
+const library = new Map<string, ModuleSource>()
+
 function readLibrary(id: string): ModuleSource | null {
+  const known = library.get(id)
+  if (known !== undefined) return known
   const path = join(stdlibFolder, id.slice("std.".length))
   const text = readSmallText(`${path}.slm`, maxModuleBytes)
   if (text === null) return null
-  return existsSync(`${path}.json`) ? { id, text, module: JSON.parse(readFileSync(`${path}.json`, "utf8")) as Module } : { id, text }
+  const source = { id, text }
+  const module = treeOf(source, `${path}.json`)
+  const read = module === null ? source : { ...source, module }
+  library.set(id, read)
+  return read
+}
+
+/** Beside the bundle lies the tree of a module, so that it need not be parsed; null: a module that is being written and has mistakes, which the checker tells. */
+function treeOf(source: Source, stored: string): Module | null {
+  if (existsSync(stored)) return JSON.parse(readFileSync(stored, "utf8")) as Module
+  const { module, diagnostics } = parse(source)
+  return diagnostics.length === 0 ? module : null
 }

@@ -3,6 +3,8 @@
  * `npm test -- grammar check` runs the files whose path contains one of the words.
  */
 import { spawn } from "node:child_process"
+import { rmSync } from "node:fs"
+import { bundle } from "./bundle.ts"
 import { globSync } from "./glob.ts"
 import { availableParallelism } from "node:os"
 
@@ -14,6 +16,11 @@ if (files.length === 0) {
   console.error(`no test file matches ${words.join(", ")}`)
   process.exit(2)
 }
+
+const folder = `.cache/tests-${process.pid}`
+for (const signal of ["SIGINT", "SIGTERM"] as const) process.on(signal, () => process.exit(1))
+process.on("exit", () => rmSync(folder, { recursive: true, force: true }))
+const scripts = await bundle(files, folder)
 
 const results: Result[] = []
 const queue = [...files]
@@ -42,7 +49,7 @@ async function worker(): Promise<void> {
 function runFile(file: string): Promise<Result> {
   const start = performance.now()
   return new Promise((resolve) => {
-    const child = spawn(process.execPath, ["--import", "tsx", file], { stdio: ["ignore", "pipe", "pipe"], env: { ...process.env, FORCE_COLOR: "0", NO_COLOR: "1" } })
+    const child = spawn(process.execPath, ["--enable-source-maps", scripts.get(file) ?? file], { stdio: ["ignore", "pipe", "pipe"], env: { ...process.env, FORCE_COLOR: "0", NO_COLOR: "1" } })
     const chunks: Buffer[] = []
     child.stdout.on("data", (chunk: Buffer) => chunks.push(chunk))
     child.stderr.on("data", (chunk: Buffer) => chunks.push(chunk))

@@ -114,7 +114,7 @@ test("no kernel writes outside its tensors", async () => {
 test("threads change no bits", () => {
   const script = fileURLToPath(new URL("./tfjs-threads.fixture.ts", import.meta.url))
   const run = (threads: number): readonly string[] => {
-    const { status, stdout, stderr } = spawnSync(process.execPath, [...process.execArgv, script, String(threads)], { encoding: "utf8", timeout: 60_000 })
+    const { status, stdout, stderr } = spawnSync(process.execPath, ["--import", "tsx", script, String(threads)], { encoding: "utf8", timeout: 60_000 })
     assert.is(status, 0, stderr.slice(0, 400))
     return stdout.trim().split("\n")
   }
