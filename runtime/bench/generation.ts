@@ -39,7 +39,7 @@ export interface GenerationRow {
   readonly threads: number
   /** Over the whole loop: step, choice of the token, and all between. */
   readonly tokensPerSecond: number
-  /** Milliseconds a token: the usual, and what is left where others do not disturb: the shortest of all rounds for every eight tokens, in the mean. */
+  /** Milliseconds a token: the usual, and what is left where others do not disturb: the shortest of all rounds for each call of some tokens, in the mean. */
   readonly median: number
   readonly undisturbed: number
   /** Bytes of weights that each token's products read. */
@@ -77,13 +77,13 @@ function bytesRead(program: Program): number {
   return [...weights].reduce((sum, buffer) => sum + bytesOf(buffer), 0)
 }
 
-/** Tokens of one call here; users' calls have more, as many as take 4 ms. Calls of all rounds write the same tokens. */
-const together = 8
+/** Tokens of one call here at most; users' calls have as many as take 4 ms. Calls of all rounds write the same tokens. */
+const mostTogether = 8
 
 /** What one call wrote, and the milliseconds since the call before it ended. */
 interface Call { readonly first: number; readonly tokens: number; readonly ms: number }
 
-function timed(device: Device, calls: Call[]): Device {
+function timed(device: Device, calls: Call[], together: number): Device {
   return {
     ...device,
     async load(program) {
@@ -104,7 +104,6 @@ function timed(device: Device, calls: Call[]): Device {
 }
 
 const mean = (calls: readonly Call[]): number => calls.reduce((sum, { ms }) => sum + ms, 0) / calls.reduce((sum, { tokens }) => sum + tokens, 0)
-const whole = (calls: readonly Call[]): readonly Call[] => calls.filter(({ tokens }) => tokens === together)
 const middle = (times: readonly number[]): number => [...times].sort((x, y) => x - y)[times.length >> 1] ?? NaN
 
 async function measure(of: Size, encoding: (typeof encodings)[number], threads: number, copyRate: CopyRate, large: number): Promise<GenerationRow | null> {
@@ -125,22 +124,25 @@ async function measure(of: Size, encoding: (typeof encodings)[number], threads: 
     fill: (runner, program) => given.fill(runner, program), context,
   }
   const rounds: (readonly Call[])[] = []
+  let together = mostTogether
   // The best of several rounds stands beside the best of several copies.
   const end = performance.now() + 2000
-  for (let round = 0; round < 3 || performance.now() < end; round++) {
+  for (let round = 0; round < 4 || performance.now() < end; round++) {
     const calls: Call[] = []
-    await decode(yielding(timed(device, calls)), decoder, [[1, 2, 3, 4]], { temperature: 0.8, topK: null, topP: null, seed: round, tokens: context - 6, stopIds: new Set(), stopsAt: () => false, signal: null })
-    // The first call comes when the object has just been loaded.
-    rounds.push(calls.slice(1))
+    await decode(yielding(timed(device, calls, together)), decoder, [[1, 2, 3, 4]], { temperature: 0.8, topK: null, topP: null, seed: round, tokens: context - 6, stopIds: new Set(), stopsAt: () => false, signal: null })
+    // The first round says how many tokens a call has time for.
+    if (round === 0) together = Math.max(1, Math.min(mostTogether, Math.floor(2.5 / mean(calls))))
+    else rounds.push(calls.slice(1))
   }
   const bytesPerToken = bytesRead(decoder.program(1, 1, context).program)
   const [copySame, copyLarge] = [copyRate(bytesPerToken, threads), copyRate(large, threads)]
   const tokensPerSecond = 1000 / Math.min(...rounds.map(mean))
   const shortest = new Map<number, number>()
-  for (const { first, ms } of rounds.flatMap(whole)) shortest.set(first, Math.min(shortest.get(first) ?? Infinity, ms / together))
+  const whole = rounds.flat().filter(({ tokens }) => tokens === together)
+  for (const { first, ms } of whole) shortest.set(first, Math.min(shortest.get(first) ?? Infinity, ms / together))
   const undisturbed = [...shortest.values()].reduce((sum, ms) => sum + ms, 0) / shortest.size
   return {
-    model: of.name, parameters: list.reduce((n, { shape }) => n + size(shape), 0), weights: encoding, threads, tokensPerSecond, median: middle(rounds.flatMap(whole).map(({ ms }) => ms / together)), undisturbed, bytesPerToken, copySame, copyLarge,
+    model: of.name, parameters: list.reduce((n, { shape }) => n + size(shape), 0), weights: encoding, threads, tokensPerSecond, median: middle(whole.map(({ ms }) => ms / together)), undisturbed, bytesPerToken, copySame, copyLarge,
     ofSame: (tokensPerSecond * bytesPerToken) / copySame, ofLarge: (tokensPerSecond * bytesPerToken) / copyLarge, undisturbedOfSame: (1000 / undisturbed) * bytesPerToken / copySame,
   }
 }
