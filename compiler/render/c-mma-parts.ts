@@ -36,27 +36,31 @@ ${steps.join("\n")}
     ${sums.map((tile) => `_tile_stored(${tile}, ${c(tile)});`).join(" ")}`
 }
 
-export const partsHelpers = `/* ---- numbers of f32 as three of bf16, x = x0 + x1 + x2 to the bit: each takes 8 of 24 bits to the nearest, what is left over is exact */
-/* \`halves\` of two vectors one after the other, or in pairs */
-INLINE void split(f32v x, f32v y, __m512i halves, f32v *out) {
+/** `far`: past the cache. */
+const splitting = (suffix: string, store: (to: string, what: string) => string): string => `INLINE void split_${suffix}(f32v x, f32v y, __m512i halves, f32v *out) {
   UNROLL for (long part = 0; part < 3; part++) {
     /* Rounding may reach infinity, and not a number may round to 0: then what is left over is not a number, and neither is any sum. */
     const u32v a = (u32v)x + 0x8000u & 0xffff0000u, b = (u32v)y + 0x8000u & 0xffff0000u;
-    out[16 * part] = (f32v)_mm512_permutex2var_epi16((__m512i)(part < 2 ? a : (u32v)x), halves, (__m512i)(part < 2 ? b : (u32v)y));
+    ${store("out + 16 * part", "_mm512_permutex2var_epi16((__m512i)(part < 2 ? a : (u32v)x), halves, (__m512i)(part < 2 ? b : (u32v)y))")};
     x -= (f32v)a; y -= (f32v)b;
   }
 }
 /* 32 numbers, of which n exist */
-INLINE void halves_parts(const float *p, long n, f32v *out) {
+INLINE void halves_${suffix}(const float *p, long n, f32v *out) {
   const f32v low = n >= 16 ? load_f32(p) : load_part_f32(p, n), high = n >= 32 ? load_f32(p + 16) : n > 16 ? load_part_f32(p + 16, n - 16) : set_f32(0);
-  split(low, high, _mm512_set_epi16(${Array.from({ length: 32 }, (_, i) => 63 - 2 * i).join(", ")}), out);
+  split_${suffix}(low, high, _mm512_set_epi16(${Array.from({ length: 32 }, (_, i) => 63 - 2 * i).join(", ")}), out);
 }
 /* 16 pairs (p[i], q[i]), of which n exist; zeros for q where there is none */
-INLINE void pair_parts(const float *p, const float *q, long n, int both, f32v *out) {
+INLINE void pair_${suffix}(const float *p, const float *q, long n, int both, f32v *out) {
   const f32v x = n >= 16 ? load_f32(p) : load_part_f32(p, n), y = !both ? set_f32(0) : n >= 16 ? load_f32(q) : load_part_f32(q, n);
-  split(x, y, _mm512_set_epi16(${Array.from({ length: 32 }, (_, i) => (i % 2 === 0 ? 63 : 32) - i).join(", ")}), out);
+  split_${suffix}(x, y, _mm512_set_epi16(${Array.from({ length: 32 }, (_, i) => (i % 2 === 0 ? 63 : 32) - i).join(", ")}), out);
 }
+`
 
+export const partsHelpers = `/* ---- numbers of f32 as three of bf16, x = x0 + x1 + x2 to the bit: each takes 8 of 24 bits to the nearest, what is left over is exact.
+   \`halves\` of two vectors lie one after the other, or in pairs; parts 16 vectors apart. */
+${splitting("parts", (to, what) => `*(${to}) = (f32v)${what}`)}/* past the cache */
+${splitting("far", (to, what) => `_mm512_stream_si512((__m512i *)(${to}), ${what})`)}
 /* c[rows][cols] (+)= the sum over count slices of a times b; two by two tiles, of which rows and cols exist. Both are packed in parts: \`below\` to the lower tile of a, \`beside\` to
    the one on the right of b. */
 static __attribute__((noinline, unused)) void multiply_parts(long count, const uint8_t *a, long below, const uint8_t *b, long beside, float *c, long ldc, long rows, long cols, int add) {

@@ -26,10 +26,10 @@ export interface PackUse { readonly source: "f32" | "bf16"; readonly order: Orde
 const near = 2 ** 21
 
 export function packUse({ from, lineStride, depthStride, side, parts }: Packed, bytes = 0): PackUse {
-  return { source: from.buffer.stored === null ? "f32" : "bf16", order: depthStride === 1 ? "depth" : lineStride === 1 ? "line" : "any", side, parts, far: parts === 1 && bytes > near }
+  return { source: from.buffer.stored === null ? "f32" : "bf16", order: depthStride === 1 ? "depth" : lineStride === 1 ? "line" : "any", side, parts, far: bytes > near }
 }
 
-export const packUseOf = (kernel: PackKernel): PackUse => packUse(kernel, kernel.batch * kernel.lines * kernel.depth * 2)
+export const packUseOf = (kernel: PackKernel): PackUse => packUse(kernel, kernel.batch * kernel.lines * kernel.depth * 2 * kernel.parts)
 
 export const packName = ({ source, order, side, parts, far }: PackUse): string => `pack_${side}_${source}_${order}${parts === 1 ? "" : "_parts"}${far ? "_far" : ""}`
 
@@ -54,9 +54,13 @@ export function renderPacking(use: PackUse): string {
   const type = source === "f32" ? "float" : "uint8_t"
   const at = (place: string): string => (source === "f32" ? `from + ${place}` : `from + 2 * (${place})`)
   // Line i of a tile, as it lies in each part: numbers of a line come as a left tile has them, pairs of k as a right one has them; the other is its transpose in pairs.
-  const made = (from: "pair" | "halves", kind: string, args: string): string => (parts === 1 ? `m[i] = ${from}_${kind}(${args});` : `${from}_parts(${args}, m + i);`)
+  const made = (from: "pair" | "halves", kind: string, args: string, way = "parts"): string => (parts === 1 ? `m[i] = ${from}_${kind}(${args});` : `${from}_${way}(${args}, m + i);`)
   const none = Array.from({ length: parts }, (_, part) => `m[i${part === 0 ? "" : ` + ${16 * part}`}] = `).join("")
-  const whole = order === "line" ? made("pair", source, `${at("(k + 2 * i) * depth_stride + line")}, ${at("(k + 2 * i + 1) * depth_stride + line")}, 16, 1`) : made("halves", source, `${at("(line + i) * line_stride + k")}, 32`)
+  const turned = (order === "line") === (side === "left")
+  // One part is made in registers, three where they are to lie if they need no turning on the way past the cache.
+  const [room, lies] = parts > 1 && !(far && turned) ? ["f32v *const m = (f32v *)tile;", true] : [`f32v m[${16 * parts}];`, false]
+  const way = far && lies ? "far" : "parts"
+  const whole = order === "line" ? made("pair", source, `${at("(k + 2 * i) * depth_stride + line")}, ${at("(k + 2 * i + 1) * depth_stride + line")}, 16, 1`, way) : made("halves", source, `${at("(line + i) * line_stride + k")}, 32`, way)
   const part = order === "line"
     ? `          const long n = MAX(0, MIN(16, lines - line)), row = k + 2 * i;
           if (row < depth && n > 0) ${made("pair", source, `${at("row * depth_stride + line")}, ${at("MIN(row + 1, depth - 1) * depth_stride + line")}, n, row + 1 < depth`)} else ${none}(f32v){0};`
@@ -65,22 +69,22 @@ export function renderPacking(use: PackUse): string {
       : `          float numbers[32] = {0};
           if (line + i < lines) for (long j = 0; j < MIN(32, depth - k); j++) numbers[j] = ${source === "f32" ? "from[(line + i) * line_stride + (k + j) * depth_stride]" : "read_bf16_f32(from, (line + i) * line_stride + (k + j) * depth_stride)"};
           ${made("halves", "f32", "numbers, 32")}`
-  // One part is made in registers, three where they are to lie.
-  const room = parts === 1 ? "f32v m[16];" : "f32v *const m = (f32v *)tile;"
-  const turned = (order === "line") === (side === "left")
   const turns = (by: string): string => (turned ? `        ${Array.from({ length: parts }, (_, i) => `${by}(m${i === 0 ? "" : ` + ${16 * i}`});`).join(" ")}\n` : "")
   const parted = `        for (long i = 0; i < 16; i++) {
 ${part}
         }
-${turns("turn")}${parts === 1 ? "        for (long i = 0; i < 16; i++) store_f32((float *)(tile + 32 * i), m[i]);" : ""}`
+${turns("turn")}${lies ? "" : `        for (long i = 0; i < ${16 * parts}; i++) store_f32((float *)(tile + 32 * i), m[i]);`}`
   const wholly = `        UNROLL for (long i = 0; i < 16; i++) ${whole}
-${turns("transpose")}${parts > 1 ? "" : `        UNROLL for (long i = 0; i < 16; i++) ${far ? "_mm512_stream_ps((float *)(tile + 32 * i), (__m512)m[i])" : "store_f32((float *)(tile + 32 * i), m[i])"};`}`
+${turns("transpose")}${lies ? "" : `        UNROLL for (long i = 0; i < ${16 * parts}; i++) ${far ? "_mm512_stream_ps((float *)(tile + 32 * i), (__m512)m[i])" : "store_f32((float *)(tile + 32 * i), m[i])"};`}`
+  // What lies far apart the processor does not foresee: the next 32 k, or in parts the lines of the next block.
+  const fetch = (place: string): string => `{ __builtin_prefetch(${at(place)});${parts === 1 ? "" : ` __builtin_prefetch(${at(`${place} + 16`)});`} }`
+  const ahead = order === "line" ? `    if (k + 64 <= depth) for (long i = 32; i < 64; i++) ${fetch("(k + i) * depth_stride")}\n`
+    : parts > 1 && order === "depth" ? `    for (long i = 32; i < 64; i++) ${fetch("i * line_stride + k")}\n` : ""
   return `/* ${side} tiles of a matrix of ${source}${parts === 1 ? "" : ` in ${parts} parts`}${order === "any" ? "" : ` whose ${order === "depth" ? "k" : "lines"} are neighbours`}${far ? ", past the cache" : ""}: out[2][depth / 32][${512 * parts}] */
 static __attribute__((noinline, unused)) void ${packName(use)}(uint16_t *out, const ${type} *from, long line_stride, long depth_stride, long lines, long depth) {
   const long panel = (depth + 31) / 32 * ${512 * parts};
   for (long k = 0; k < depth; k += 32, out += ${512 * parts}) {
-${order === "line" ? `    if (k + 64 <= depth) for (long i = 32; i < 64; i++) __builtin_prefetch(${at("(k + i) * depth_stride")});
-` : ""}    for (long line = 0; line < 32; line += 16) {
+${ahead}    for (long line = 0; line < 32; line += 16) {
       uint16_t *tile = out + line / 16 * panel;
 ${order === "any" ? `      ${room}
 ${parted}` : `      if (k + 32 <= depth && line + 16 <= lines) {
