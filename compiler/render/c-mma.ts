@@ -77,9 +77,9 @@ ${turns("turn")}${lies ? "" : `        for (long i = 0; i < ${16 * parts}; i++) 
   const wholly = `        UNROLL for (long i = 0; i < 16; i++) ${whole}
 ${turns("transpose")}${lies ? "" : `        UNROLL for (long i = 0; i < ${16 * parts}; i++) ${far ? "_mm512_stream_ps((float *)(tile + 32 * i), (__m512)m[i])" : "store_f32((float *)(tile + 32 * i), m[i])"};`}`
   // What lies far apart the processor does not foresee: the next 32 k, or in parts the lines of the next block.
-  const fetch = (place: string): string => `{ __builtin_prefetch(${at(place)});${parts === 1 ? "" : ` __builtin_prefetch(${at(`${place} + 16`)});`} }`
-  const ahead = order === "line" ? `    if (k + 64 <= depth) for (long i = 32; i < 64; i++) ${fetch("(k + i) * depth_stride")}\n`
-    : parts > 1 && order === "depth" ? `    for (long i = 32; i < 64; i++) ${fetch("i * line_stride + k")}\n` : ""
+  const foresee = (place: string): string => `{ __builtin_prefetch(${at(place)});${parts === 1 ? "" : ` __builtin_prefetch(${at(`${place} + 16`)});`} }`
+  const ahead = order === "line" ? `    if (k + 64 <= depth) for (long i = 32; i < 64; i++) ${foresee("(k + i) * depth_stride")}\n`
+    : parts > 1 && order === "depth" ? `    for (long i = 32; i < 64; i++) ${foresee("i * line_stride + k")}\n` : ""
   return `/* ${side} tiles of a matrix of ${source}${parts === 1 ? "" : ` in ${parts} parts`}${order === "any" ? "" : ` whose ${order === "depth" ? "k" : "lines"} are neighbours`}${far ? ", past the cache" : ""}: out[2][depth / 32][${512 * parts}] */
 static __attribute__((noinline, unused)) void ${packName(use)}(uint16_t *out, const ${type} *from, long line_stride, long depth_stride, long lines, long depth) {
   const long panel = (depth + 31) / 32 * ${512 * parts};
