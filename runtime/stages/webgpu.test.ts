@@ -38,7 +38,7 @@ function counting(on: WebgpuDevice): { readonly device: Device; readonly arenas:
 if (device !== null) {
   test("in a training only metrics and hashes come back: validation, samples and the best weights stay on the GPU", () => withFolder(async (place) => {
     place.write("book.txt", sentences(30))
-    const recipe = training('valid: tokens.valid, batch: 4 sequences, steps: 6, samples: ["the "]')
+    const recipe = training('valid: { book: tokens.valid, learned: tokens.train |> take(4) }, metrics: { again: (out, batch) => cross_entropy(out.logits, batch.labels) }, batch: 4 sequences, steps: 6, samples: ["the "]')
     const before = { ...device.counters }
     const reads: number[] = []
     const ran = await place.run(recipe, { device, emit: ({ event }) => { if (event === "progress" || event === "trace" || event === "sample") reads.push(device.counters.stateReads - before.stateReads) } })
@@ -50,7 +50,7 @@ if (device !== null) {
     const bits = weightsIn(ran.out)
     const there = await place.run(recipe, { fresh: true })
     const [got, want] = [factsOf(ran, "result"), factsOf(there, "result")]
-    for (const name of ["loss", "valid"]) assert.ok(Math.abs((got[name] ?? NaN) - (want[name] ?? NaN)) < 1e-3, `${name} ${got[name]} instead of ${want[name]}`)
+    for (const name of ["loss", "valid", "valid.book", "valid.learned.again"]) assert.ok(Math.abs((got[name] ?? NaN) - (want[name] ?? NaN)) < 1e-3, `${name} ${got[name]} instead of ${want[name]}`)
     // Equal bits a second time, and hashes of all weights and states that say so.
     const again = await place.run(recipe, { device, fresh: true, out: path.join(place.folder, "again") })
     assert.ok(weightsIn(again.out) === bits)
