@@ -165,3 +165,9 @@ export function textOf(span: Span, session: Session): string {
 export function isTensor(value: Value): value is TensorValue {
   return value.kind === "tensor"
 }
+
+/** Where a value is written, if that is inside of the argument; else the argument. */
+export function within(value: Value, argument: Span): Span {
+  const { origin } = value
+  return origin !== null && origin.source === argument.source && origin.start >= argument.start && origin.end <= argument.end ? origin : argument
+}

@@ -2,7 +2,7 @@
 import { diagnostic } from "../../grammar/diagnostic.ts"
 import type { Span } from "../../grammar/diagnostic.ts"
 import { sameRows } from "./curriculum.ts"
-import { kindOf } from "./describe.ts"
+import { kindOf, within } from "./describe.ts"
 import type { Machine } from "./machine.ts"
 import { error, float, record } from "./make.ts"
 import { isOnePart, isPacked } from "./primitives/data.ts"
@@ -63,11 +63,6 @@ function withoutValid(args: Args, site: CallSite, m: Machine): boolean {
 
 function isSet(set: ArtifactValue, what: string, data: ArtifactValue, at: Span, m: Machine): boolean {
   return isOnePart(set, what, at, m) && isPacked(set, at, m) && sameRows(data, set, { tokens: `${what} and \`data\` have tokens of two tokenizers`, rows: `${what} and \`data\` have rows`, at }, m)
-}
-
-function within(value: Value, whole: Span): Span {
-  const { origin } = value
-  return origin !== null && origin.source === whole.source && origin.start >= whole.start && origin.end <= whole.end ? origin : whole
 }
 
 // ---- what is measured

@@ -98,13 +98,22 @@ function piecesOf({ set, length, layout }: PackedRows, row: number): readonly Pi
 function placed({ from, to, shortened }: Piece, { ends, ids, idEnds }: Reading, other: Tokenizer): { readonly ids: readonly number[]; readonly first: number; readonly matches: readonly number[] } {
   const begin = from === 0 ? 0 : (ends[from - 1] ?? 0)
   const end = ends[shortened ? to - 2 : to - 1] ?? 0
-  let first = 0
-  while (first < ids.length && (first === 0 ? 0 : (idEnds[first - 1] ?? 0)) < begin) first++
-  let last = first
-  while (last < ids.length && (idEnds[last] ?? 0) <= end) last++
+  const first = begin === 0 ? 0 : Math.min(ids.length, reaching(idEnds, begin) + 1)
+  const last = Math.max(first, reaching(idEnds, end + 1))
   const places = new Map(Array.from(idEnds.subarray(first, last), (at, i) => [at, i]))
   const matches = Array.from({ length: to - from }, (_, i) => (shortened && i === to - from - 1 ? last - first : (places.get(ends[from + i] ?? -1) ?? -1)))
   return { first, matches, ids: [...ids.subarray(first, last), ...(shortened ? [other.endOfText] : [])] }
+}
+
+/** The first of rising numbers that is at least `n`. */
+function reaching(rising: Int32Array, n: number): number {
+  let [low, high] = [0, rising.length]
+  while (low < high) {
+    const middle = (low + high) >> 1
+    if ((rising[middle] ?? 0) < n) low = middle + 1
+    else high = middle
+  }
+  return low
 }
 
 /** As far as the other tokenizer reads the same bytes: up to what the first has no entry for, and what is no UTF-8. */

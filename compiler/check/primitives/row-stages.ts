@@ -2,7 +2,7 @@
 import { diagnostic } from "../../../grammar/diagnostic.ts"
 import type { Span } from "../../../grammar/diagnostic.ts"
 import type { Stage } from "../../plan/stage.ts"
-import { kindOf } from "../describe.ts"
+import { kindOf, within } from "../describe.ts"
 import type { Machine } from "../machine.ts"
 import { dim, error, int, unknown } from "../make.ts"
 import { add, constant, symbol, vocabulariesDiffer } from "../poly.ts"
@@ -16,12 +16,6 @@ import type { PrimitiveTable } from "./table.ts"
 
 type Args = ReadonlyMap<string, Value>
 const place = (site: CallSite, name: string): Span => site.args.get(name) ?? site.span
-
-/** Where a value is written, if that is inside of the argument; else the argument. */
-function within(value: Value, argument: Span): Span {
-  const { origin } = value
-  return origin !== null && origin.source === argument.source && origin.start >= argument.start && origin.end <= argument.end ? origin : argument
-}
 
 // ---- rows made by the recipe
 
