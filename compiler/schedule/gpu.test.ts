@@ -37,6 +37,18 @@ test("what follows a product at its own points stays in its tile; norms do not, 
   assert.ok(first?.is === "contract" && first.plan.way === "tile" && first.plan.split > 8)
 })
 
+test("few rows meet several weights in one dispatch, more rows in one for each", () => {
+  const of = (rows: number): GpuProgram => {
+    const b = createBuilder()
+    const x = b.input("x", "batch", "f32", [rows, 64])
+    const weights = [64, 16, 100].map((n, i) => b.input(`w${i}`, "state", "f32", [n, 64]))
+    return accepted(scheduled(programOf([x, ...weights], Object.fromEntries(weights.map((w, i) => [`y${i}`, g.dot(b, x, w, false, true)])))))
+  }
+  assert.is(kinds(of(3)), "siblings")
+  assert.equal(stepsIn(of(3).work).map(({ workgroups }) => workgroups), [8 + 2 + 13])
+  assert.is(kinds(of(8)), "contract contract contract")
+})
+
 test("equal layers share their shaders", () => {
   const b = createBuilder()
   const x = b.input("x", "batch", "f32", [256, 64])

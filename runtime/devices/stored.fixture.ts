@@ -31,14 +31,14 @@ function decoded(b: Builder, plain: Input, input: Input, name: string, [n, k, gr
   return g.reshape(b, g.mul(b, zero === 0 ? codes : g.sub(b, codes, zero), scales), [n, k])
 }
 
-/** Products of one row, few and some more rows with the first operand in common: codes of two kinds, and matrices as they are, along and across. */
+/** Products of one row and of few with the first operand in common: codes of two kinds, and a matrix as it is. Storage makes no difference but for codes of 4 bits. */
 function siblings(b: Builder, plain: Input, input: Input, stored: StorageType): readonly Node[] {
+  if (stored !== "i4" && stored !== "u4" && stored !== "f16") return []
   const usual = stored === "u4" ? 8 : 0
-  return ([[1, 64, 37], [3, 160, 9], [8, 96, 70]] as const).flatMap(([m, k, n]) => {
+  return ([[1, 64, 37], [3, 32, 9]] as const).flatMap(([m, k, n]) => {
     const x = plain(`same${k}`, [m, k])
     const codes = (name: string, width: number, zero: number): Node => decoded(b, plain, input, ` of ${k}, ${name}`, [width, k, 32], zero)
-    const right = [codes("first", n + 3, usual), codes("second", n, usual - 1), plain(`along${k}`, [2 * n, k]), codes("third", 5, usual)]
-    return [...right.map((w) => g.dot(b, x, w, false, true)), g.dot(b, x, plain(`over${k}`, [k, n]))]
+    return [codes("first", n + 3, usual), codes("second", n, usual - 1), plain(`along${k}`, [2 * n, k])].map((w) => g.dot(b, x, w, false, true))
   })
 }
 
