@@ -1,4 +1,5 @@
 /** Products of f32 as C with AMX: each number is the sum of three of bf16, and six of the nine products of parts are computed; the others are below 2^-24 of theirs. */
+import { inBlocks } from "./c-mma.ts"
 
 /**
  * The order of the six for each slice of k, the largest last, so that small ones are added to sums that lack it. Each step changes the parts of one side: of the four
@@ -63,27 +64,7 @@ ${splitting("parts", (to, what) => `*(${to}) = (f32v)${what}`)}/* past the cache
 ${splitting("far", (to, what) => `_mm512_stream_si512((__m512i *)(${to}), ${what})`)}
 /* c[rows][cols] (+)= the sum over count slices of a times b; two by two tiles, of which rows and cols exist. Both are packed in parts: \`below\` to the lower tile of a, \`beside\` to
    the one on the right of b. */
-static __attribute__((noinline, unused)) void multiply_parts(long count, const uint8_t *a, long below, const uint8_t *b, long beside, float *c, long ldc, long rows, long cols, int add) {
-  float part[32 * 32] __attribute__((aligned(64)));
-  float *const whole = c;
-  const long whole_ldc = ldc, whole_cols = cols;
-  const int in_part = (rows & 15) != 0 || (cols & 15) != 0;
-  if (in_part) {
-    if (add) for (long i = 0; i < rows; i++) for (long j = 0; j < cols; j += 16) store_f32(part + 32 * i + j, load_some(whole + i * ldc, j, cols));
-    c = part; ldc = 32;
-  }
-  if (rows > 16 && cols > 16) {
-${block(true, true)}
-  } else if (rows > 16) {
-${block(true, false)}
-  } else if (cols > 16) {
-${block(false, true)}
-  } else {
-${block(false, false)}
-  }
-  if (in_part) for (long i = 0; i < rows; i++) for (long j = 0; j < cols; j += 16) store_some(whole + i * whole_ldc, j, load_f32(part + 32 * i + j), whole_cols);
-}
-/* Sums that came out infinite or not a number, as some factor is or as parts were too large: made again of whole numbers, as vectors do, in order of k. a(i, k) at a[i * a_row + k * a_col], b(k, j) at b[k * b_row + j * b_col]. */
+${inBlocks("multiply_parts", "long count, const uint8_t *a, long below, const uint8_t *b, long beside", block)}/* Sums that came out infinite or not a number, as some factor is or as parts were too large: made again of whole numbers, as vectors do, in order of k. a(i, k) at a[i * a_row + k * a_col], b(k, j) at b[k * b_row + j * b_col]. */
 static __attribute__((noinline, unused)) void mend(float *c, long rows, long cols, long depth, const float *a, long a_row, long a_col, const float *b, long b_row, long b_col) {
   for (long i = 0; i < rows; i++) for (long j = 0; j < cols; j += 16) {
     const __mmask16 wrong = _mm512_fpclass_ps_mask((__m512)load_some(c + i * cols, j, cols), 0x99);

@@ -200,9 +200,9 @@ INLINE f32v pair_bf16(const uint8_t *p, const uint8_t *q, long n, int both) {
 }
 `
 
-export const tileProduct = `/* c[rows][cols] (+)= the sum over count tiles of a times b; two by two tiles, of which rows and cols exist.
-   a: \`pitch\` bytes between rows, \`next\` to the following k, \`below\` to the lower tile; b: packed, \`beside\` to the tile on the right. */
-static __attribute__((noinline, unused)) void multiply_tiles(long count, const uint8_t *a, long pitch, long next, long below, const uint8_t *b, long beside, float *c, long ldc, long rows, long cols, int add) {
+/** A function of two by two tiles, of which rows and cols exist: what fills no tile goes by way of a block that does. */
+export function inBlocks(name: string, parameters: string, block: (two: boolean, wide: boolean) => string): string {
+  return `static __attribute__((noinline, unused)) void ${name}(${parameters}, float *c, long ldc, long rows, long cols, int add) {
   float part[32 * 32] __attribute__((aligned(64)));
   float *const whole = c;
   const long whole_ldc = ldc, whole_cols = cols;
@@ -223,3 +223,8 @@ ${block(false, false)}
   if (in_part) for (long i = 0; i < rows; i++) for (long j = 0; j < cols; j += 16) store_some(whole + i * whole_ldc, j, load_f32(part + 32 * i + j), whole_cols);
 }
 `
+}
+
+export const tileProduct = `/* c[rows][cols] (+)= the sum over count tiles of a times b; two by two tiles, of which rows and cols exist.
+   a: \`pitch\` bytes between rows, \`next\` to the following k, \`below\` to the lower tile; b: packed, \`beside\` to the tile on the right. */
+${inBlocks("multiply_tiles", "long count, const uint8_t *a, long pitch, long next, long below, const uint8_t *b, long beside", block)}`
