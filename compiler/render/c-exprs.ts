@@ -6,6 +6,7 @@ import type { Guard, Index } from "../kernel/index.ts"
 import type { Buffer, Combine, Expr, RowsKernel } from "../kernel/ir.ts"
 import { cFloat, cGuard, cIndex, laneFactor } from "./c-index.ts"
 import type { IndexNames } from "./c-index.ts"
+import { lanesThat, runsOf, runsTable } from "./c-runs.ts"
 
 /** Names of buffers in the function's text, in order of first use. */
 export interface Parameters {
@@ -42,6 +43,8 @@ export interface Emitter {
   readonly written: Set<Expr>
   /** Divisors that are one number for a whole row, with the names of their inverses. */
   readonly inverses: Map<Expr, string>
+  /** Constant tables of the function, name by text; null where vectors do not begin at multiples of their lanes. */
+  readonly tables: Map<string, string> | null
   next: number
   /** The row is so many after r. */
   readonly rowsAfter: number
@@ -108,8 +111,34 @@ function conditions(m: Emitter, guards: readonly Guard[], scope: Scope, lane: st
   return guards.map((guard) => cGuard(guard, names(m, scope, lane))).join(" && ")
 }
 
+/** A constant of the function; equal ones are one. */
+function table(tables: Map<string, string>, make: (name: string) => string): string {
+  const text = make("NAME")
+  const known = tables.get(text)
+  if (known !== undefined) return known
+  const name = `lanes${tables.size}`
+  tables.set(text, name)
+  return name
+}
+
+export function tableLines(m: Emitter): readonly string[] {
+  return [...m.tables ?? []].map(([text, name]) => `  ${text.replace("NAME", name)}`)
+}
+
+/** A load whose lanes lie in a few stretches. */
+function inRuns(m: Emitter, x: Extract<Expr, { is: "load" }>, scope: Scope): string | null {
+  const { lanes } = m.target
+  const runs = m.tables === null || x.dtype === "bool" || x.buffer.stored !== null || scope.own === "row" ? null : runsOf(x.index, x.guards, m.kernel.cols, lanes)
+  if (runs === null || m.tables === null) return null
+  const { count } = runsTable("", runs)
+  const name = table(m.tables, (name) => runsTable(name, runs).text)
+  return bind(m, x, scope, `load_runs_${x.dtype}(${m.p.name(x.buffer, false)} + ${cIndex(runs.base, names(m, scope, null))}, ${name}[j / LANES], ${count})`)
+}
+
 /** Values that places depend on must be computed before the loop over lanes. */
 function emitLanes(m: Emitter, x: Extract<Expr, { is: "load" }>, scope: Scope): string {
+  const found = inRuns(m, x, scope)
+  if (found !== null) return found
   const place = cIndex(x.index, names(m, scope, "l"))
   const when = conditions(m, x.guards, scope, "l")
   const name = `t${m.next++}`
@@ -237,6 +266,8 @@ function indexText(m: Emitter, index: Index, scope: Scope): string {
 
 function maskText(m: Emitter, guards: readonly Guard[], scope: Scope): string {
   if (guards.every((guard) => laneFactor(guard.index, m.target.lanes) === 0)) return `set_bool(${conditions(m, guards, scope, null)})`
+  const lanes = m.tables === null ? null : lanesThat(guards, m.kernel.cols, m.target.lanes)
+  if (lanes !== null && m.tables !== null) return `load_i32(${table(m.tables, (name) => `static const int32_t ${name}[${lanes.length}] = {${lanes.join(", ")}};`)} + j)`
   const name = `t${m.next++}`
   const when = conditions(m, guards, scope, "l")
   scope.lines.push(`${scope.indent}i32v ${name} = {0};`, `${scope.indent}for (long l = 0; l < LANES; l++) ${name}[l] = -(${when});`)

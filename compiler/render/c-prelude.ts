@@ -55,6 +55,15 @@ INLINE i32v load_part_i32(const int32_t *p, long n) { i32v r = {0}; for (long l 
 INLINE void store_part_f32(float *p, f32v x, long n) { for (long l = 0; l < n; l++) p[l] = x[l]; }
 INLINE void store_part_i32(int32_t *p, i32v x, long n) { for (long l = 0; l < n; l++) p[l] = x[l]; }
 #endif
+/* Numbers of a vector that lie in a few stretches: lane l at p[at + l]; lanes of none are 0. */
+typedef struct { uint32_t lanes; int32_t at; } lane_run;
+#if defined(__AVX512F__) && LANES == 16
+INLINE f32v load_runs_f32(const float *p, const lane_run *runs, int n) { __m512 x = _mm512_setzero_ps(); UNROLL for (int i = 0; i < n; i++) x = _mm512_mask_loadu_ps(x, (__mmask16)runs[i].lanes, p + runs[i].at); return (f32v)x; }
+INLINE i32v load_runs_i32(const int32_t *p, const lane_run *runs, int n) { __m512i x = _mm512_setzero_si512(); UNROLL for (int i = 0; i < n; i++) x = _mm512_mask_loadu_epi32(x, (__mmask16)runs[i].lanes, p + runs[i].at); return (i32v)x; }
+#else
+INLINE f32v load_runs_f32(const float *p, const lane_run *runs, int n) { f32v r = {0}; for (int i = 0; i < n; i++) for (long l = 0; l < LANES; l++) if (runs[i].lanes >> l & 1) r[l] = p[runs[i].at + l]; return r; }
+INLINE i32v load_runs_i32(const int32_t *p, const lane_run *runs, int n) { i32v r = {0}; for (int i = 0; i < n; i++) for (long l = 0; l < LANES; l++) if (runs[i].lanes >> l & 1) r[l] = p[runs[i].at + l]; return r; }
+#endif
 INLINE i32v load_part_bool(const uint8_t *p, long n) { i32v r = {0}; for (long l = 0; l < n; l++) r[l] = -(p[l] != 0); return r; }
 INLINE void store_part_bool(uint8_t *p, i32v x, long n) { for (long l = 0; l < n; l++) p[l] = x[l] & 1; }
 INLINE f32v pick_f32(i32v c, f32v a, f32v b) { return (f32v)((c & (i32v)a) | (~c & (i32v)b)); }

@@ -5,7 +5,7 @@ import { exprsIn, exprsOfPass } from "../kernel/expr.ts"
 import type { Expr, RowsKernel } from "../kernel/ir.ts"
 import { cIndex, isUniform } from "./c-index.ts"
 import type { Parameters, Scope, Emitter } from "./c-exprs.ts"
-import { cTypes, vectors, emit, names, identity, combined } from "./c-exprs.ts"
+import { cTypes, vectors, emit, names, identity, combined, tableLines } from "./c-exprs.ts"
 
 /** Ops so slow that a value needed in two passes over a row is kept between them. */
 const slow: ReadonlySet<string> = new Set(["exp", "log", "sin", "cos", "tanh", "erf", "sigmoid", "pow"])
@@ -116,7 +116,7 @@ function passLines(m: Emitter, pass: Pass, row: Scope): void {
 }
 
 function emitter(kernel: RowsKernel, p: Parameters, target: CpuTarget, kept: Map<Expr, string>): Emitter {
-  return { p, target, kernel, kept, written: new Set(), inverses: new Map(), next: 0, rowsAfter: 0, part: null }
+  return { p, target, kernel, kept, written: new Set(), inverses: new Map(), tables: null, next: 0, rowsAfter: 0, part: null }
 }
 
 /** The statements of a kernel between `first` and `last`: rows (whole chunks), or columns of a flat kernel. */
@@ -141,7 +141,7 @@ function renderFlat(kernel: RowsKernel, p: Parameters, target: CpuTarget): strin
 export function renderNested(kernel: RowsKernel, p: Parameters, target: CpuTarget): string[] {
   const passes = passesOf(kernel)
   const kept = keptBetween(kernel, passes)
-  const m = emitter(kernel, p, target, kept)
+  const m: Emitter = { ...emitter(kernel, p, target, kept), tables: new Map() }
   const chunked = kernel.columns.length > 0
   const indent = chunked ? "      " : "    "
   const row: Scope = { lines: [], names: new Map(), indent, outer: null, own: "row" }
@@ -151,7 +151,7 @@ export function renderNested(kernel: RowsKernel, p: Parameters, target: CpuTarge
   for (const store of kernel.stores) if (isUniform(store.index)) singles.push(`${indent}${storeText(m, store, row)}`)
   const totals = kernel.columns.map((column, i) => ({ column, name: `column${i}` })).filter(({ column }) => !isPerColumn(kernel, column))
   for (const { column, name } of totals) singles.push(`${indent}${name} = ${combined(column.combine, column.buffer.dtype, name, emit(m, column.value, row))};`)
-  const arrays = [...kept.values()].map((name) => `  float ${name}[${kernel.cols + target.lanes}] __attribute__((aligned(64)));`)
+  const arrays = [...tableLines(m), ...[...kept.values()].map((name) => `  float ${name}[${kernel.cols + target.lanes}] __attribute__((aligned(64)));`)]
   const inner = [...row.lines, ...singles]
   if (!chunked) return [...arrays, "  for (long r = first; r < last; r++) {", ...inner, "  }"]
   return [...arrays, ...chunkedLines(m, passes, totals, inner)]
