@@ -166,4 +166,10 @@ test("what follows from the winner is checked before anything runs", () => {
   assert.match(shown(checked), /SLM2201.*nowhere/)
 })
 
+test("how large the winner is stays unknown until there is one", () => {
+  const sized = (of: string): string => recipe("grid({ dim: [4, 8], lr: [0.1] })", "", `let numbers = parameters_of(Llama(vocab: words.size, dim: ${of}, depth: 1, heads: 2))\nexpect numbers > 0\nbest = found.weights\nexpect perplexity(best, tokens.valid) > 0`)
+  const found = ["found.point.dim", "4"].map((of) => valueOf(sized(of), "numbers").kind)
+  assert.equal(found, ["unknown", "int"])
+})
+
 test.run()

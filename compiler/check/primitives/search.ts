@@ -67,6 +67,7 @@ const parametersOf: Primitive = (args, site, m) => {
   if (spec === null) return error
   const instance = m.instantiate(spec, "model", spanOf(site, "model"))
   if (instance.kind === "error") return error
+  if (isOpen(instance)) return unknown("int", site.span)
   const sizes = weightsOf(instance).map(({ shape }): Poly => mulAll(shape.map((d) => d.size)))
   return int(sizes.reduce(add, constant(0)), site.span)
 }
@@ -79,10 +80,19 @@ const flopsOf: Primitive = (args, site, m) => {
   if (instance.kind === "error") return error
   const vocab = m.known(m.unknownInt(artifact(args, "words").stage, "size", site.span).poly)
   const length = m.known(context.poly)
-  if (vocab === null || length === null || weightsOf(instance).some(({ shape }) => shape.some((d) => m.known(d.size) === null))) return unknown("int", site.span)
+  if (vocab === null || length === null || isOpen(instance) || weightsOf(instance).some(({ shape }) => shape.some((d) => m.known(d.size) === null))) return unknown("int", site.span)
   const programs = lowerGeneration(m.session, spec, vocab, site.span)
   if ("code" in programs) return m.report(programs)
   return int(cost(programs(1, 1, length).program).flops, site.span)
+}
+
+/** Whether a choice that is not made yet decides on the parts or sizes of a model. */
+function isOpen(value: Value): boolean {
+  if (value.kind === "unknown") return true
+  if (value.kind === "list") return value.items.some(isOpen)
+  if (value.kind === "record") return [...value.fields.values()].some(isOpen)
+  if (value.kind === "spec") return [...value.args.values()].some(isOpen)
+  return value.kind === "instance" && [...value.spec.args.values(), ...value.members.values()].some(isOpen)
 }
 
 // ---- choosing
