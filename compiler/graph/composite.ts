@@ -121,7 +121,10 @@ export const decompositions: { readonly [O in Composite]: Decomposition<O> } = {
   },
   layer_norm_grad: (b, args, inputs) => layerNormGrad(b, args, inputOf(inputs, 0), inputOf(inputs, 1), inputOf(inputs, 2)),
   rope: (b, args, inputs) => rope(b, args, inputOf(inputs, 0), inputOf(inputs, 1)),
-  put: (b, args, inputs) => put(b, args, inputOf(inputs, 0), inputOf(inputs, 1), inputOf(inputs, 2)),
+  put: (b, args, inputs) => {
+    const fresh = inputOf(inputs, 1)
+    return put(b, args, inputOf(inputs, 0), args.format === undefined ? fresh : g.kept(b, fresh, args.format), inputOf(inputs, 2))
+  },
   attend: attention,
   attend_grad: attendGradient,
 }

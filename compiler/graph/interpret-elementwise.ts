@@ -1,4 +1,5 @@
-import type { DType } from "./node.ts"
+import type { DType, KeptFormat } from "./node.ts"
+import { largestHalf } from "./ops.ts"
 
 /** One element at a time; the result is rounded by the array it is stored in. */
 export type Unary = (x: number) => number
@@ -50,6 +51,12 @@ function exponentOf(x: number): number {
 export const narrowTo: { readonly [F in "f16" | "bf16"]: Unary } = {
   f16: (x) => toFormat(x, 10, -14, 15),
   bf16: (x) => toFormat(x, 7, -126, 127),
+}
+
+/** As `kept` (ops.ts): where only infinity is nearer, the largest number of the format. */
+export const keptIn: { readonly [F in KeptFormat]: Unary } = {
+  f16: (x) => narrowTo.f16(Number.isFinite(x) ? Math.max(-largestHalf, Math.min(x, largestHalf)) : x),
+  bf16: narrowTo.bf16,
 }
 
 export type UnaryOp = "neg" | "abs" | "sign" | "exp" | "log" | "sqrt" | "rsqrt" | "sin" | "cos" | "tanh" | "erf" | "sigmoid" | "floor" | "round" | "not" | "stop_gradient"

@@ -104,9 +104,9 @@ export interface Args {
   rope: { readonly base: number; readonly inverse: boolean }
   /**
    * x [b, .., c, ..], fresh [b, .., n, ..], offset i32[b] -> x with the places offset[b] … offset[b] + n - 1 of `axis` (at least 1) taken from `fresh`;
-   * places outside are dropped.
+   * places outside are dropped. With `format` what is put is rounded to it first, as `kept` (ops.ts) does.
    */
-  put: { readonly axis: number }
+  put: { readonly axis: number; readonly format?: KeptFormat }
   /**
    * q f32[b, h, t, d], k f32[b, g, s, d], v f32[b, g, s, e] (h a multiple of g), then, where `segmented`, qseg i32[b, t], kseg i32[b, s],
    * then, where `offset`, the place of the first query among the keys i32[b], then, where `biased`, bias f32[1 or b, h, t, s]
@@ -118,6 +118,9 @@ export interface Args {
   /** the inputs of attend, then upstream -> gradient by q, k, v (0, 1, 2) or the bias (3). */
   attend_grad: AttendArgs & { readonly wrt: 0 | 1 | 2 | 3 }
 }
+
+/** In which earlier keys and values are kept. */
+export type KeptFormat = "f16" | "bf16"
 
 /** What numbers are rounded to (to nearest, ties to even) before they are multiplied; products are always added up in f32 or better. */
 export type Factors = "f32" | "bf16" | "f16"

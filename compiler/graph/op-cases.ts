@@ -337,7 +337,8 @@ export const opCases: { readonly [O in Op]: OpCases } = {
   put: {
     smooth: [(c) => [[2, 3, 5, 4, 2, 2], [3, 4, 7, 3, 1, 2], [1, 2, 6, 1, 6, 2]].map(([b = 1, h = 1, t = 1, d = 1, n = 1, axis = 2]) => c.b.make("put", { axis }, [c.f32([b, h, t, d]), c.f32([b, h, n, d]), c.i32([b], -1, t)])),
       (c) => [c.b.make("put", { axis: 1 }, [c.f32([3, 5]), g.permute(c.b, c.f32([2, 3]), [1, 0]), c.i32([3], -2, 6)])]],
-    edge: [(c) => [c.b.make("put", { axis: 1 }, [c.i32([2, 9], 0, 5), c.i32([2, 1], 0, 5), c.given([8, 9], [2], "i32")])]],
+    edge: [(c) => [c.b.make("put", { axis: 1 }, [c.i32([2, 9], 0, 5), c.i32([2, 1], 0, 5), c.given([8, 9], [2], "i32")])],
+      (c) => (["f16", "bf16"] as const).map((format) => c.b.make("put", { axis: 1, format }, [c.f32([1, 3, 9]), c.given([1e5, -1e5, 65519, 65520, -3e38, 1 + 2 ** -11, 1 + 3 * 2 ** -11, 3 * 2 ** -26, 1 / 3], [1, 1, 9]), c.given([1], [1], "i32")]))],
     exact: true,
   },
   attend: { smooth: attendCases.map(attended), rounded: roundedAttendCases.map(attended) },

@@ -4,7 +4,7 @@
  */
 import type { Builder } from "./builder.ts"
 import { createBuilder } from "./builder.ts"
-import type { AttendArgs, DType, Factors, Node, Op, Shape } from "./node.ts"
+import type { AttendArgs, DType, Factors, KeptFormat, Node, Op, Shape } from "./node.ts"
 import { size } from "./node.ts"
 
 export type Operand = Node | number
@@ -178,6 +178,17 @@ export function where(b: Builder, condition: Node, yes: Operand, no: Operand): N
   const [p, q] = align(b, yes, no)
   const shape = commonShape(condition.shape, p.shape)
   return b.make("select", {}, [broadcastTo(b, condition, shape), broadcastTo(b, p, shape), broadcastTo(b, q, shape)])
+}
+
+/** The largest number of f16, and of f32. */
+export const [largestHalf, largest] = [65504, 3.4028234663852886e38]
+
+/** The nearest number of a format, ties to even; where only infinity is nearer, the largest one. Infinities and NaN stay what they are. */
+export function kept(b: Builder, x: Node, format: KeptFormat): Node {
+  if (format === "bf16") return b.make("narrow", { format }, [x])
+  const size = abs(b, x)
+  const isBeyond = and(b, lt(b, largestHalf, size), le(b, size, largest))
+  return b.make("narrow", { format }, [where(b, isBeyond, max(b, -largestHalf, min(b, x, largestHalf)), x)])
 }
 
 /** max(0, x), with gradient 0 at 0. */

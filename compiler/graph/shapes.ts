@@ -194,9 +194,10 @@ function rope(_: Args["rope"], inputs: readonly Type[]): Type {
   return { shape: x.shape, dtype: "f32" }
 }
 
-function put({ axis }: Args["put"], inputs: readonly Type[]): Type {
+function put({ axis, format }: Args["put"], inputs: readonly Type[]): Type {
   count(inputs, 3)
   const [x, fresh] = [at(inputs, 0), at(inputs, 1)]
+  need(format === undefined || x.dtype === "f32", `${show(x)} is not rounded to ${format}`)
   need(axis >= 1, "places are taken along an axis after the first")
   expectType(fresh, x.dtype, replaced(x.shape, axis, dim(fresh.shape, axis)), "what is put")
   expectType(at(inputs, 2), "i32", [dim(x.shape, 0)], "the offset")

@@ -1,6 +1,7 @@
 import type { Node, NodeOf, Op, Program } from "./node.ts"
 import type { ShapeRule } from "./shapes.ts"
 import { shapeRules } from "./shapes.ts"
+import type { StorageType } from "./stored.ts"
 import { reachable } from "./walk.ts"
 
 /**
@@ -69,13 +70,20 @@ function outputProblems(program: Program): string[] {
   for (const { name, node } of program.outputs) {
     const state = states.get(name)
     if (state === undefined) continue
-    if (state.args.stored !== undefined) found.push(`state ${name} is stored as ${state.args.stored} and cannot be replaced`)
+    if (state.args.stored !== undefined && !staysExact(node, state.args.stored)) found.push(`state ${name} is stored as ${state.args.stored} and becomes numbers that may be others`)
     else if (state.args.role === "batch") found.push(`output ${name} has the name of a batch input`)
     else if (state.dtype !== node.dtype || state.shape.join() !== node.shape.join()) {
       found.push(`state ${name} is ${state.dtype}[${state.shape.join(", ")}] but becomes ${node.dtype}[${node.shape.join(", ")}]`)
     }
   }
   return found
+}
+
+/** Whether numbers of the storage type are all that can come out. */
+function staysExact(node: Node, stored: StorageType): boolean {
+  let base = node
+  while (base.op === "put" && base.args.format === stored && base.inputs[0] !== undefined) base = base.inputs[0]
+  return base.op === "input" && base.args.stored === stored
 }
 
 function repeated(names: readonly string[]): string[] {

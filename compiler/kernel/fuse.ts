@@ -9,7 +9,7 @@ import type { RowsGroup, SoloGroup } from "./groups.ts"
 import { groupNodes } from "./groups.ts"
 import { coordinatesOf, linear, plus, times, variable } from "./index.ts"
 import type { Buffer, Kernel, KernelProgram, RowsKernel, Store } from "./ir.ts"
-import { inputAt, isLeaf, toPrimitives } from "./primitives.ts"
+import { inputAt, isLeaf, storageOf, toPrimitives } from "./primitives.ts"
 import { withRoundedResults } from "./rounded.ts"
 import { withSiblings } from "./siblings.ts"
 import { soloKernel } from "./solo.ts"
@@ -59,14 +59,19 @@ export function fuse(given: Program, format: Factors | null = null, grain = coar
   const { kernels, values } = fuseNodes(table, inputs, changed.map((output) => output.node), { held: format === null || format === "f32" ? null : { format, rounded }, grain })
   const updates: Update[] = []
   const outputs: { name: string; buffer: Buffer }[] = []
-  changed.forEach(({ name }, i) => {
+  const widened: Kernel[] = []
+  changed.forEach(({ name, node }, i) => {
     const value = values[i]
     const state = states.get(name)
     if (value === undefined) throw new Error(`fuse: output ${name} has no value`)
-    if (state === undefined) outputs.push({ name, buffer: value })
+    if (state === undefined && value.stored !== null && node.op === "put") {
+      const wide = table.add(`${name}, widened`, "temp", node)
+      widened.push(copyKernel(value, wide, node, new Map()))
+      outputs.push({ name, buffer: wide })
+    } else if (state === undefined) outputs.push({ name, buffer: value })
     else updates.push({ state: bufferFor(inputs, state), value })
   })
-  return { name: program.name, buffers: table.buffers, kernels, updates, outputs, inputs: program.inputs.map((node) => ({ name: node.args.name, buffer: bufferFor(inputs, node) })) }
+  return { name: program.name, buffers: table.buffers, kernels: [...kernels, ...widened], updates, outputs, inputs: program.inputs.map((node) => ({ name: node.args.name, buffer: bufferFor(inputs, node) })) }
 }
 
 const statesOf = (program: Program): ReadonlyMap<string, Node> => new Map(program.inputs.filter((node) => node.args.role === "state").map((node) => [node.args.name, node]))
@@ -96,7 +101,7 @@ function fuseNodes(table: Table, inputs: ReadonlyMap<Node, Buffer>, wanted: read
   const bufferOf = (node: Node): Buffer => {
     const known = buffers.get(node)
     if (known !== undefined) return known
-    const made = table.add(nameOf(node), node.op === "literal" ? "constant" : "temp", node, node.op === "literal" ? { values: node.args.values } : narrow.has(node) && held?.format === "bf16" ? { stored: held.format } : {})
+    const made = table.add(nameOf(node), node.op === "literal" ? "constant" : "temp", node, node.op === "literal" ? { values: node.args.values } : narrow.has(node) && held?.format === "bf16" ? { stored: held.format } : { stored: storageOf(node) })
     buffers.set(node, made)
     return made
   }

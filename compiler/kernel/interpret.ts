@@ -1,6 +1,6 @@
 /** What kernels mean, one point at a time and in double precision but for what is stored: the oracle of every renderer. */
 import { threefry } from "../graph/random.ts"
-import { binaryOf, castTo, narrowTo, unaryOf } from "../graph/interpret-elementwise.ts"
+import { binaryOf, castTo, keptIn, narrowTo, unaryOf } from "../graph/interpret-elementwise.ts"
 import type { DType } from "../graph/node.ts"
 import type { Fused } from "./fuse.ts"
 import type { Guard, Index } from "./index.ts"
@@ -294,13 +294,14 @@ function runScatter({ lead, rows, width, count, ...kernel }: ScatterKernel, memo
   }
 }
 
-function runPut({ batch, middle, places, count, inner, ...kernel }: PutKernel, memory: Memory): void {
+function runPut({ batch, middle, places, count, inner, format, ...kernel }: PutKernel, memory: Memory): void {
+  const kept = format === null ? (x: number): number => x : keptIn[format]
   const [offset, fresh, out] = [dataOf(memory, kernel.offset), dataOf(memory, kernel.fresh.buffer), dataOf(memory, kernel.out)]
   out.set(dataOf(memory, kernel.x))
   for (let b = 0; b < batch; b++) for (let m = 0; m < middle; m++) for (let i = 0; i < count; i++) {
     const place = (offset[b] ?? 0) + i
     if (place < 0 || place >= places) continue
-    for (let j = 0; j < inner; j++) out[((b * middle + m) * places + place) * inner + j] = fresh[element(kernel.fresh, b, m, i, j)] ?? NaN
+    for (let j = 0; j < inner; j++) out[((b * middle + m) * places + place) * inner + j] = kept(fresh[element(kernel.fresh, b, m, i, j)] ?? NaN)
   }
 }
 

@@ -3,7 +3,7 @@
  * static domains, read and write typed buffers at affine or explicitly indirect places, and say how reductions are split (by
  * shape alone, so that results do not depend on how many threads there are). Nothing here knows a target.
  */
-import type { AttendArgs, DType, Factors } from "../graph/node.ts"
+import type { AttendArgs, DType, Factors, KeptFormat } from "../graph/node.ts"
 import type { StorageType } from "../graph/stored.ts"
 import { bytesOfNumbers } from "../graph/stored.ts"
 import type { Guard, Index, Variable } from "./index.ts"
@@ -201,7 +201,7 @@ export interface AxisKernel {
 
 /**
  * out = x with places offset[b] … of its third axis taken from `fresh`; x and out [batch, middle, places, inner], fresh the same with `count` places.
- * Places outside are dropped. Where out replaces x, nothing else is touched.
+ * Places outside are dropped. Where out replaces x, nothing else is touched. `format`: what is put is rounded to it, as `kept` (graph/ops.ts) does.
  */
 export interface PutKernel {
   readonly kind: "put"
@@ -212,6 +212,7 @@ export interface PutKernel {
   readonly places: number
   readonly count: number
   readonly inner: number
+  readonly format: KeptFormat | null
   readonly x: Buffer
   readonly fresh: Strided
   readonly offset: Buffer

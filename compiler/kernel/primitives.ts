@@ -3,6 +3,7 @@ import type { Builder } from "../graph/builder.ts"
 import { decomposeNode } from "../graph/composite.ts"
 import type { Factors, Node, Op, Program } from "../graph/node.ts"
 import { rewriteProgram } from "../graph/rewrite.ts"
+import type { StorageType } from "../graph/stored.ts"
 import { copy } from "../graph/walk.ts"
 import { simplify } from "../transform/simplify.ts"
 
@@ -11,11 +12,24 @@ export function toPrimitives(program: Program): Program {
   return withReads(simplify(rewriteProgram(open, withRoundedFactors)))
 }
 
-/** Numbers in narrower storage are read by an op of their own, so that an operand is either plain numbers or an expression. */
+/** The storage of an input, or of one whose places were replaced; null where numbers are as wide as their dtype. */
+export function storageOf(node: Node): StorageType | null {
+  let base = node
+  while (base.op === "put") base = inputAt(base, 0)
+  return base.op === "input" ? base.args.stored ?? null : null
+}
+
+/**
+ * Numbers in narrower storage are read by an op of their own, so that an operand is either plain numbers or an expression. Keys and values of 16 bits
+ * are read as they lie, and so is what a put replaces.
+ */
 function withReads(program: Program): Program {
   if (program.inputs.every((node) => node.args.stored === undefined)) return program
-  const isStored = (node: Node): boolean => node.op === "input" && node.args.stored !== undefined
-  return rewriteProgram(program, (b, node, inputs) => copy(b, node, inputs.map((x) => (isStored(x) ? b.make("stop_gradient", {}, [x]) as Node : x))))
+  return rewriteProgram(program, (b, node, inputs) => copy(b, node, inputs.map((x, i) => {
+    const stored = storageOf(x)
+    const asItLies = node.op === "put" ? i === 0 : node.op === "attend" && (i === 1 || i === 2) && (stored === "f16" || stored === "bf16")
+    return stored === null || asItLies ? x : b.make("stop_gradient", {}, [x])
+  })))
 }
 
 /**
@@ -44,7 +58,7 @@ function narrowed(b: Builder, x: Node, format: Exclude<Factors, "f32">): Node {
     views.push(base)
     base = inputAt(base, 0)
   }
-  const rounded: Node = base.op === "narrow" && base.args.format === format ? base : b.make("narrow", { format }, [base], base.note)
+  const rounded: Node = (base.op === "narrow" && base.args.format === format) || storageOf(base) === format ? base : b.make("narrow", { format }, [base], base.note)
   return views.reduceRight<Node>((from, view) => copy(b, view, [from]), rounded)
 }
 

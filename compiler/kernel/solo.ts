@@ -129,7 +129,7 @@ function put(node: NodeOf<"put">, storage: Storage, bufferOf: BufferOf, number: 
   const [middle, inner] = [size(node.shape.slice(1, axis)), size(node.shape.slice(axis + 1))]
   const plainly = (): Strided => ({ buffer: plain(fresh, storage, bufferOf), base: 0, strides: [middle * count * inner, count * inner, inner, 1] })
   return {
-    kind: "put", name: `put${number}`, note: node.note, batch, middle, places, count, inner, x: plain(x, storage, bufferOf),
+    kind: "put", name: `put${number}`, note: node.note, batch, middle, places, count, inner, format: node.args.format ?? null, x: plain(x, storage, bufferOf),
     fresh: putsRows(node) ? strided(fresh, storage, bufferOf) : plainly(), offset: plain(offset, storage, bufferOf), out: bufferOf(node),
   }
 }

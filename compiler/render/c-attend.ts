@@ -2,6 +2,7 @@
 import type { AttendGradKernel, AttendKernel, Strided } from "../kernel/ir.ts"
 import { queryBlock } from "../schedule/cpu.ts"
 import { padded } from "../schedule/tiles.ts"
+import { cType } from "./c-exprs.ts"
 import type { Parameters } from "./c-exprs.ts"
 import type { CpuTarget, Tile } from "../schedule/cpu.ts"
 import { tileName } from "./c-tile.ts"
@@ -128,8 +129,12 @@ export function renderAttend(kernel: AttendKernel, target: CpuTarget, p: Paramet
     `    const long b = share / ${heads}, h = share % ${heads}, g = h / ${heads / groups};`,
     ...bounds(kernel, p).map((line) => (line.startsWith("#") ? line : `    ${line}`)),
     `    if (packed != b * ${groups} + g) {`,
-    `      pack_any(packed_k, ${at(kernel.k, p, false, ["b", "g", "0"])}, ${kernel.k.strides[3]}, ${kernel.k.strides[2]}, ${depth}, ${keys}, 32);`,
-    `      pack_any(packed_v, ${at(kernel.v, p, false, ["b", "g", "0"])}, ${kernel.v.strides[2]}, ${kernel.v.strides[3]}, ${keys}, ${values}, 32);`,
+    kernel.k.buffer.stored === null
+      ? `      pack_any(packed_k, ${at(kernel.k, p, false, ["b", "g", "0"])}, ${kernel.k.strides[3]}, ${kernel.k.strides[2]}, ${depth}, ${keys}, 32);`
+      : `      pack_columns_${kernel.k.buffer.stored}(packed_k, ${at(kernel.k, p, false, ["b", "g", "0"])}, ${kernel.k.strides[2]}, ${depth}, ${keys}, 32);`,
+    kernel.v.buffer.stored === null
+      ? `      pack_any(packed_v, ${at(kernel.v, p, false, ["b", "g", "0"])}, ${kernel.v.strides[2]}, ${kernel.v.strides[3]}, ${keys}, ${values}, 32);`
+      : `      pack_rows_${kernel.v.buffer.stored}(packed_v, ${at(kernel.v, p, false, ["b", "g", "0"])}, ${kernel.v.strides[2]}, ${keys}, ${values}, 32);`,
     `      packed = b * ${groups} + g;`,
     "    }",
     `    for (long start = 0; start < ${queries}; start += ${height}) {`,
@@ -154,16 +159,19 @@ function renderAttendFew(kernel: AttendKernel, target: CpuTarget, p: Parameters)
   const { heads, groups, queries, depth, values } = kernel.sizes
   const together = Math.min(8, target.lanes)
   const [side, whole] = [Array.from({ length: together }, (_, q) => q), depth - (depth % target.lanes)]
-  const products = (load: (from: string) => string): string => `const f32v x = ${load("query")}; ${side.map((q) => `s${q} = fma_f32(x, ${load(`k${q}`)}, s${q});`).join(" ")}`
+  const [storedK, storedV] = [kernel.k.buffer.stored, kernel.v.buffer.stored]
+  const products = (x: string, load: (from: string) => string): string => `const f32v x = ${x}; ${side.map((q) => `s${q} = fma_f32(x, ${load(`k${q}`)}, s${q});`).join(" ")}`
+  const keyVector = (k: string): string => (storedK === null ? `load_f32(${k} + d)` : `load_${storedK}_f32(${k}, d)`)
+  const keyPart = (k: string): string => (storedK === null ? `load_part_f32(${k} + ${whole}, ${depth - whole})` : `load_part_${storedK}_f32(${k}, ${whole}, ${depth - whole})`)
   const scores = `sum_rows_${together}(${side.map((q) => `s${q}`).join(", ")})`
   const wide = (width: number): string[] => {
     const sums = Array.from({ length: width }, (_, v) => v)
     return [
       `        f32v ${sums.map((v) => `o${v} = {0}`).join(", ")};`,
       "        for (long j = low; j < high; j++) {",
-      `          const float *value = ${at(kernel.v, p, false, ["b", "g", "j"])} + e;`,
+      `          const ${cType(kernel.v.buffer)} *value = ${tensorAt(kernel.v, p, false, ["b", "g", "j"], "e")};`,
       "          const f32v weight = set_f32(row[j - begin]);",
-      `          ${sums.map((v) => `o${v} = fma_f32(weight, load_some(value, ${v} * LANES, ${values} - e), o${v});`).join(" ")}`,
+      `          ${sums.map((v) => `o${v} = fma_f32(weight, ${storedV === null ? "load_some(value, " : `load_some_${storedV}(value, 0, `}${v} * LANES, ${values} - e), o${v});`).join(" ")}`,
       "        }",
       `        ${sums.map((v) => `store_some(out, e + ${v} * LANES, o${v}, ${values});`).join(" ")}`,
     ]
@@ -178,10 +186,10 @@ function renderAttendFew(kernel: AttendKernel, target: CpuTarget, p: Parameters)
     `      float *out = ${at(kernel.out, p, true, ["b", "h", "i"])};`,
     "      const long begin = LOW(i) / LANES * LANES, end = MAX(begin, (HIGH(i) + LANES - 1) / LANES * LANES);",
     `      for (long j = begin; j < HIGH(i); j += ${together}) {`,
-    ...side.map((q) => `        const float *k${q} = ${at(kernel.k, p, false, ["b", "g", `MIN(j + ${q}, HIGH(i) - 1)`])};`),
+    ...side.map((q) => `        const ${cType(kernel.k.buffer)} *k${q} = ${at(kernel.k, p, false, ["b", "g", `MIN(j + ${q}, HIGH(i) - 1)`])};`),
     `        f32v ${side.map((q) => `s${q} = {0}`).join(", ")};`,
-    ...(whole > 0 ? [`        for (long d = 0; d < ${whole}; d += LANES) { ${products((from) => `load_f32(${from} + d)`)} }`] : []),
-    ...(whole < depth ? [`        { ${products((from) => `load_part_f32(${from} + ${whole}, ${depth - whole})`)} }`] : []),
+    ...(whole > 0 ? [`        for (long d = 0; d < ${whole}; d += LANES) { ${products("load_f32(query + d)", keyVector)} }`] : []),
+    ...(whole < depth ? [`        { ${products(`load_part_f32(query + ${whole}, ${depth - whole})`, keyPart)} }`] : []),
     together === target.lanes ? `        store_f32(row + j - begin, ${scores});` : `        store_part_f32(row + j - begin, ${scores}, ${together});`,
     "      }",
     ...softmaxLines(kernel, p, "      "),

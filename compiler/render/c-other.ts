@@ -1,6 +1,6 @@
 /** Scatters and what looks along one axis, as C. */
 import type { AxisKernel, PutKernel, ScatterKernel } from "../kernel/ir.ts"
-import { cTypes } from "./c-exprs.ts"
+import { cType, cTypes } from "./c-exprs.ts"
 import type { Parameters } from "./c-exprs.ts"
 
 /** Each thread owns columns (or leading rows) and takes the updates in order. */
@@ -24,23 +24,38 @@ export function renderScatter(kernel: ScatterKernel, p: Parameters): string[] {
 
 /** One place after the other; where the result lies over what it replaces, nothing else is written. */
 export function renderPut(kernel: PutKernel, inPlace: boolean, p: Parameters): string[] {
-  const { middle, places, count, inner, fresh } = kernel
-  const type = cTypes[kernel.out.dtype]
+  const { middle, places, count, inner, fresh, format } = kernel
+  const type = cType(kernel.out)
+  const wide = kernel.out.stored === null ? 1 : 2
   const [offset, from, out] = [p.name(kernel.offset, false), p.name(fresh.buffer, false), p.name(kernel.out, true)]
   const row = places * inner
   const [b, m, i, j] = fresh.strides
   const source = `${from} + ${fresh.base} + share / ${middle} * ${b}L + share % ${middle} * ${m}L + i * ${i}L`
+  const put = format !== null ? keptLines(kernel, wide === 2, j) : [j === 1 || inner === 1 ? `memcpy(to, source, ${inner} * sizeof(${type}));` : `for (long j = 0; j < ${inner}; j++) to[j] = source[j * ${j}L];`]
   return [
     "  for (long share = first; share < last; share++) {",
-    ...(inPlace ? [] : [`    memcpy(${out} + share * ${row}L, ${p.name(kernel.x, false)} + share * ${row}L, ${row}L * sizeof(${type}));`]),
+    ...(inPlace ? [] : [`    memcpy(${out} + share * ${wide * row}L, ${p.name(kernel.x, false)} + share * ${wide * row}L, ${wide * row}L * sizeof(${type}));`]),
     `    for (long i = 0; i < ${count}; i++) {`,
     `      const long place = (long)${offset}[share / ${middle}] + i;`,
     `      if (place < 0 || place >= ${places}) continue;`,
-    `      const ${type} *source = ${source};`,
-    `      ${type} *to = ${out} + share * ${row}L + place * ${inner};`,
-    j === 1 || inner === 1 ? `      memcpy(to, source, ${inner} * sizeof(${type}));` : `      for (long j = 0; j < ${inner}; j++) to[j] = source[j * ${j}L];`,
+    `      const ${cType(fresh.buffer)} *source = ${source};`,
+    `      ${type} *to = ${out} + share * ${wide * row}L + place * ${wide * inner};`,
+    ...put.map((line) => `      ${line}`),
     "    }", "  }",
   ]
+}
+
+/** Numbers are rounded as they are put, and take two bytes where they are stored so. */
+function keptLines({ inner, format, fresh }: PutKernel, isStored: boolean, step: number): readonly string[] {
+  if (fresh.buffer.stored !== null) throw new Error(`render: ${fresh.buffer.name} is to be put and has a storage of its own`)
+  const store = (x: string, n: string | null): string => {
+    const part = n === null ? "" : "part_"
+    const count = n === null ? "" : `, ${n}`
+    if (isStored) return `store_${part}kept_${format}(to, j, ${x}${count});`
+    return `store_${part}f32(to + j, ${format === "f16" ? `narrow_f16_f32(within_f16(${x}))` : `narrow_bf16_f32(${x})`}${count});`
+  }
+  if (step !== 1 && inner > 1) return [`for (long j = 0; j < ${inner}; j++) ${store(`set_f32(source[j * ${step}L])`, "1")}`]
+  return ["long j = 0;", `for (; j + LANES <= ${inner}; j += LANES) ${store("load_f32(source + j)", null)}`, `if (j < ${inner}) ${store(`load_part_f32(source + j, ${inner} - j)`, `${inner} - j`)}`]
 }
 
 export function renderAxis(kernel: AxisKernel, p: Parameters): string[] {

@@ -300,6 +300,11 @@ INLINE f32v narrow_f16_f32(f32v x) {
   r = pick_f32(abs_f32(r) >= 65536.0f, (f32v)(((i32v)x & (int32_t)0x80000000) | 0x7f800000), r);
   return pick_f32(abs_f32(x) < (f32v)set_i32(0x7f800000), r, x);
 }
+/* What only an infinity of f16 is nearer to is its largest number; infinities and NaN stay what they are. */
+INLINE f32v within_f16(f32v x) {
+  const f32v size = abs_f32(x);
+  return pick_f32((size > 65504.0f) & (size <= 3.4028234663852886e38f), (f32v)((i32v)set_f32(65504) | ((i32v)x & (int32_t)0x80000000)), x);
+}
 /* Threefry-2x32 with 20 rounds (Salmon, Moraes, Dror, Shaw 2011). */
 INLINE void threefry(u32v k0, u32v k1, u32v c0, u32v c1, u32v *x0, u32v *x1) {
   static const int turns[8] = {13, 15, 26, 6, 17, 29, 16, 24};

@@ -32,6 +32,14 @@ INLINE i32v load_u4_i32(const uint8_t *p, long i) { return (i32v)(nibbles_any(p,
 INLINE i32v load_i4_i32(const uint8_t *p, long i) { return (i32v)(nibbles_any(p, i) << 28) >> 28; }`
 }
 
+/** Of some kinds of numbers the first n alone. */
+function partLoads(kinds: readonly string[]): string {
+  return kinds.map((kind) => {
+    const dtype = kind.split("_")[1] ?? ""
+    return `INLINE ${dtype}v load_part_${kind}(const uint8_t *p, long i, long n) { ${dtype}v r = {0}; for (long l = 0; l < n; l++) r[l] = read_${kind}(p, i + l); return r; }`
+  }).join("\n")
+}
+
 export function storedLoads(target: CpuTarget): string {
   const whole = ["i8", "u8", "i4", "u4"]
   return `/* ---- numbers in narrower storage: p holds bytes, i counts numbers */
@@ -81,6 +89,22 @@ INLINE f32v load_f16_f32(const uint8_t *p, long i) { return (f32v)_mm512_cvtph_p
 #else
 INLINE f32v load_f16_f32(const uint8_t *p, long i) { return from_f16(load_u16(p, i)); }
 #endif
+/* What is kept: rounded to nearest, ties to even, within the range of the format. */
+#if defined(__F16C__) && LANES == 8
+INLINE void store_kept_f16(uint8_t *p, long i, f32v x) { _mm_storeu_si128((__m128i *)(p + 2 * i), _mm256_cvtps_ph((__m256)within_f16(x), 0)); }
+#elif defined(__AVX512F__) && LANES == 16
+INLINE void store_kept_f16(uint8_t *p, long i, f32v x) { _mm256_storeu_si256((__m256i *)(p + 2 * i), _mm512_cvtps_ph((__m512)within_f16(x), 0)); }
+#else
+INLINE void store_kept_f16(uint8_t *p, long i, f32v x) {
+  const u32v bits = (u32v)narrow_f16_f32(within_f16(x)), size = bits & 0x7fffffffu;
+  const f32v small = pick_f32((i32v)(size < 0x38800000u), (f32v)size, set_f32(0)); /* whole multiples of 2^-24 */
+  u32v h = (u32v)pick_i32((i32v)(size < 0x38800000u), __builtin_convertvector(small * 16777216.0f, i32v), (i32v)((size - 0x38000000u) >> 13));
+  h = (u32v)pick_i32((i32v)(size >= 0x7f800000u), (i32v)(0x7c00u | ((size > 0x7f800000u) & 0x200u)), (i32v)h);
+  *(u16u *)(p + 2 * i) = __builtin_convertvector(h | (bits >> 16 & 0x8000u), u16v);
+}
+#endif
+INLINE void store_kept_bf16(uint8_t *p, long i, f32v x) { store_rounded_f32(p, i, x); }
+${(["f16", "bf16"] as const).map((s) => `INLINE void store_part_kept_${s}(uint8_t *p, long i, f32v x, long n) { uint8_t all[2 * LANES]; store_kept_${s}(all, 0, x); memcpy(p + 2 * i, all, 2 * n); }`).join("\n")}
 INLINE int32_t read_i8_i32(const uint8_t *p, long i) { return (int8_t)p[i]; }
 INLINE int32_t read_u8_i32(const uint8_t *p, long i) { return p[i]; }
 INLINE int32_t read_u4_i32(const uint8_t *p, long i) { return (p[i >> 1] >> (4 * (i & 1))) & 15; }
@@ -94,9 +118,14 @@ INLINE float read_f16_f32(const uint8_t *p, long i) { return from_f16((u32v)set_
 ${whole.map((s) => `INLINE f32v load_${s}_f32(const uint8_t *p, long i) { return to_f32(load_${s}_i32(p, i)); }
 INLINE float read_${s}_f32(const uint8_t *p, long i) { return (float)read_${s}_i32(p, i); }`).join("\n")}
 /* The first n alone; other lanes are 0. */
-${[...whole.flatMap((s) => [`${s}_f32`, `${s}_i32`]), "f16_f32", "bf16_f32"].map((s) => {
-    const dtype = s.split("_")[1] ?? ""
-    return `INLINE ${dtype}v load_part_${s}(const uint8_t *p, long i, long n) { ${dtype}v r = {0}; for (long l = 0; l < n; l++) r[l] = read_${s}(p, i + l); return r; }`
-  }).join("\n")}
+#if defined(__AVX512BW__) && defined(__AVX512VL__) && LANES == 16
+INLINE f32v load_part_f16_f32(const uint8_t *p, long i, long n) { return (f32v)_mm512_cvtph_ps(_mm256_maskz_loadu_epi16((__mmask16)((1u << n) - 1), p + 2 * i)); }
+INLINE f32v load_part_bf16_f32(const uint8_t *p, long i, long n) { return (f32v)_mm512_slli_epi32(_mm512_cvtepu16_epi32(_mm256_maskz_loadu_epi16((__mmask16)((1u << n) - 1), p + 2 * i)), 16); }
+#else
+${partLoads(["f16_f32", "bf16_f32"])}
+#endif
+${partLoads(whole.flatMap((s) => [`${s}_f32`, `${s}_i32`]))}
+${(["f16", "bf16"] as const).map((s) => `/* Of n numbers from place i on, those from at on. */
+INLINE f32v load_some_${s}(const uint8_t *p, long i, long at, long n) { return n - at >= LANES ? load_${s}_f32(p, i + at) : n > at ? load_part_${s}_f32(p, i + at, n - at) : set_f32(0); }`).join("\n")}
 `
 }

@@ -1,4 +1,5 @@
 /** The innermost loops of products: a block of c in registers, one column of a and one row of packed b at a time. */
+import type { KeptFormat } from "../graph/node.ts"
 import type { CpuTarget, Tile } from "../schedule/cpu.ts"
 
 /** `row`: a(i, k) at a[i * lda + k]; `col`: a(i, k) at a[k * lda + i]; `lines`: so, and rows of b lie ldb apart. */
@@ -45,36 +46,47 @@ ${each((i, v) => `store_some(c + ${i} * ldc, ${v} * LANES, c${i}_${v}, n);`)}
 `
 }
 
+/** How numbers are read from place `at` on: a vector of which those before n exist, a whole one, one number. */
+interface Reads { readonly some: (at: string) => string; readonly vector: (at: string) => string; readonly one: (at: string) => string }
+
+function packLines(suffix: string, type: string, { some, vector, one }: Reads): string {
+  return `/* b(k, column) at b[k * ldb + column] */
+static __attribute__((noinline, unused)) void pack_rows${suffix}(float *out, const ${type} *b, long ldb, long count, long columns, long width) {
+  for (long from = 0; from < columns; from += width) {
+    const long n = MIN(width, columns - from);
+    for (long k = 0; k < count; k++, out += width) for (long v = 0; v < width; v += LANES) store_f32(out + v, ${some("k * ldb + from")});
+  }
+}
+/* b(k, column) at b[column * ldb + k]: squares are turned in vectors */
+static __attribute__((noinline, unused)) void pack_columns${suffix}(float *out, const ${type} *b, long ldb, long count, long columns, long width) {
+  for (long from = 0; from < columns; from += width, out += count * width) {
+    for (long v = 0; v < width; v += LANES) {
+      const long n = MIN(LANES, MAX(0, columns - from - v)), source = (from + v) * ldb;
+      long k = 0;
+      if (n == LANES) for (; k + LANES <= count; k += LANES) {
+        f32v square[LANES];
+        for (long l = 0; l < LANES; l++) square[l] = ${vector("source + l * ldb + k")};
+        transpose(square);
+        for (long l = 0; l < LANES; l++) store_f32(out + (k + l) * width + v, square[l]);
+      }
+      for (; k < count; k++) { f32v x = {0}; for (long l = 0; l < n; l++) x[l] = ${one("source + l * ldb + k")}; store_f32(out + k * width + v, x); }
+    }
+  }
+}`
+}
+
+/** The same from numbers of 16 bits. */
+export function storedPacking(stored: KeptFormat): string {
+  return packLines(`_${stored}`, "uint8_t", { some: (at) => `load_some_${stored}(b, ${at}, v, n)`, vector: (at) => `load_${stored}_f32(b, ${at})`, one: (at) => `read_${stored}_f32(b, ${at})` })
+}
+
 /** Packing of b into panels [panel][k][width], zeros beyond its edge, and parts of rows. */
 export const packing = `/* ---- parts of rows: columns from \`at\` on, of which n exist */
 INLINE f32v load_some(const float *p, long at, long n) { return n - at >= LANES ? load_f32(p + at) : n > at ? load_part_f32(p + at, n - at) : set_f32(0); }
 INLINE void store_some(float *p, long at, f32v x, long n) { if (n - at >= LANES) store_f32(p + at, x); else if (n > at) store_part_f32(p + at, x, n - at); }
 
 /* ---- packing: out[panel][k][width] = b(k, column), zeros beyond the last column */
-/* b(k, column) at b[k * ldb + column] */
-static __attribute__((noinline, unused)) void pack_rows(float *out, const float *b, long ldb, long count, long columns, long width) {
-  for (long from = 0; from < columns; from += width) {
-    const long n = MIN(width, columns - from);
-    for (long k = 0; k < count; k++, out += width) for (long v = 0; v < width; v += LANES) store_f32(out + v, load_some(b + k * ldb + from, v, n));
-  }
-}
-/* b(k, column) at b[column * ldb + k]: squares are turned in vectors */
-static __attribute__((noinline, unused)) void pack_columns(float *out, const float *b, long ldb, long count, long columns, long width) {
-  for (long from = 0; from < columns; from += width, out += count * width) {
-    for (long v = 0; v < width; v += LANES) {
-      const long n = MIN(LANES, MAX(0, columns - from - v));
-      const float *source = b + (from + v) * ldb;
-      long k = 0;
-      if (n == LANES) for (; k + LANES <= count; k += LANES) {
-        f32v square[LANES];
-        for (long l = 0; l < LANES; l++) square[l] = load_f32(source + l * ldb + k);
-        transpose(square);
-        for (long l = 0; l < LANES; l++) store_f32(out + (k + l) * width + v, square[l]);
-      }
-      for (; k < count; k++) { f32v x = {0}; for (long l = 0; l < n; l++) x[l] = source[l * ldb + k]; store_f32(out + k * width + v, x); }
-    }
-  }
-}
+${packLines("", "float", { some: (at) => `load_some(b + ${at}, v, n)`, vector: (at) => `load_f32(b + ${at})`, one: (at) => `b[${at}]` })}
 /* b(k, column) at b[k * row + column * col] */
 static __attribute__((noinline, unused)) void pack_any(float *out, const float *b, long row, long col, long count, long columns, long width) {
   if (col == 1) { pack_rows(out, b, row, count, columns, width); return; }

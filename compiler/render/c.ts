@@ -1,5 +1,7 @@
 /** A scheduled program as one C program: functions for kernels (equal ones once), and the step that calls them in waves. */
+import type { KeptFormat } from "../graph/node.ts"
 import type { Buffer, ContractKernel, RowsKernel, SiblingsKernel } from "../kernel/ir.ts"
+import { bytesOf } from "../kernel/ir.ts"
 import { plus, times, variable } from "../kernel/index.ts"
 import { agreementsOf, blocksEach, flatShare, isFlat, membersOf, rowShare } from "../schedule/cpu.ts"
 import { attendsInTiles } from "../schedule/tiles.ts"
@@ -23,7 +25,7 @@ import type { PackUse } from "./c-mma.ts"
 import { packName, packUse, packUseOf, renderPack, renderPacking, renderTiled, tileHelpers, tileProduct } from "./c-mma.ts"
 import { partsHelpers } from "./c-mma-parts.ts"
 import { renderPanels } from "./c-panels.ts"
-import { packing, renderTile, tileName, transpose } from "./c-tile.ts"
+import { packing, renderTile, storedPacking, tileName, transpose } from "./c-tile.ts"
 
 /** A function's parameters as they are met. */
 interface Collected extends Parameters {
@@ -218,9 +220,15 @@ function packsUsed(steps: readonly Step[], { target }: CpuProgram): readonly Pac
   })
 }
 
+/** Formats in which attention finds keys and values. */
+function keptIn(steps: readonly Step[]): readonly KeptFormat[] {
+  const found = steps.flatMap(({ kernel }) => (kernel.kind === "attend" ? [kernel.k.buffer.stored, kernel.v.buffer.stored] : []))
+  return (["f16", "bf16"] as const).filter((format) => found.includes(format))
+}
+
 function copyLines(program: CpuProgram): string[] {
   return program.copies.map(({ state, value }) => {
-    const bytes = `${state.size * (state.dtype === "bool" ? 1 : 4)}L`
+    const bytes = `${bytesOf(state)}L`
     return `  if (thread == 0) memcpy(arena + ${offsetOf(program, state)}L, arena + ${offsetOf(program, value)}L, ${bytes}); /* ${commented(state.name)} */`
   })
 }
@@ -264,7 +272,7 @@ export function renderC(program: CpuProgram): string {
     ...program.outputs.map(({ name, buffer }) => `   output ${commented(name)}: ${buffer.dtype}[${buffer.shape.join(", ")}] at ${offsetOf(program, buffer)}`), "*/",
   ].join("\n")
   return [
-    head, parts, prelude(program.target), ...(program.buffers.some((buffer) => buffer.stored !== null) ? [storedLoads(program.target)] : []), transpose(program.target), ...[2, 4, 8].filter((rows) => rows <= program.target.lanes).map((rows) => sumRows(rows, program.target)), packing, contractHelpers, ...(usesCodes ? [codeHelpers] : []), ...tiles.values(), ...(inTiles ? [tileHelpers, tileProduct, ...(inParts ? [partsHelpers] : []), attendHelpers, ...packs.values()] : []), ...grouped(f.texts, steps), "#if PART == 0", ...constantLines(program), threads,
+    head, parts, prelude(program.target), ...(program.buffers.some((buffer) => buffer.stored !== null) ? [storedLoads(program.target)] : []), transpose(program.target), ...[2, 4, 8].filter((rows) => rows <= program.target.lanes).map((rows) => sumRows(rows, program.target)), packing, ...keptIn(all).map(storedPacking), contractHelpers, ...(usesCodes ? [codeHelpers] : []), ...tiles.values(), ...(inTiles ? [tileHelpers, tileProduct, ...(inParts ? [partsHelpers] : []), attendHelpers, ...packs.values()] : []), ...grouped(f.texts, steps), "#if PART == 0", ...constantLines(program), threads,
     "CALLS static void run_step(program *p, long thread, long turn_0) {", "  char *arena = p->arena;", "  const long trip = 0;", "  range at = {0};",
     `  float *scratch = (float *)(p->scratch + thread * ${program.scratch}L);`, "  (void)trip; (void)scratch; (void)arena; (void)thread; (void)turn_0; (void)at;", ...(inTiles ? ["  open_tiles();"] : []), ...steps, ...copyLines(program), ...(inTiles ? ["  close_tiles();"] : []), "}",
     entryPoints(program.arena, program.scratch, agreementsOf(program.waves), inTiles), "#endif\n",

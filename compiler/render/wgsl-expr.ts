@@ -20,7 +20,8 @@ export function wgslFloat(x: number): string {
   const value = Math.fround(x)
   if (Number.isNaN(value)) return "nan()"
   if (!Number.isFinite(value)) return value > 0 ? "inf()" : "(-inf())"
-  const text = cFloat(value)
+  // Nine digits of the largest number are beyond it.
+  const text = Math.abs(value) > 3.4e38 ? String(value) : cFloat(value)
   return text.startsWith("-") ? `(${text})` : text
 }
 

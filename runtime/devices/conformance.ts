@@ -7,6 +7,7 @@ import type { CaseGraph } from "../../compiler/graph/op-cases.ts"
 import { opCases } from "../../compiler/graph/op-cases.ts"
 import { reachable } from "../../compiler/graph/walk.ts"
 import type { Device, HostTensor } from "../device.ts"
+import { asPlain } from "../device.ts"
 import { trainingCases } from "./conformance-training.ts"
 import { createReference } from "./reference.ts"
 
@@ -102,7 +103,7 @@ export async function runCase(device: Device, item: ConformanceCase): Promise<Re
     for (const [i, batch] of item.batches.entries()) {
       for (const [name, value] of Object.entries(await runner.step(batch))) results.set(`step ${i}: ${name}`, value)
     }
-    for (const name of Object.keys(item.state)) results.set(`state ${name}`, await runner.read(name))
+    for (const name of Object.keys(item.state)) results.set(`state ${name}`, asPlain(await runner.read(name)))
   } finally {
     runner.dispose()
   }

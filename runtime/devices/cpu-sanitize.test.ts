@@ -12,6 +12,7 @@ import { conformanceCases } from "./conformance.ts"
 import { findToolchain } from "./cpu-build.ts"
 import { merged } from "./cpu-testing.ts"
 import { compileCpu } from "./cpu.ts"
+import { keptCase } from "./kept.fixture.ts"
 import { storageTypes, storedCase } from "./stored.fixture.ts"
 
 /** Large enough for several tiles, slices and shares, with something left over of each. */
@@ -54,7 +55,7 @@ test("generated programs are clean under the address and undefined behaviour san
     }
     const small = conformanceCases().filter((item) => item.batches.length === 1 && Object.keys(item.state).length === 0 && !item.name.startsWith("gradient"))
     const training = conformanceCases("training with adamw").map((item) => item.program)
-    for (const program of [products(), merged([...small, ...storageTypes.map(storedCase)]).program, ...training]) {
+    for (const program of [products(), merged([...small, ...storageTypes.map(storedCase)]).program, keptCase("f16").program, ...training]) {
       compile(`${renderC(compileCpu(program, toolchain.target))}${main}`)
       const out = execFileSync(join(folder, "step"), { stdio: "pipe", env: { ...process.env, ASAN_OPTIONS: "detect_leaks=1" } }).toString()
       assert.is(out, "", program.name)

@@ -6,7 +6,7 @@ import { bytesOfNumbers } from "../../compiler/graph/stored.ts"
 import { gpuBytes } from "../../compiler/schedule/gpu.ts"
 import type { Command, Dispatch, Tensor, WgslProgram } from "../../compiler/render/wgsl.ts"
 import type { HostTensor, Runner } from "../device.ts"
-import { DeviceFailure } from "../device.ts"
+import { asPlain, DeviceFailure } from "../device.ts"
 import type { Host, Port, Region } from "./webgpu-host.ts"
 import { allocate, fetch, layoutFor, pipelineOf, usage } from "./webgpu-host.ts"
 import type { Stopwatch } from "./webgpu-profile.ts"
@@ -24,9 +24,10 @@ interface InputPort extends Port { readonly role: "state" | "batch" }
 export interface Signature { readonly name: string; readonly inputs: readonly InputPort[]; readonly outputs: readonly Port[] }
 
 export function signatureOf({ name, inputs, outputs }: Program): Signature {
+  const replaced = new Set(outputs.map((output) => output.name))
   return {
     name,
-    inputs: inputs.map(({ args, dtype, shape }) => ({ name: args.name, role: args.role, dtype, shape, stored: args.stored ?? null })),
+    inputs: inputs.map(({ args, dtype, shape }) => ({ name: args.name, role: args.role, dtype, shape, stored: replaced.has(args.name) ? null : args.stored ?? null })),
     outputs: outputs.map((output) => ({ name: output.name, dtype: output.node.dtype, shape: output.node.shape, stored: null })),
   }
 }
@@ -66,8 +67,9 @@ export async function createRunner(host: Host, program: Signature, rendered: Wgs
     return placeOf(name)
   }
 
-  function set(name: string, role: "state" | "batch", value: HostTensor): void {
+  function set(name: string, role: "state" | "batch", given: HostTensor): void {
     const { node, tensor } = input(name, role)
+    const value = node.stored === null ? asPlain(given) : given
     if (value.dtype !== node.dtype || value.shape.join() !== node.shape.join()) throw new Error(`webgpu: ${name} is ${value.dtype}[${value.shape.join(", ")}] instead of ${node.dtype}[${node.shape.join(", ")}]`)
     if ((value.stored ?? null) !== node.stored) throw new Error(`webgpu: ${name} is stored as ${value.stored ?? value.dtype} instead of ${node.stored ?? node.dtype}`)
     const length = node.stored === null ? size(node.shape) : bytesOfNumbers(size(node.shape), node.dtype, node.stored)

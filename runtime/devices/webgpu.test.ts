@@ -12,6 +12,7 @@ import { trainingBatch, trainingProgram, trainingState } from "./conformance-tra
 import { checkMerged, merged } from "./cpu-testing.ts"
 import { f32, fiftySteps, odd, plainCases, programOf, tradingPlaces, waves } from "./device.fixture.ts"
 import { createReference } from "./reference.ts"
+import { keptCase } from "./kept.fixture.ts"
 import { storageTypes, storedCase } from "./stored.fixture.ts"
 import { driverHelp } from "./webgpu-adapter.ts"
 import { dawnPackage, softwareGpu } from "./webgpu-testing.ts"
@@ -33,6 +34,7 @@ if (device !== null) {
 
   test("numbers in narrower storage are read where they lie, in products and everywhere else", async () => {
     assert.equal(await checkMerged(device, createReference(), storageTypes.map(storedCase)), [])
+    assert.equal(await checkDevice(device, (["f16", "bf16"] as const).map(keptCase)), [])
   })
 
   test("products of odd sizes in every storage, with what follows them", async () => {

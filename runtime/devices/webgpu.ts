@@ -1,6 +1,7 @@
 /** The WebGPU device: a program becomes kernels, kernels become WGSL, and a step is one command buffer. All state stays on the GPU. */
 import { fine } from "../../compiler/kernel/domain.ts"
 import { fuse } from "../../compiler/kernel/fuse.ts"
+import { withWideStates } from "../../compiler/kernel/wide.ts"
 import { orderKernels } from "../../compiler/kernel/order.ts"
 import type { Program } from "../../compiler/graph/node.ts"
 import { renderWgsl } from "../../compiler/render/wgsl.ts"
@@ -40,7 +41,7 @@ export interface WebgpuDevice extends Device {
 
 /** From a program to what is rendered. */
 export function compileGpu(program: Program, target: GpuTarget, most = Infinity): GpuProgram | Refused {
-  return scheduleGpuWithin(orderKernels(fuse(program, null, fine)), target, most)
+  return scheduleGpuWithin(orderKernels(fuse(withWideStates(program), null, fine)), target, most)
 }
 
 export function targetOf({ limits, features }: Pick<Adapter, "limits" | "features">): GpuTarget {
