@@ -2,7 +2,8 @@ import { existsSync, readdirSync } from "node:fs"
 import { join, resolve } from "node:path"
 import { check, type Checked } from "../compiler/check/check.ts"
 import type { Session } from "../compiler/check/session.ts"
-import type { ArtifactType, ArtifactValue, SpecValue } from "../compiler/check/value.ts"
+import type { ArtifactType, ArtifactValue, EncodingValue, SpecValue } from "../compiler/check/value.ts"
+import { numbersFor } from "../compiler/graph/lower/context.ts"
 import { weightsOfSpec } from "../compiler/graph/lower/forward.ts"
 import type { Stage } from "../compiler/plan/stage.ts"
 import type { Diagnostic, Source } from "../grammar/diagnostic.ts"
@@ -51,6 +52,8 @@ export interface Model {
   /** The role, or "" for a single model. */
   readonly member: string
   readonly spec: SpecValue
+  /** Of its weights; none where they are plain numbers. */
+  readonly encodings: readonly EncodingValue[]
   readonly tokenizer: ArtifactValue | null
 }
 
@@ -83,7 +86,7 @@ export function openPastRun(folder: string): PastRun | PastRunError {
 }
 
 function modelsOf(stage: Stage, type: ArtifactType, member: string): readonly Model[] {
-  if (type.is === "weights") return [{ name: member === "" ? stage.name : `${stage.name}.${member}`, stage, member, spec: type.spec, tokenizer: type.tokenizer }]
+  if (type.is === "weights") return [{ name: member === "" ? stage.name : `${stage.name}.${member}`, stage, member, spec: type.spec, encodings: type.encodings, tokenizer: type.tokenizer }]
   return type.is === "roles" ? [...type.roles].flatMap(([role, value]) => modelsOf(stage, value.type, role)) : []
 }
 
@@ -93,7 +96,7 @@ export async function writeText(run: PastRun, model: Model, device: Device, prom
   const weights = readArtifact(run, model.stage)
   const states = weights?.is === "weights" ? weights.members.get(model.member) : undefined
   if (tokenizer === null || states === undefined) return { message: `the model ${model.name} cannot be read from ${shownPath(run.folder)}`, help: runAgain }
-  const writer = createWriter(run.session, { spec: model.spec, tokenizer, frame: chatFrameOf(model.stage), factors: "f32" }, model.stage.span)
+  const writer = createWriter(run.session, { spec: model.spec, tokenizer, frame: chatFrameOf(model.stage), numbers: numbersFor(model.encodings, "f32") }, model.stage.span)
   if ("code" in writer) return writer
   return writer.write(limited(yielding(device), machineLimits()), givenTo(device, states, weightsOfSpec(run.session, model.spec)), prompts, options)
 }

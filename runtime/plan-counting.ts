@@ -9,6 +9,7 @@ import { storeOf } from "../compiler/graph/lower/encoding.ts"
 import type { SpecWeight } from "../compiler/graph/lower/forward.ts"
 import { weightsOfSpec } from "../compiler/graph/lower/forward.ts"
 import { size, type Program } from "../compiler/graph/node.ts"
+import { withoutStorage } from "../compiler/kernel/wide.ts"
 import { cost } from "../compiler/plan/cost.ts"
 import type { Stage } from "../compiler/plan/stage.ts"
 import type { Layout } from "./export/layouts.ts"
@@ -41,7 +42,7 @@ export interface Counting { readonly device: NonNullable<Finished["device"]> | n
 export function memoryOf(stage: Stage, programs: readonly { readonly program: Program; readonly most?: number }[], { device, limits }: Counting): Pick<Measures, "memory" | "device"> {
   if (device !== null) demandPrograms(programs.map(({ program, most = Infinity }) => ({ program, recomputed: most })), `\`${stage.name}\``, device.info.name, limits)
   const tell = device?.memoryOf
-  if (tell === undefined) return { memory: Math.max(0, ...programs.map(({ program }) => cost(program).peakBytes)), device: null }
+  if (tell === undefined) return { memory: Math.max(0, ...programs.map(({ program }) => cost(withoutStorage(program)).peakBytes)), device: null }
   const parts = programs.map(({ program, most }) => tell(program, most))
   const sum = (of: keyof ProgramMemory): number => parts.reduce((total, part) => total + part[of], 0)
   const all = { arena: sum("arena"), threads: sum("threads"), again: sum("again") }

@@ -1,7 +1,7 @@
 /** What stages would take in which a model writes: `generate`, `write`, `answered`, `continued`. */
 import type { Checked } from "../compiler/check/check.ts"
 import { createMachine } from "../compiler/check/machine.ts"
-import { factorsOf } from "../compiler/graph/lower/context.ts"
+import { numbersOf } from "../compiler/graph/lower/context.ts"
 import { answers, intArgument, lowerAnswers, lowerGeneration } from "../compiler/graph/lower/forward.ts"
 import type { Program } from "../compiler/graph/node.ts"
 import { cost } from "../compiler/plan/cost.ts"
@@ -17,7 +17,7 @@ export function measureContinuation(stage: Stage, known: Checked, sizes: Sizes, 
   const [model, data] = [artifact(stage, "model"), artifact(stage, "data")]
   const packed = dataShape(data, stage, known)
   if (model?.type.is !== "weights" || data === null || packed === null) return nothingMeasured
-  const programs = lowerGeneration(known.session, model.type.spec, packed.vocab, stage.span, factorsOf(stage.args))
+  const programs = lowerGeneration(known.session, model.type.spec, packed.vocab, stage.span, numbersOf(stage.args))
   const tokens = sizes.packed(data.stage, data.member)
   if (typeof programs !== "function") return nothingMeasured
   const { program } = programs(continuedAtOnce, 1, packed.length + 1)
@@ -51,13 +51,13 @@ function writingOf(stage: Stage, known: Checked, sizes: Sizes | null): Writing |
   const texts = textsOf(stage, known, sizes)
   const rows = Math.max(1, Math.min(rowsPerBatch, texts?.value ?? rowsPerBatch))
   if (!answers(spec)) {
-    const programs = lowerGeneration(known.session, spec, vocab, stage.span, factorsOf(stage.args))
+    const programs = lowerGeneration(known.session, spec, vocab, stage.span, numbersOf(stage.args))
     const context = intArgument(known.session, spec, "context") ?? wanted
     return typeof programs !== "function" ? null : { rows, texts, each: Math.min(wanted, context), more: programs(rows, 1, context, true).program, once: null }
   }
   const longest = longestPrompt(stage)
   if (longest === null) return { rows, texts, each: wanted, more: null, once: null }
-  const programs = lowerAnswers(known.session, spec, vocab, stage.span, factorsOf(stage.args))
+  const programs = lowerAnswers(known.session, spec, vocab, stage.span, numbersOf(stage.args))
   if (typeof programs !== "function") return null
   const { once, more } = programs(rows, decodingShape(longest, Infinity, null).prefill, decodingShape(1, wanted, null).capacity)
   return { rows, texts, each: wanted, more: more(rows, 1, 0).program, once }

@@ -9,7 +9,7 @@ import type { Node, NodeOf, Program } from "./node.ts"
 import { copy, reachable } from "./walk.ts"
 import { image, rewriteInto } from "./rewrite.ts"
 
-/** Whatever the first program yields is a state of the second, by the same name. */
+/** Whatever the first program yields is a state of the second, by the same name; what it rounds is stored so there. */
 export interface InTwo {
   readonly once: Program
   readonly rest: Program
@@ -42,7 +42,7 @@ function programOf(name: string, results: readonly Node[]): Program {
 
 function behind(program: Program, borders: readonly Node[]): Program {
   const b = createBuilder()
-  const known = new Map(borders.map((node): [Node, Node] => [node, b.input(nameOf(node), "state", node.dtype, node.shape)]))
+  const known = new Map(borders.map((node): [Node, Node] => [node, b.input(nameOf(node), "state", node.dtype, node.shape, node.op === "narrow" ? node.args.format : undefined)]))
   rewriteInto(b, program.outputs.map(({ node }) => node), (to, node, inputs) => copy(to, node, inputs), known)
   const outputs = program.outputs.map(({ name, node }) => ({ name, node: image(known, node) }))
   return { name: program.name, inputs: inputsOf(outputs.map(({ node }) => node)), outputs }

@@ -5,11 +5,12 @@
  *   (tokens [B, n], offset [B], positions, …; cache.i.k [B, g, C, d], cache.i.v, …) -> (outputs for n positions; caches')
  *
  * The new tokens of row b stand at places offset[b] … offset[b] + n - 1. Entries of a cache behind the last place of a row are
- * never looked at and may be anything, so rows of a batch may differ in length.
+ * never looked at and may be anything, so rows of a batch may differ in length. New keys and values are read back from the caches, so that a text does not
+ * depend on how it is cut into calls where caches round.
  */
 import type { Builder } from "./builder.ts"
 import { createBuilder } from "./builder.ts"
-import type { Args, Node, NodeOf, Op, Output, Program, Shape } from "./node.ts"
+import type { Args, KeptFormat, Node, NodeOf, Op, Output, Program, Shape } from "./node.ts"
 import { size } from "./node.ts"
 import * as g from "./ops.ts"
 import { elementwise, stretched } from "./pairs.ts"
@@ -37,6 +38,8 @@ export interface Continuation {
   readonly capacity: number
   /** Whether keys that no later query can see give their place away: the cache of a window is a ring. For one new token per call. */
   readonly ring?: boolean
+  /** What keys and values are rounded to before anybody attends to them; caches hold them in this form. Absent: they stay as they are. */
+  readonly kept?: KeptFormat
   /** Outputs of which only the position `last [B]` of each row is wanted, as [B, ..rest]. */
   readonly lastOnly: ReadonlySet<string>
 }
@@ -105,7 +108,13 @@ function visit(pass: Pass, node: Node): void {
   if (verdict.is === "mixing") throw new MixingFound(node, verdict.reason)
   const inputs = node.inputs.map((input, i) => wanted(pass, node, input, verdict.wants[i] ?? null))
   pass.places.set(node, verdict.place)
-  pass.emitted.set(node, verdict.is === "attending" && node.op === "attend" ? attending(pass, node, inputs) : remade(pass, node, verdict.place, inputs))
+  if (node.op !== "attend") pass.emitted.set(node, remade(pass, node, verdict.place, inputs))
+  else pass.emitted.set(node, verdict.is === "attending" ? attending(pass, node, inputs) : copy(pass.b, node, inputs.map((x, i) => (i === 1 || i === 2 ? keptAs(pass, x) : x))))
+}
+
+/** A key or value that all positions see, as it would be in a cache. */
+function keptAs({ b, options }: Pass, x: Node): Node {
+  return options.kept === undefined ? x : g.kept(b, x, options.kept)
 }
 
 function visitInput(pass: Pass, node: NodeOf<"input">): void {
@@ -251,8 +260,9 @@ function cached(pass: Pass, original: Node, fresh: Node, axis: number, places: n
   const known = made.get(places)
   if (known !== undefined) return known
   const shape = fresh.shape.map((n, i) => (i === axis ? places : n))
-  const state = pass.b.input(name, "state", fresh.dtype, shape)
-  const updated: Node = pass.b.make("put", { axis }, [state, fresh, offset])
+  const format = fresh.dtype === "f32" ? pass.options.kept : undefined
+  const state = pass.b.input(name, "state", fresh.dtype, shape, format)
+  const updated: Node = pass.b.make("put", { axis, ...(format === undefined ? {} : { format }) }, [state, fresh, offset])
   pass.cacheInputs.push(state)
   made.set(places, updated)
   pass.updates.push({ name, node: updated })

@@ -32,8 +32,16 @@ const revisions: Readonly<Record<StageKind, number>> = {
   lengths: 1, curriculum: 1, train: 1, load: 1, initial: 1, rewrite: 1, observe: 1, quantize: 2, evaluate: 1, generate: 1, ranking: 1, expect: 1, export: 1,
 }
 
-/** A training over micro-batches adds up its counts and losses in f32 where the programs run: so it is since its revision 2. */
+/** Kinds in which a model writes. */
+const writing: ReadonlySet<StageKind> = new Set<StageKind>(["generate", "write", "answered", "continued"])
+
+/**
+ * A training over micro-batches adds up its counts and losses in f32 where the programs run: so it is since its revision 2. A model of encoded weights
+ * keeps keys and values in f16: so it is since revision 2 of what it writes.
+ */
 function revisionOf(kind: StageKind, args: ReadonlyMap<string, Value>): number {
+  const model = args.get("model")
+  if (writing.has(kind) && model?.kind === "artifact" && model.type.is === "weights" && model.type.encodings.length > 0) return 2
   const accumulate = args.get("accumulate")
   const alone = accumulate?.kind !== "int" || constantOf(accumulate.poly) === 1
   return kind === "train" && !alone ? 2 : revisions[kind]

@@ -112,7 +112,7 @@ async function measure(of: Size, encoding: (typeof encodings)[number], threads: 
   const spec = session.modules.get("bench.slm")?.entries.get("M")?.value
   const device = await openCpu({ threads })
   if (spec?.kind !== "spec" || !isUsable(device)) return null
-  const programs = lowerGeneration(session, spec, vocab, spec.template.code.span)
+  const programs = lowerGeneration(session, spec, vocab, spec.template.code.span, { factors: "f32", kept: encoding === "f32" ? null : "f16" })
   if (typeof programs !== "function") return null
   const list = weightsOfSpec(session, spec)
   const given = givenTo(device, { tensors: new Map(list.map(({ path, shape }) => [path, weightOf(shape, encoding, path)])) }, list)

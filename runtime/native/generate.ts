@@ -1,9 +1,10 @@
 /** A generation as a folder of C: programs for its prompts, the tokenizer, the weights. */
-import { factorsOf } from "../../compiler/graph/lower/context.ts"
+import { numbersOf } from "../../compiler/graph/lower/context.ts"
 import type { SpecValue } from "../../compiler/check/value.ts"
 import { answers, intArgument, lowerAnswers, lowerGeneration, weightsOfSpec } from "../../compiler/graph/lower/forward.ts"
 import type { NodeOf, Program } from "../../compiler/graph/node.ts"
 import { size } from "../../compiler/graph/node.ts"
+import { bytesOfNumbers } from "../../compiler/graph/stored.ts"
 import type { Stage } from "../../compiler/plan/stage.ts"
 import { renderGenerateMain } from "../../compiler/render/native/generate.ts"
 import type { GenerateCache, GenerateGroup } from "../../compiler/render/native/generate.ts"
@@ -78,7 +79,7 @@ interface Written {
 }
 
 function continuing(stage: Stage, { session }: StageEnv, spec: SpecValue, { tokenizer, frame, tokens, named }: Written): GroupMaker | Diagnostic {
-  const programs = lowerGeneration(session, spec, tokenizer.size, stage.span, factorsOf(stage.args))
+  const programs = lowerGeneration(session, spec, tokenizer.size, stage.span, numbersOf(stage.args))
   if (typeof programs !== "function") return programs
   const context = intArgument(session, spec, "context")
   return (texts) => {
@@ -94,7 +95,7 @@ function continuing(stage: Stage, { session }: StageEnv, spec: SpecValue, { toke
 
 /** As `answering` of the writer: texts are read with their end, and an answer begins behind one. */
 function answering(stage: Stage, { session }: StageEnv, spec: SpecValue, { tokenizer, frame, tokens, named }: Written): GroupMaker | Diagnostic {
-  const programs = lowerAnswers(session, spec, tokenizer.size, stage.span, factorsOf(stage.args))
+  const programs = lowerAnswers(session, spec, tokenizer.size, stage.span, numbersOf(stage.args))
   if (typeof programs !== "function") return programs
   return (texts) => {
     const rows = texts.length
@@ -110,11 +111,12 @@ function answering(stage: Stage, { session }: StageEnv, spec: SpecValue, { token
 }
 
 /** Where a cache of the prompts lies in that of the program for one token, which is a ring of fewer places where a window sees no more. */
-function cacheOf({ args: { name, shape } }: NodeOf<"input">, next: NodeOf<"input"> | undefined): GenerateCache {
+function cacheOf({ dtype, args: { name, shape, stored } }: NodeOf<"input">, next: NodeOf<"input"> | undefined): GenerateCache {
   if (next?.args.name !== name) throw new Error(`native: ${name} is no cache of the program for one token`)
+  const bytes = (n: number): number => bytesOfNumbers(n, dtype, stored ?? null)
   const axis = shape.findIndex((n, i) => n !== next.args.shape[i])
-  if (axis === -1) return { name, lines: 1, places: 1, ring: 1, inner: size(shape) }
-  return { name, lines: size(shape.slice(0, axis)), places: shape[axis] ?? 1, ring: next.args.shape[axis] ?? 1, inner: size(shape.slice(axis + 1)) }
+  if (axis === -1) return { name, lines: 1, places: 1, ring: 1, inner: bytes(size(shape)) }
+  return { name, lines: size(shape.slice(0, axis)), places: shape[axis] ?? 1, ring: next.args.shape[axis] ?? 1, inner: bytes(size(shape.slice(axis + 1))) }
 }
 
 /** Stands for the prompt where its frame is looked at: a character that no template has and no trimming takes. */

@@ -166,7 +166,7 @@ voices = generate result { prompts: ["the whale swims in the deep", "", "a"], to
   const out = path.join(place.folder, "voices")
   assert.equal((await emitted(place, recipe, "voices", out, cpu)).diagnostics, [])
   assert.is(built(out, compilers[0] ?? "gcc", "generate", [], "-fsanitize=address,undefined -fno-sanitize-recover=all"), samplesOf(ran))
-  assert.match(fs.readFileSync(path.join(out, "main.c"), "utf8"), /\{"cache\.0\.k", 1, F32, \d+L, 240L\}, \/\* f32\[3, 2, 5, 8\] \*\//)
+  assert.match(fs.readFileSync(path.join(out, "main.c"), "utf8"), /\{"cache\.0\.k", 1, BF16, \d+L, 240L\}, \/\* bf16\[3, 2, 5, 8\] \*\//)
   const apple = path.join(place.folder, "apple")
   assert.equal((await emitted(place, recipe, "voices", apple, cpu, cpuTargets.neon)).diagnostics, [])
   builtForApple(place, apple)
@@ -213,12 +213,14 @@ const awkward = [
 test("a model that answers reads a text and writes another in C, as the device does", () => withFolder(async (place) => {
   if (cpu === null) return
   const recipe = `use std.optim { adamw }
+use std.encodings { int8 }
 use std.seq2seq { T5, pairs, rewriting }
 rows = made(40, by: n => { prompt: "{n} and {n * 7 % 10}", answer: "{n * 7 % 10}" })
 letters = char(rows |> each_row(row => { text: "{row.prompt}{row.answer}" }))
 model Small = T5(vocab: letters.size, dim: 16, depth: 1, heads: 2, buckets: 8, furthest: 16)
 there = train Small { data: pairs(rows, letters, length: 12, written: 4), objective: rewriting, batch: 8 sequences, steps: 12, optim: adamw(lr: 1e-2) }
-talk = generate there { prompts: ["3 and 1", "", "29 and 3 and 29 and 3"], tokens: 6, temperature: 1.5 }
+small = quantize there { format: int8 }
+talk = generate small { prompts: ["3 and 1", "", "29 and 3 and 29 and 3"], tokens: 6, temperature: 1.5 }
 `
   const ran = await place.run(recipe, { device: cpu })
   assert.equal(problemsOf(ran), [])

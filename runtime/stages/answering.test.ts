@@ -48,7 +48,7 @@ async function slowly(text: string, n: number): Promise<string> {
 }
 
 async function quickly(texts: readonly string[], n: number, on: Device = device): Promise<readonly string[]> {
-  const writer = createWriter(checked.session, { spec, tokenizer: words, frame: null, factors: "f32" }, span)
+  const writer = createWriter(checked.session, { spec, tokenizer: words, frame: null, numbers: { factors: "f32", kept: null } }, span)
   if ("code" in writer) throw new Error(writer.message)
   const given = { over: <P>(program: P): P => program, fill: (runner: Parameters<typeof writeStates>[0], program: Parameters<typeof writeStates>[1]) => writeStates(runner, program, weights) }
   return (await writer.write(on, given, texts, { ...greedy, tokens: n, stop: [], signal: null })).map(({ text }) => text)

@@ -1,5 +1,5 @@
 /** `answered`: how many prompts a model continues exactly as the rows say. */
-import { factorsOf } from "../../compiler/graph/lower/context.ts"
+import { numbersOf } from "../../compiler/graph/lower/context.ts"
 import { weightsOfSpec } from "../../compiler/graph/lower/forward.ts"
 import { diagnostic } from "../../grammar/diagnostic.ts"
 import type { Rows } from "../data/rows.ts"
@@ -17,7 +17,7 @@ export const answersStage: Executor = async (stage, env) => {
   const spec = required(model.type.is === "weights" ? model.type.spec : null, stage, "model")
   const tokenizer = await tokenizerOf(model, env)
   if (tokenizer === null) return failed(diagnostic("SLM3304", stage.span, `there is no tokenizer for \`${model.stage.name}\``, { help: "put the `tokenizer.json` beside its weights" }))
-  const writer = createWriter(env.session, { spec, tokenizer, frame: chatFrameOf(model.stage), factors: factorsOf(stage.args) }, stage.span)
+  const writer = createWriter(env.session, { spec, tokenizer, frame: chatFrameOf(model.stage), numbers: numbersOf(stage.args) }, stage.span)
   if ("code" in writer) return failed(writer)
   const rows = memberOf(await rowsInput(stage, env), null)
   const [prompts, wanted] = [textsOf(rows, textArg(stage, "prompt") ?? ""), textsOf(rows, textArg(stage, "answer") ?? "")]

@@ -1,5 +1,5 @@
 /** `continued`: rows of which a model writes all but the beginning. */
-import { factorsOf } from "../../compiler/graph/lower/context.ts"
+import { numbersOf } from "../../compiler/graph/lower/context.ts"
 import { intArgument, lowerGeneration, weightsOfSpec } from "../../compiler/graph/lower/forward.ts"
 import type { PackedRows } from "../data/pack.ts"
 import { pack } from "../data/pack.ts"
@@ -21,7 +21,7 @@ export const continuedStage: Executor = async (stage, env) => {
   const type = required(data.type.is === "tokens" ? data.type : null, stage, "data")
   const spec = required(model.type.is === "weights" ? model.type.spec : null, stage, "model")
   const { tokenizer } = expectData(await env.input(type.tokenizer.stage), "tokenizer")
-  const programs = lowerGeneration(env.session, spec, tokenizer.size, stage.span, factorsOf(stage.args))
+  const programs = lowerGeneration(env.session, spec, tokenizer.size, stage.span, numbersOf(stage.args))
   if (typeof programs !== "function") return failed(programs)
   const weights = memberOf(expectData(await env.input(model.stage), "weights").members, model.member)
   const given = givenTo(env.device, weights, weightsOfSpec(env.session, spec))

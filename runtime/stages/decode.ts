@@ -121,12 +121,13 @@ async function handOver(caches: Kept, wanted: readonly NodeOf<"input">[], to: Ru
 }
 
 /** The places of a cache as another program has them: as many as there are, the last positions of each prompt where there are fewer. */
-function placed(from: HostTensor | undefined, { dtype, shape }: Pick<NodeOf<"input">["args"], "shape"> & Pick<HostTensor, "dtype">, rows: readonly Row[]): HostTensor {
+function placed(from: HostTensor | undefined, { shape }: Pick<NodeOf<"input">["args"], "shape">, rows: readonly Row[]): HostTensor {
   if (from === undefined) throw new Error("generate: a cache of the step is none of the prompt's")
   const axis = shape.findIndex((n, i) => n !== from.shape[i])
   if (axis === -1) return from
-  const to = zeros(dtype, shape)
-  const [old = 1, places = 1, inner] = [from.shape[axis], shape[axis], size(shape.slice(axis + 1))]
+  const to = zeros(from.dtype, shape, from.stored)
+  // Caches in two bytes are moved as bytes.
+  const [old = 1, places = 1, inner] = [from.shape[axis], shape[axis], size(shape.slice(axis + 1)) * (from.data.length / size(from.shape))]
   const lines = size(shape.slice(0, axis))
   for (let line = 0; line < lines; line++) {
     const { length } = rows[Math.floor((line * rows.length) / lines)]?.prompt ?? { length: 0 }
@@ -144,7 +145,7 @@ async function prefill(device: Device, decoder: Decoder, rows: readonly Row[], n
   const runner = await device.load(program)
   try {
     await decoder.fill(runner, program)
-    for (const { args } of caches) await runner.write(args.name, zeros(args.dtype, args.shape))
+    for (const { args } of caches) await runner.write(args.name, zeros(args.dtype, args.shape, args.stored))
     const grid = (f: (row: Row, i: number) => number): HostTensor => ids([rows.length, n], rows.flatMap((row) => Array.from({ length: n }, (_, i) => f(row, i))))
     const outputs = await runner.step(taken(program, {
       tokens: grid((row, i) => row.prompt[i] ?? 0),

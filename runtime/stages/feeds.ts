@@ -1,15 +1,17 @@
 /** What programs are given and what they give back. */
 import type { Program } from "../../compiler/graph/node.ts"
 import { size } from "../../compiler/graph/node.ts"
-import { packed } from "../../compiler/graph/stored.ts"
+import type { StorageType } from "../../compiler/graph/stored.ts"
+import { bytesOfNumbers, packed } from "../../compiler/graph/stored.ts"
 import type { HostTensor, Runner } from "../device.ts"
 
 export function ids(shape: readonly number[], values: readonly number[]): HostTensor {
   return { shape, dtype: "i32", data: Int32Array.from(values) }
 }
 
-export function zeros(dtype: HostTensor["dtype"], shape: readonly number[]): HostTensor {
+export function zeros(dtype: HostTensor["dtype"], shape: readonly number[], stored?: StorageType): HostTensor {
   const n = size(shape)
+  if (stored !== undefined) return { shape, dtype, stored, data: new Uint8Array(bytesOfNumbers(n, dtype, stored)) }
   return { shape, dtype, data: dtype === "f32" ? new Float32Array(n) : dtype === "i32" ? new Int32Array(n) : new Uint8Array(n) }
 }
 

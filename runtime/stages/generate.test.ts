@@ -126,17 +126,19 @@ test("on the cpu, too, a text does not depend on what is written beside it: not 
   }
 })
 
-test("weights that are only rounded to bf16 lie in bf16, with the same bits of all logits", async () => {
+test("weights and caches that are only rounded to bf16 lie in bf16, with the same bits of all logits", async () => {
   const on = await openCpu({ threads: 2 })
   if (!isUsable(on)) return console.log(`  skipped: ${on.reason}`)
   const { checked, spec, weights } = modelOf(llama)
-  const programs = lowerGeneration(checked.session, spec, vocab, span, "bf16")
+  const programs = lowerGeneration(checked.session, spec, vocab, span, { factors: "bf16", kept: "bf16" })
   if (typeof programs !== "function") throw new Error(programs.message)
+  const plainly = lowerGeneration(checked.session, spec, vocab, span, { factors: "bf16", kept: null })
+  if (typeof plainly !== "function") throw new Error(plainly.message)
   const narrow = roundedIn(programs(2, 1, 32).program)
-  const stored = narrow.inputs.flatMap(({ args }) => (args.stored === "bf16" ? [args.name.replace(/blocks\[\d+\]/, "blocks")] : []))
+  const stored = narrow.inputs.flatMap(({ args }) => (args.stored === "bf16" && !args.name.startsWith("cache.") ? [args.name.replace(/blocks\[\d+\]/, "blocks")] : []))
   assert.equal([...new Set(stored)].sort(), ["attn.k", "attn.out", "attn.q", "attn.v", "mlp.down", "mlp.gate", "mlp.up"].map((name) => `model.blocks.${name}.weight`).concat(stored.includes("model.head.weight") ? ["model.head.weight"] : []).sort())
-  const seen: string[][] = [[], []]
-  for (const [i, change] of [(program: Program): Program => program, roundedIn].entries()) {
+  const seen: string[][] = [[], [], []]
+  for (const [i, [made, change]] of ([[plainly, (program) => program], [plainly, roundedIn], [programs, roundedIn]] satisfies [typeof programs, (program: Program) => Program][]).entries()) {
     const watched: Device = {
       ...on,
       async load(program) {
@@ -148,11 +150,12 @@ test("weights that are only rounded to bf16 lie in bf16, with the same bits of a
         } }
       },
     }
-    const decoder = { program: (rows: number, tokens: number, capacity: number) => { const made = programs(rows, tokens, capacity); return { ...made, program: change(made.program) } }, fill: (runner: Runner, own: Program) => writeStates(runner, own, weights), context: 32 }
+    const decoder = { program: (rows: number, tokens: number, capacity: number) => { const found = made(rows, tokens, capacity); return { ...found, program: change(found.program) } }, fill: (runner: Runner, own: Program) => writeStates(runner, own, weights), context: 32 }
     await decode(watched, decoder, [prompt, [7]], { temperature: 0, topK: null, topP: null, seed: 1, tokens: 6, stopIds: new Set(), stopsAt: () => false, signal: null })
   }
   assert.is(seen[0]?.length, 6)
   assert.equal(seen[1], seen[0])
+  assert.equal(seen[2], seen[0])
 })
 
 test("more prompts than fit into one batch keep their numbers", async () => {

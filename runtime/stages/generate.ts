@@ -1,5 +1,5 @@
 /** `generate`: continues prompts. */
-import { factorsOf } from "../../compiler/graph/lower/context.ts"
+import { numbersOf } from "../../compiler/graph/lower/context.ts"
 import { weightsOfSpec } from "../../compiler/graph/lower/forward.ts"
 import type { Stage } from "../../compiler/plan/stage.ts"
 import { diagnostic, type Diagnostic } from "../../grammar/diagnostic.ts"
@@ -28,7 +28,7 @@ export async function openWriter(stage: Stage, env: StageEnv): Promise<Opened | 
   const tokenizer = await tokenizerOf(model, env)
   if (tokenizer === null) return diagnostic("SLM3304", stage.span, `there is no tokenizer for \`${model.stage.name}\``, { help: "put the `tokenizer.json` beside its weights" })
   const { spec } = model.type
-  const writer = createWriter(env.session, { spec, tokenizer, frame: chatFrameOf(model.stage), factors: factorsOf(stage.args) }, stage.span)
+  const writer = createWriter(env.session, { spec, tokenizer, frame: chatFrameOf(model.stage), numbers: numbersOf(stage.args) }, stage.span)
   if ("code" in writer) return writer
   const weights = memberOf(expectData(await env.input(model.stage), "weights").members, model.member)
   const sampling = {

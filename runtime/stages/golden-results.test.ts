@@ -32,6 +32,8 @@ mixed = train Sparse { data: tokens.train, objective: next_token, loss: balanced
 thin = sparsify(teacher, method: sparsegpt, calibrate: tokens.train |> take(16), keep: [embed, head])
 pocket = quantize teacher { format: int4(group: 16), method: gptq, calibrate: tokens.train |> take(16) }
 voices = generate teacher { prompts: ["the whale", "a"], tokens: 12, temperature: 0.9, top_p: 0.95, seed: 5 }
+small_voices = generate pocket { prompts: ["the whale", "a"], tokens: 12, temperature: 0.9, top_p: 0.95, seed: 5 }
+rounded_voices = generate rounded { prompts: ["the whale", "a"], tokens: 12, temperature: 0.9, seed: 5, precision: bf16 }
 expect perplexity(student, tokens.valid) + perplexity(rounded, tokens.valid) + perplexity(mixed, tokens.valid) + perplexity(thin, tokens.valid) + perplexity(pocket, tokens.valid) > 0
 `)}`
 

@@ -1,5 +1,5 @@
 /** What a model in training writes. */
-import { factorsOf } from "../../compiler/graph/lower/context.ts"
+import { factorsOf, numbersFor } from "../../compiler/graph/lower/context.ts"
 import type { SpecValue } from "../../compiler/check/value.ts"
 import type { LoweredTraining } from "../../compiler/graph/lower/programs.ts"
 import type { Stage } from "../../compiler/plan/stage.ts"
@@ -27,7 +27,7 @@ export function createSampler(
     return null
   }
   const models = writingModels(stage).map(({ role, spec, name }) => ({
-    slots: lowered.weights.filter((slot) => slot.role === role), name, writer: createWriter(env.session, { spec, tokenizer, frame: chatFrameOf(stage), factors: factorsOf(stage.args) }, stage.span),
+    slots: lowered.weights.filter((slot) => slot.role === role), name, writer: createWriter(env.session, { spec, tokenizer, frame: chatFrameOf(stage), numbers: numbersFor([], factorsOf(stage.args)) }, stage.span),
   }))
   const able = models.flatMap(({ writer, ...model }) => ("code" in writer ? [] : [{ ...model, writer }]))
   const [refused] = models.flatMap(({ writer }) => ("code" in writer ? [writer] : []))

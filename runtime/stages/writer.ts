@@ -1,7 +1,8 @@
 /** From prompts to text with a model: what `generate`, samples of a training and the command line share. */
+import type { Numbers } from "../../compiler/graph/lower/context.ts"
 import { answers, intArgument, lowerAnswers, lowerGeneration } from "../../compiler/graph/lower/forward.ts"
 import type { Session } from "../../compiler/check/session.ts"
-import type { Factors, Program } from "../../compiler/graph/node.ts"
+import type { Program } from "../../compiler/graph/node.ts"
 import type { SpecValue } from "../../compiler/check/value.ts"
 import type { Diagnostic, Span } from "../../grammar/diagnostic.ts"
 import type { Tokenizer } from "../data/tokenizer.ts"
@@ -39,7 +40,7 @@ export interface WriterModel {
   readonly tokenizer: Tokenizer
   /** How the model has seen questions; null: prompts are continued as they are. */
   readonly frame: ChatFrame | null
-  readonly factors: Factors
+  readonly numbers: Numbers
 }
 
 /** A writer for one model, or why it cannot write. Its programs call the weights `model.<path>`. */
@@ -83,8 +84,8 @@ const over = (device: Device, weights: Given, program: Program): Program => {
   return device.computesFromStorage === true && "states" in weights ? roundedIn(given) : given
 }
 
-function continuing(session: Session, { spec, tokenizer, frame, factors }: WriterModel, at: Span): Decoding | Diagnostic {
-  const programs = lowerGeneration(session, spec, tokenizer.size, at, factors)
+function continuing(session: Session, { spec, tokenizer, frame, numbers }: WriterModel, at: Span): Decoding | Diagnostic {
+  const programs = lowerGeneration(session, spec, tokenizer.size, at, numbers)
   if (typeof programs !== "function") return programs
   const context = intArgument(session, spec, "context")
   return (device, weights, prompts, before, options) => decode(device, {
@@ -97,8 +98,8 @@ function continuing(session: Session, { spec, tokenizer, frame, factors }: Write
 }
 
 /** A text is read whole, with its end, before the first token of the answer; an answer begins behind the end of a text. */
-function answering(session: Session, { spec, tokenizer, frame, factors }: WriterModel, at: Span): Decoding | Diagnostic {
-  const programs = lowerAnswers(session, spec, tokenizer.size, at, factors)
+function answering(session: Session, { spec, tokenizer, frame, numbers }: WriterModel, at: Span): Decoding | Diagnostic {
+  const programs = lowerAnswers(session, spec, tokenizer.size, at, numbers)
   if (typeof programs !== "function") return programs
   return async (device, weights, prompts, before, options) => {
     const texts = prompts.map((prompt) => [...before, ...tokenizer.encode(framed(prompt, frame)), tokenizer.endOfText])

@@ -2,7 +2,7 @@
 import { createHash } from "node:crypto"
 import { existsSync, readFileSync } from "node:fs"
 import { fileURLToPath } from "node:url"
-import { factorsOf } from "../../compiler/graph/lower/context.ts"
+import { numbersOf } from "../../compiler/graph/lower/context.ts"
 import { intArgument, lowerGeneration, weightsOfSpec } from "../../compiler/graph/lower/forward.ts"
 import type { Stage } from "../../compiler/plan/stage.ts"
 import { renderWgsl } from "../../compiler/render/wgsl.ts"
@@ -40,7 +40,7 @@ export async function webFiles(stage: Stage, env: StageEnv): Promise<Files | rea
   const { spec } = model.type
   const tokenizer = await tokenizerOf(model, env)
   if (tokenizer === null) return [diagnostic("SLM3304", stage.span, `there is no tokenizer for \`${model.stage.name}\``, { help: "put the `tokenizer.json` beside its weights" })]
-  const programs = lowerGeneration(env.session, spec, tokenizer.size, stage.span, factorsOf(stage.args))
+  const programs = lowerGeneration(env.session, spec, tokenizer.size, stage.span, numbersOf(stage.args))
   if (typeof programs !== "function") return [programs]
   const context = intArgument(env.session, spec, "context")
   const capacity = context ?? placesAtMost

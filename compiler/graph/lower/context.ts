@@ -4,13 +4,13 @@ import { createMachine } from "../../check/machine.ts"
 import { dim, record, tensor } from "../../check/make.ts"
 import { nested } from "../../check/row-fields.ts"
 import type { Session } from "../../check/session.ts"
-import type { Dim, LossValue, RecordValue, TensorValue, Value, WeightInfo } from "../../check/value.ts"
+import type { Dim, EncodingValue, LossValue, RecordValue, TensorValue, Value, WeightInfo } from "../../check/value.ts"
 import type { Diagnostic } from "../../../grammar/diagnostic.ts"
 import { withFactors } from "../../transform/factors.ts"
 import { optimise } from "../../transform/pipeline.ts"
 import type { Builder } from "../builder.ts"
 import { createBuilder } from "../builder.ts"
-import type { DType, Factors, Node, Output, Program } from "../node.ts"
+import type { DType, Factors, KeptFormat, Node, Output, Program } from "../node.ts"
 import * as g from "../ops.ts"
 import { reachable } from "../walk.ts"
 import { weightShape } from "./initial.ts"
@@ -144,6 +144,22 @@ export function lossOf(b: Builder, terms: readonly { readonly weight: number; re
 export function factorsOf(args: ReadonlyMap<string, Value>): Factors {
   const value = argOf(args, "precision")
   return value?.kind === "symbol" && (value.name === "bf16" || value.name === "f16") ? value.name : "f32"
+}
+
+/** How a model writes: what its products round, and in which form it keeps keys and values; null: as they are. */
+export interface Numbers { readonly factors: Factors; readonly kept: KeptFormat | null }
+
+/**
+ * Attention that rounds its factors to bf16 loses nothing by caches in bf16. Where weights are encoded, caches are most of what is left to read, and are f16.
+ */
+export function numbersFor(encodings: readonly EncodingValue[], factors: Factors): Numbers {
+  return { factors, kept: factors === "bf16" ? "bf16" : encodings.length > 0 ? "f16" : null }
+}
+
+/** Those of a stage in which its `model` writes. */
+export function numbersOf(args: ReadonlyMap<string, Value>): Numbers {
+  const model = argOf(args, "model")
+  return numbersFor(model?.kind === "artifact" && model.type.is === "weights" ? model.type.encodings : [], factorsOf(args))
 }
 
 export function argOf(args: ReadonlyMap<string, Value>, name: string): Value | null {

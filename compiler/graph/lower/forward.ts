@@ -12,6 +12,7 @@ import type { InTwo } from "../once.ts"
 import { inTwo } from "../once.ts"
 import type { Mixing } from "../sequence.ts"
 import { continueSequence, isMixing } from "../sequence.ts"
+import type { Numbers } from "./context.ts"
 import { createLowering, lowered, mistakeIn, nodeOf, outputsWith, programOf, stateName, tensorOf } from "./context.ts"
 import { weightShape } from "./initial.ts"
 import { optimise } from "../../transform/pipeline.ts"
@@ -87,6 +88,8 @@ export interface GenerationProgram {
   readonly caches: readonly NodeOf<"input">[]
 }
 
+const plainNumbers: Numbers = { factors: "f32", kept: null }
+
 /** Two positions are enough to see where the sequence goes. */
 const probe = 2
 
@@ -94,14 +97,14 @@ const probe = 2
 export type GenerationPrograms = (rows: number, tokens: number, capacity: number, ring?: boolean) => GenerationProgram
 
 /** The programs of generation, or why the model cannot generate. */
-export function lowerGeneration(session: Session, spec: SpecValue, vocab: number, at: Span, factors: Factors = "f32"): GenerationPrograms | Diagnostic {
+export function lowerGeneration(session: Session, spec: SpecValue, vocab: number, at: Span, { factors, kept }: Numbers = plainNumbers): GenerationPrograms | Diagnostic {
   const forwards = new Map<number, Program | Diagnostic>()
   const made = new Map<string, GenerationProgram>()
   const derive = (rows: number, tokens: number, capacity: number, ring: boolean): GenerationProgram | Diagnostic => {
     const forward = forwards.get(rows) ?? lowerForward(session, spec, { rows, length: probe, vocab }, at, factors)
     forwards.set(rows, forward)
     if ("code" in forward) return forward
-    const result = continueSequence(forward, { sequence: sequenceInputs, length: probe, tokens, capacity, ring, lastOnly: new Set(["logits"]) })
+    const result = continueSequence(forward, { sequence: sequenceInputs, length: probe, tokens, capacity, ring, lastOnly: new Set(["logits"]), ...(kept === null ? {} : { kept }) })
     return isMixing(result) ? cannotGenerate(result, spec, at) : { program: optimise(result.program), caches: result.caches }
   }
   const first = derive(1, 1, probe, false)
@@ -122,12 +125,12 @@ export interface AnswerPrograms {
 }
 
 /** Makes the programs for texts of `read` tokens. */
-export function lowerAnswers(session: Session, spec: SpecValue, vocab: number, at: Span, factors: Factors = "f32"): ((rows: number, read: number, capacity: number) => AnswerPrograms) | Diagnostic {
+export function lowerAnswers(session: Session, spec: SpecValue, vocab: number, at: Span, { factors, kept }: Numbers = plainNumbers): ((rows: number, read: number, capacity: number) => AnswerPrograms) | Diagnostic {
   const derive = (rows: number, read: number, tokens: number, capacity: number): (InTwo & Pick<GenerationProgram, "caches">) | Diagnostic => {
     // As it is written: what is made of places still shows it.
     const forward = lowerForward(session, spec, { rows, length: probe, vocab, read, raw: true }, at, factors)
     if ("code" in forward) return forward
-    const result = continueSequence(forward, { sequence: sequenceInputs, length: probe, tokens, capacity, lastOnly: new Set(["logits"]) })
+    const result = continueSequence(forward, { sequence: sequenceInputs, length: probe, tokens, capacity, lastOnly: new Set(["logits"]), ...(kept === null ? {} : { kept }) })
     if (isMixing(result)) return cannotGenerate(result, spec, at)
     const { once, rest } = inTwo(result.program, readInputs, result.tables)
     return { once: optimise(once), rest: optimise(rest), caches: result.caches }

@@ -20,7 +20,7 @@ export interface GenerateGroup {
 /** A program for texts of so many tokens; its outputs are states of the prefill and of the step. */
 export interface GenerateReading { readonly program: string; readonly tokens: number; readonly states: readonly string[] }
 
-/** A state that the step takes over from the prefill: [lines, places, inner] there, a ring of `ring` places here. */
+/** A state that the step takes over from the prefill: [lines, places, inner] there, a ring of `ring` places here; `inner` in bytes. */
 export interface GenerateCache { readonly name: string; readonly lines: number; readonly places: number; readonly ring: number; readonly inner: number }
 
 export interface GenerateSettings {
@@ -65,7 +65,7 @@ static const char *const given_stops[] = {${[...s.stop.map(cText), "0"].join(", 
 static const int32_t stop_ids[] = {${[...s.stopIds, -1].join(", ")}};
 static const double given_tokens = ${cReal(s.tokens)}, given_temperature = ${cReal(s.temperature)}, given_top_k = ${cReal(s.topK ?? -1)}, given_top_p = ${cReal(s.topP ?? -1)}, given_seed = ${cReal(s.seed)};
 
-/* Keys, values and segments of earlier tokens: [lines, places, inner] numbers of 4 bytes while prompts are read; then a ring, where place p holds the last token whose number is p modulo the ring. */
+/* Keys, values and segments of earlier tokens: [lines, places, inner] bytes while prompts are read; then a ring, where place p holds the last token whose number is p modulo the ring. */
 typedef struct { const char *name; long lines, places, ring, inner; } cache;
 /* Prompts that run together: rows, tokens of a prompt in one call, places of the caches. A model that answers reads texts of so many tokens first, and what it makes of them are states. */
 typedef struct { long rows, tokens, capacity; code *prefill, *step; const cache *caches; long read_tokens; code *read; const char *const *states; } group;
@@ -135,13 +135,33 @@ static const float *logits_of(const code *c) {
 static void run(code *c) { if (c->step(c->opened)) die("%s failed", c->name); }
 
 /* A whole cache as it lies, or of each prompt the last places that a ring holds. */
-static void hand_over(const cache *k, const int32_t *from, int32_t *to, long row_count, const row *rows) {
-  if (k->ring == k->places) { memcpy(to, from, (size_t)(k->lines * k->places * k->inner) * sizeof *to); return; }
-  memset(to, 0, (size_t)(k->lines * k->ring * k->inner) * sizeof *to);
+static void hand_over(const cache *k, const char *from, char *to, long row_count, const row *rows) {
+  if (k->ring == k->places) { memcpy(to, from, (size_t)(k->lines * k->places * k->inner)); return; }
+  memset(to, 0, (size_t)(k->lines * k->ring * k->inner));
   for (long line = 0; line < k->lines; line++) {
     const long n = (long)rows[line * row_count / k->lines].prompt.count;
-    for (long at = n > k->ring ? n - k->ring : 0; at < n; at++) memcpy(to + (line * k->ring + at % k->ring) * k->inner, from + (line * k->places + at) * k->inner, (size_t)k->inner * sizeof *to);
+    for (long at = n > k->ring ? n - k->ring : 0; at < n; at++) memcpy(to + (line * k->ring + at % k->ring) * k->inner, from + (line * k->places + at) * k->inner, (size_t)k->inner);
   }
+}
+
+/* The bits of a number that is one of f16. */
+static uint16_t half_of(float x) {
+  uint32_t u;
+  memcpy(&u, &x, 4);
+  const uint32_t sign = u >> 16 & 0x8000u, size = u & 0x7fffffffu;
+  if (size >= 0x7f800000u) return (uint16_t)(sign | 0x7c00u | (size > 0x7f800000u ? 0x200u : 0));
+  if (size >= 0x38800000u) return (uint16_t)(sign | (size - 0x38000000u) >> 13);
+  return (uint16_t)(sign | (uint32_t)((x < 0 ? -x : x) * 16777216.0f)); /* whole multiples of 2^-24 */
+}
+
+/* Sets a state of the program where it has one, in the form in which it lies there. */
+static void give(const code *c, const char *name, const void *made) {
+  const place *p = find_input(c, name);
+  if (!p) return;
+  uint16_t *to = numbers_of(c, p);
+  if (p->type == F16) for (long i = 0; i < p->count; i++) to[i] = half_of(((const float *)made)[i]);
+  else if (p->type == BF16) for (long i = 0; i < p->count; i++) to[i] = (uint16_t)(((const uint32_t *)made)[i] >> 16);
+  else memcpy(to, made, (size_t)bytes_of(p));
 }
 
 /* What a model makes of the texts that it answers. */
@@ -157,9 +177,8 @@ static void read_texts(const group *g, const row *rows) {
   run(c);
   for (const char *const *name = g->states; *name; name++) {
     const void *made = output(c, *name);
-    const place *to[2] = {find_input(g->prefill, *name), find_input(g->step, *name)};
-    if (to[0]) memcpy(numbers_of(g->prefill, to[0]), made, (size_t)bytes_of(to[0]));
-    if (to[1]) memcpy(numbers_of(g->step, to[1]), made, (size_t)bytes_of(to[1]));
+    give(g->prefill, *name, made);
+    give(g->step, *name, made);
   }
 }
 

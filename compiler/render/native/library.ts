@@ -13,7 +13,7 @@ export const libraryHeader = String.raw`/* slm.h: tensors in files, states of pr
 
 /* ---- programs: one step of the graph, see the C file of each */
 typedef struct program program;
-typedef enum { F32, I32, BOOL } dtype;
+typedef enum { F32, I32, BOOL, F16, BF16 } dtype; /* F16, BF16: f32 in two bytes */
 /* A number array within a program's arena. */
 typedef struct { const char *name; int is_state; dtype type; long offset, count; } place;
 typedef struct {
@@ -107,7 +107,7 @@ void close_code(code *c) {
   c->opened = 0;
 }
 
-long bytes_of(const place *p) { return p->count * (p->type == BOOL ? 1 : 4); }
+long bytes_of(const place *p) { return p->count * (p->type == BOOL ? 1 : p->type == F16 || p->type == BF16 ? 2 : 4); }
 
 static const place *find(const place *list, long count, const char *name) {
   for (long i = 0; i < count; i++) if (!strcmp(list[i].name, name)) return &list[i];

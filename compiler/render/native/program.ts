@@ -32,6 +32,12 @@ export function programFile({ name, scheduled }: NativeProgram, origin: Origin):
 
 const types = { f32: "F32", i32: "I32", bool: "BOOL" } as const
 
+/** States of keys and values may take two bytes; weights are given as wide as they are computed with. */
+function typeOf({ dtype, stored, name }: Buffer): string {
+  if (stored !== null && stored !== "f16" && stored !== "bf16") throw new Error(`native: ${name} is stored as ${stored}`)
+  return stored === null ? types[dtype] : stored.toUpperCase()
+}
+
 /** The table of a program in main.c: `step_code`. */
 export function programTable({ name, scheduled }: NativeProgram): string {
   const states = new Set(scheduled.inputs.filter(({ buffer }) => buffer.role === "state").map((input) => input.name))
@@ -39,7 +45,7 @@ export function programTable({ name, scheduled }: NativeProgram): string {
     const { buffer } = input
     const offset = scheduled.offsets.get(buffer)
     if (offset === undefined) throw new Error(`native: ${input.name} has no place in ${scheduled.name}`)
-    return `  {${cText(input.name)}, ${states.has(input.name) && buffer.role === "state" ? 1 : 0}, ${types[buffer.dtype]}, ${offset}L, ${buffer.size}L}, /* ${buffer.dtype}[${buffer.shape.join(", ")}] */`
+    return `  {${cText(input.name)}, ${states.has(input.name) && buffer.role === "state" ? 1 : 0}, ${typeOf(buffer)}, ${offset}L, ${buffer.size}L}, /* ${buffer.stored ?? buffer.dtype}[${buffer.shape.join(", ")}] */`
   }
   const table = (of: string, list: readonly { readonly name: string; readonly buffer: Buffer }[]): string[] =>
     [`static const place ${name}_${of}[] = {`, ...list.map(line), "  {0, 0, F32, 0, 0},", "};"]
