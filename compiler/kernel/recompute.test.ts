@@ -66,7 +66,7 @@ function clobbered(program: CpuProgram): readonly string[] {
   const overlap = (x: Buffer, y: Buffer): boolean => at(x) < at(y) + bytesOf(y) && at(y) < at(x) + bytesOf(x)
   const temps = [...program.offsets.keys()].filter((buffer) => buffer.role === "temp" && bytesOf(buffer) > 0)
   const inPlace = (x: Buffer, y: Buffer): boolean => at(x) === at(y) && x.size === y.size
-  const turns = program.waves.flatMap((wave) => (wave.is === "loop" ? [] : [wave.steps, ...wave.tail.map((step) => [step])]))
+  const turns = program.waves.flatMap((wave) => (wave.is === "loop" ? [] : [wave.steps.flatMap((step) => [step, ...step.then ?? []]), ...wave.tail.map((step) => [step])]))
   for (const steps of turns) {
     const kernels = steps.map(({ kernel }) => ({ note: kernel.note, ...kernel.kind === "pack" || kernel.kind === "panels" ? { reads: [kernel.from.buffer], writes: [kernel.to] } : trafficOf(kernel) }))
     for (const { note, reads } of kernels) for (const read of reads) if (read.role === "temp" && holds.get(read) !== true) wrong.push(`${note} reads ${read.name}`)

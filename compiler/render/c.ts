@@ -84,7 +84,15 @@ function stepLine(f: Functions, program: CpuProgram, step: Step): string {
   const { kernel } = step
   const first = kernel.kind === "siblings" ? "" : before(f, program, step)
   const calls = kernel.kind === "siblings" ? siblingCalls(f, program, kernel) : `${first === "" ? "" : `if (at.fresh) ${first}`}${call(f, program, step, rangeOf(kernel, step))}`
-  return `{ ${calls} } /* ${commented(kernel.note)} */`
+  return `{ ${[calls, ...(step.then ?? []).map((next) => after(f, program, step, next))].join(" ")} } /* ${commented(kernel.note)} */`
+}
+
+/** The call of what follows a block: on the same shares, or on the columns of a product that they are, row by row. */
+function after(f: Functions, program: CpuProgram, { kernel, contract }: Step, next: Step): string {
+  if (kernel.kind !== "contract" || contract === null) return call(f, program, next, ["at.lo", "at.hi"])
+  const { m, n } = kernel
+  const range = (row: string): [string, string] => [`${row}at.lo * ${contract.cols}L`, `${row}MIN(${n}L, at.hi * ${contract.cols}L)`]
+  return m === 1 ? call(f, program, next, range("")) : `for (long i = 0; i < ${m}; i++) ${call(f, program, next, range(`i * ${n}L + `))}`
 }
 
 /** The call of a kernel for some of its shares. */
@@ -127,8 +135,8 @@ function offsetOf(program: CpuProgram, buffer: Buffer): number {
 }
 
 /** Shares as the kernel counts them: rows, columns of a flat kernel, or shares themselves. */
-function rangeOf(kernel: Work, { shares }: Step): readonly [string, string] {
-  if (kernel.kind === "put" && shares === 1) return ["0", String(kernel.batch * kernel.middle)]
+function rangeOf(kernel: Work, { shares, then }: Step): readonly [string, string] {
+  if (kernel.kind === "put" && shares === 1 && then === undefined) return ["0", String(kernel.batch * kernel.middle)]
   if (kernel.kind !== "rows") return ["at.lo", "at.hi"]
   const [unit, most] = isFlat(kernel) ? [flatShare, kernel.cols] : [rowShare(kernel), kernel.rows]
   if (shares === 1) return ["0", String(most)]
@@ -200,7 +208,7 @@ function waveLines(f: Functions, program: CpuProgram, waves: readonly Wave[], de
 
 /** Every step, in no special order; of siblings each member. */
 function stepsOf(waves: readonly Wave[], target: CpuTarget): readonly Step[] {
-  const single = (step: Step): readonly Step[] => (step.kernel.kind === "siblings" ? membersOf(step.kernel, target) : [step])
+  const single = (step: Step): readonly Step[] => (step.kernel.kind === "siblings" ? membersOf(step.kernel, target) : [step, ...step.then ?? []])
   return waves.flatMap((wave) => (wave.is === "loop" ? stepsOf(wave.waves, target) : [...wave.steps, ...wave.tail].flatMap(single)))
 }
 

@@ -8,6 +8,7 @@ import type { Span } from "../kernel/memory.ts"
 import type { Recomputed } from "../kernel/recompute.ts"
 import { trafficOf } from "../kernel/traffic.ts"
 import { isFew } from "../kernel/domain.ts"
+import { followsColumns, followsHeads } from "./chains.ts"
 import { flattened } from "./flatten.ts"
 import { within } from "./within.ts"
 import type { Packing, PackKernel, Tiled, TilePlan, TileUnit } from "./tiles.ts"
@@ -64,6 +65,8 @@ export interface Step {
   readonly shares: number
   readonly contract: ContractPlan | null
   readonly tiles: TilePlan | null
+  /** Work on the same shares, or on the columns that they are, that follows each block of them at once. */
+  readonly then?: readonly Step[]
 }
 /**
  * Steps that need not wait for one another, then small ones that the thread which finishes last does alone, in order; or a loop over waves.
@@ -159,7 +162,7 @@ export function agreementsOf(waves: readonly Wave[]): { readonly sites: number; 
 
 function scratchOf(waves: readonly Wave[], target: CpuTarget): number {
   let most = 0
-  for (const wave of waves) most = Math.max(most, wave.is === "loop" ? scratchOf(wave.waves, target) : Math.max(0, ...[...wave.steps, ...wave.tail].map((step) => 4 * scratchOfStep(step, target))))
+  for (const wave of waves) most = Math.max(most, wave.is === "loop" ? scratchOf(wave.waves, target) : Math.max(0, ...[...wave.steps, ...wave.tail].flatMap((step) => [step, ...step.then ?? []]).map((step) => 4 * scratchOfStep(step, target))))
   return Math.ceil(most / 64) * 64 + 4096
 }
 
@@ -205,10 +208,17 @@ function wavesOf(kernels: readonly Kernel[], target: CpuTarget, packing: Packing
     const passed = found.tiled !== null && found.tiled.plan.passing && !found.tiled.kernel.keep ? found.tiled.kernel.out : null
     const whole = found.tiled?.plan.whole ?? null
     const [reads, writes] = [[...traffic.reads, ...(whole === null ? [] : [whole.buffer])].map(place), [...traffic.writes].filter((buffer) => buffer !== passed).map(place)]
-    let wave = Math.max(after(reads), after(writes), ...packs.map((pack) => after([place(pack.from.buffer)]) + 1))
-    for (const buffer of writes) wave = Math.max(wave, (read.get(buffer) ?? -1) + 1)
-    for (const buffer of again.get(given) ?? []) wave = Math.max(wave, written.get(place(buffer)) ?? 0)
+    const earliest = (needed: readonly Buffer[]): number => Math.max(after(needed), after(writes), ...writes.map((buffer) => (read.get(buffer) ?? -1) + 1), ...packs.map((pack) => after([place(pack.from.buffer)]) + 1), ...(again.get(given) ?? []).map((buffer) => written.get(place(buffer)) ?? 0))
+    let wave = earliest(reads)
     if (kernel.kind === "loop") wave = Math.max(wave, waves.length)
+    // A kernel that needs of those before it what the same thread made joins them.
+    const [own, before] = [found.tiled === null && kernel.kind !== "loop" ? stepOf(kernel, target, found.contract) : null, waves[wave - 1]]
+    const joined = own === null || !Array.isArray(before) ? null : join(before, own)
+    if (joined !== null && earliest(reads.filter((buffer) => !joined.made.some((made) => place(made) === buffer))) < wave) {
+      enter(wave - 1, reads, writes, again.has(given))
+      waves[wave - 1] = joined.steps
+      continue
+    }
     // As late as it may be, so that what was packed is still near.
     for (const pack of packs) {
       enter(wave - 1, [place(pack.from.buffer)], [pack.to], false)
@@ -230,6 +240,22 @@ function wavesOf(kernels: readonly Kernel[], target: CpuTarget, packing: Packing
   return { waves: withTails(waves), count: waves.length }
 }
 
+/** The steps of a wave with one that follows some of them share by share, and what these make for it; null: it follows none. */
+function join(steps: readonly Step[], step: Step): { readonly steps: Step[]; readonly made: readonly Buffer[] } | null {
+  const { kernel } = step
+  if (kernel.kind === "rows" && isFlat(kernel)) {
+    const host = steps.find((other) => other.contract !== null && other.kernel.kind === "contract" && trafficOf(kernel).reads.has(other.kernel.out))
+    if (host?.kernel.kind !== "contract" || !followsColumns(host.kernel, kernel)) return null
+    return { steps: steps.map((other) => (other === host ? { ...host, then: [...host.then ?? [], step] } : other)), made: [host.kernel.out] }
+  }
+  if (kernel.kind !== "attend") return null
+  const reads = trafficOf(kernel).reads
+  const puts = steps.flatMap((other) => (other.kernel.kind === "put" && other.then === undefined && reads.has(other.kernel.out) ? [{ step: other, put: other.kernel }] : []))
+  const [first, ...rest] = puts.map((other) => ({ ...other.step, shares: step.shares }))
+  if (first === undefined || !puts.every(({ put }) => followsHeads(put, kernel))) return null
+  return { steps: [...steps.filter((other) => !puts.some((put) => put.step === other)), { ...first, then: [...rest, step] }], made: puts.map(({ put }) => put.out) }
+}
+
 /** Waves of small steps alone follow the wave before them as its tail: threads meet once for both. */
 function withTails(waves: readonly (readonly Step[] | Wave)[]): readonly Wave[] {
   const made: Wave[] = []
@@ -244,8 +270,8 @@ function withTails(waves: readonly (readonly Step[] | Wave)[]): readonly Wave[] 
 }
 
 /** Work that takes less time than threads need to meet. */
-function isSmall({ kernel, shares }: Step): boolean {
-  return shares === 1 && (kernel.kind === "rows" ? kernel.rows * kernel.cols <= 4096 : kernel.kind === "put")
+function isSmall({ kernel, shares, then }: Step): boolean {
+  return shares === 1 && then === undefined && (kernel.kind === "rows" ? kernel.rows * kernel.cols <= 4096 : kernel.kind === "put")
 }
 
 interface Ready { readonly kernel: Kernel; readonly packs: readonly (PackKernel | PanelKernel)[]; readonly tiled: Tiled | null; readonly contract: ContractPlan | null }

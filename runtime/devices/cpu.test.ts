@@ -70,6 +70,24 @@ test("products of large odd sizes, in every storage, with what follows them", as
   assert.equal(await checkDevice(device, [item]), [])
 })
 
+test("few rows with what follows them place by place, and what the same head puts and attends to", async () => {
+  const item = waves({ absolute: 2e-5, relative: 1e-5 }, (input, b) => {
+    const outputs: Record<string, Node> = {}
+    for (const [m, k, n] of [[1, 64, 1030], [3, 37, 517], [7, 130, 24], [1, 5, 1]] as const) outputs[`${m}x${k}x${n}`] = g.gelu(b, g.add(b, g.dot(b, input(m, k), input(n, k), false, true), input(m, n)))
+    for (const [batch, heads, places, depth] of [[1, 5, 19, 24], [3, 4, 7, 16]] as const) {
+      const offset = g.cast(b, g.mul(b, g.reshape(b, g.slice(b, input(batch, 1), [0, 0], [batch, 1]), [batch]), 0), "i32")
+      const put = (): Node => b.make("put", { axis: 2 }, [input(batch, heads, places, depth), input(batch, heads, 1, depth), g.add(b, offset, 4)])
+      outputs[`attend ${batch} ${heads}`] = g.attend(b, input(batch, heads, 1, depth), put(), put(), { causal: true, offset: g.add(b, offset, 4) })
+    }
+    return outputs
+  })
+  const devices = await Promise.all([cpu({ threads: 1 }), cpu({ threads: 2 }), cpu({ threads: 3 })])
+  const [one, ...others] = devices
+  if (one === undefined || one === null) return
+  assert.equal(await checkDevice(one, [item]), [])
+  for (const other of others) if (other !== null) assert.equal(await runCase(other, item), await runCase(one, item))
+})
+
 test("states that trade places, and one that is also returned", async () => {
   const device = await cpu()
   if (device !== null) await tradingPlaces(device)
