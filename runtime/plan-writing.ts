@@ -22,7 +22,7 @@ export function measureContinuation(stage: Stage, known: Checked, sizes: Sizes, 
   if (typeof programs !== "function") return nothingMeasured
   const { program } = programs(continuedAtOnce, 1, packed.length + 1)
   return {
-    ...nothingMeasured, parameters: countOf(stage, known), tokens: tokens === null ? null : { ...tokens, is: "at most" }, ...memoryOf(stage, [{ program }], device),
+    ...nothingMeasured, parameters: countOf(stage, known), tokens: tokens === null ? null : { ...tokens, is: "at most" }, ...memoryOf(stage, [{ program: asStored(program, null, model, known, device) }], device),
     flops: tokens === null ? null : cost(program).flops * (tokens.value / continuedAtOnce),
   }
 }

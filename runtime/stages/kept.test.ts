@@ -1,4 +1,5 @@
 /** Keys and values of earlier tokens in 16 bits: one meaning on all devices, however a text is cut into calls. */
+import * as path from "node:path"
 import { test } from "uvu"
 import * as assert from "uvu/assert"
 import { lowerAnswers, lowerGeneration, weightsOfSpec } from "../../compiler/graph/lower/forward.ts"
@@ -14,13 +15,14 @@ import { openCpu } from "../devices/cpu.ts"
 import { isUsable } from "../devices/open.ts"
 import { createReference } from "../devices/reference.ts"
 import { openTfjs } from "../devices/tfjs.ts"
+import { plan } from "../index.ts"
 import { plain, stored } from "../weights.ts"
 import type { Weights } from "../weights.ts"
 import { decode } from "./decode.ts"
 import { givenTo } from "./encoded.ts"
 import { ids, taken, zeros } from "./feeds.ts"
 import { nextToken } from "./sample.ts"
-import { checkedWith, recipeOf, specNamed } from "./testing.ts"
+import { checkedWith, problemsOf, recipeOf, sentences, specNamed, withFolder } from "./testing.ts"
 
 const span = { source: "recipe.slm", start: 0, end: 0 }
 const f16: Numbers = { factors: "f32", kept: "f16" }
@@ -124,5 +126,32 @@ test("caches in 16 bits take half the bytes, of attention to another text, too, 
   const read = orderKernels(fuse(program))
   assert.ok(read.kernels.every((kernel) => kernel.kind !== "attend" || kernel.k.buffer.stored === "f16"))
 })
+
+test("a plan says to the byte what generation takes, with caches in two bytes", () => withFolder(async (place) => {
+  const cpu = await openCpu()
+  if (!isUsable(cpu)) return console.log(`  skipped: ${cpu.reason}`)
+  const said = '{ prompts: ["the whale", "a"], tokens: 64, temperature: 0'
+  const recipe = recipeOf(`
+book = text("book.txt") |> documents(by: paragraph)
+words = bpe(book, size: 270)
+model M = Llama(vocab: words.size, dim: 32, depth: 1, heads: 2, hidden: 64, context: 48)
+there = train M { data: book |> encode(words) |> pack(length: 16), objective: next_token, batch: 4 sequences, steps: 1, optim: adamw(lr: 1e-2) }
+pocket = quantize there { format: int4(group: 32) }
+wide = generate there ${said} }
+half = generate there ${said}, precision: bf16 }
+small = generate pocket ${said} }`)
+  place.write("book.txt", sentences(20))
+  place.write("recipe.slm", recipe)
+  const { plan: planned, diagnostics } = await plan(path.join(place.folder, "recipe.slm"), { device: "cpu" })
+  assert.equal(diagnostics, [])
+  const taken: number[] = []
+  const watched: Device = { ...cpu, async load(program, most) {
+    const runner = await cpu.load(program, most)
+    if (program.name.endsWith("of 1 tokens")) taken.push((runner.memory?.arena ?? 0) + (runner.memory?.threads ?? 0))
+    return runner
+  } }
+  assert.equal(problemsOf(await place.run(recipe, { device: watched })), [])
+  assert.equal(taken, ["wide", "half", "small"].map((name) => planned?.stages.find((stage) => stage.name === name)?.memory))
+}))
 
 test.run()
