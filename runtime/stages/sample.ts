@@ -17,10 +17,10 @@ export interface Sampling {
 export const stream = hash32("generate")
 
 /** Arrays of as many numbers as there are logits. Making them takes as long as choosing does: whoever chooses often keeps them. */
-export interface Room { readonly keys: Float64Array; readonly ids: Int32Array; readonly weights: Float64Array }
+export interface Room { readonly keys: Uint32Array; readonly ids: Int32Array; readonly other: Int32Array; readonly weights: Float64Array }
 
 export function roomFor(logits: number): Room {
-  return { keys: new Float64Array(logits), ids: new Int32Array(logits), weights: new Float64Array(logits) }
+  return { keys: new Uint32Array(logits), ids: new Int32Array(logits), other: new Int32Array(logits), weights: new Float64Array(logits) }
 }
 
 /** The token after `position` tokens of prompt number `prompt`. Equal logits: the smaller id comes first. */
@@ -62,22 +62,39 @@ export function candidates(logits: Float32Array, { temperature, topK, topP }: Pi
   return { ids: ids.subarray(0, Math.max(1, n)), weights: weights.subarray(0, Math.max(1, n)) }
 }
 
-const idBits = 2 ** 21
-
-/** Ids by falling logit, the smaller id first where they are equal. One number says both, and numbers are sorted ten times as fast as objects. */
-function rank(logits: Float32Array, { keys, ids }: Room): void {
+/** Ids by falling logit, the smaller id first where they are equal: keys are sorted digit by digit, which takes a tenth of the time that comparing them does. */
+function rank(logits: Float32Array, { keys, ids, other }: Room): void {
   const n = logits.length
-  if (n > idBits) throw new Error(`sample: ${n} logits`)
   const bits = new Int32Array(logits.buffer, logits.byteOffset, n)
+  const starts = new Uint32Array(4 * 256)
   // Patterns of negative numbers grow downwards.
   for (let id = 0; id < n; id++) {
     const b = bits[id] ?? 0
-    keys[id] = (b >= 0 ? -b : b & 0x7fffffff) * idBits + id
+    const key = (0x80000000 + (b >= 0 ? -b : b & 0x7fffffff)) >>> 0
+    keys[id] = key
+    ids[id] = id
+    for (let digit = 0; digit < 4; digit++) {
+      const at = 256 * digit + ((key >>> (8 * digit)) & 255)
+      starts[at] = (starts[at] ?? 0) + 1
+    }
   }
-  keys.sort()
-  for (let i = 0; i < n; i++) {
-    const key = keys[i] ?? 0
-    ids[i] = key - Math.floor(key / idBits) * idBits
+  let [from, to] = [ids, other]
+  for (let digit = 0; digit < 4; digit++) {
+    const places = starts.subarray(256 * digit, 256 * (digit + 1))
+    let sum = 0
+    for (let i = 0; i < 256; i++) {
+      const count = places[i] ?? 0
+      places[i] = sum
+      sum += count
+    }
+    for (let i = 0; i < n; i++) {
+      const id = from[i] ?? 0
+      const value = ((keys[id] ?? 0) >>> (8 * digit)) & 255
+      const place = places[value] ?? 0
+      places[value] = place + 1
+      to[place] = id
+    }
+    ;[from, to] = [to, from]
   }
 }
 

@@ -29,50 +29,67 @@ export const choice = String.raw`/* ---- the choice of a token, in f64 and in ar
 
 /* Where top_k or top_p is negative nothing is cut off. */
 typedef struct { double temperature, top_p; long top_k; uint32_t seed, stream; } sampling;
-/* What the choice works on: as many keys as there are logits, and weights in whole eights of them. */
-typedef struct { int64_t *keys; double *weights; } room;
+/* What the choice works on: twice as many keys as there are logits, and weights in whole sixteens of them. */
+typedef struct { uint64_t *keys; double *weights; } room;
 
-/* e^x of eight numbers in place, 0 for those that are not above -700: x = k ln 2 + r, a series for e^r, then exact scaling. They go side by side, as each waits for its own divisions. */
-static void exp_eight(double *x) {
+typedef double doubles __attribute__((vector_size(64)));
+typedef int64_t wholes __attribute__((vector_size(64)));
+
+/* e^x of sixteen numbers in place, 0 for those that are not above -700: x = k ln 2 + r, a series for e^r, then exact scaling. They go side by side, as each waits for its own divisions. */
+static void exp_sixteen(double *at) {
   const double ln2 = 0.6931471805599453;
-  double r[8], sum[8];
-  long k[8];
-  for (int i = 0; i < 8; i++) {
-    const double scaled = (x[i] > -700 ? x[i] : 0) / ln2 + 0.5;
-    k[i] = (long)scaled;
-    if ((double)k[i] > scaled) k[i]--;
-    r[i] = x[i] - (double)k[i] * ln2;
-    sum[i] = 1;
+  doubles x[2], r[2], sum = {0}, other = {0};
+  wholes k[2];
+  memcpy(x, at, sizeof x);
+  for (int i = 0; i < 2; i++) {
+    const doubles scaled = (doubles)((wholes)x[i] & (x[i] > -700)) / ln2 + 0.5;
+    k[i] = __builtin_convertvector(scaled, wholes);
+    k[i] += __builtin_convertvector(k[i], doubles) > scaled;
+    r[i] = (doubles)((wholes)x[i] & (x[i] > -700)) - __builtin_convertvector(k[i], doubles) * ln2;
   }
-  for (int n = 20; n >= 1; n--) for (int i = 0; i < 8; i++) sum[i] = 1 + (r[i] * sum[i]) / n;
-  for (int i = 0; i < 8; i++) {
-    const union { uint64_t bits; double power; } two = {(uint64_t)(k[i] + 1023) << 52};
-    x[i] = x[i] > -700 ? sum[i] * two.power : 0;
+  sum += 1;
+  other += 1;
+  for (int n = 20; n >= 1; n--) {
+    sum = 1 + (r[0] * sum) / n;
+    other = 1 + (r[1] * other) / n;
   }
+  const doubles powers[2] = {sum * (doubles)((k[0] + 1023) << 52), other * (doubles)((k[1] + 1023) << 52)};
+  for (int i = 0; i < 2; i++) x[i] = (doubles)((wholes)powers[i] & (x[i] > -700));
+  memcpy(at, x, sizeof x);
 }
 
-static int by_key(const void *a, const void *b) {
-  const int64_t x = *(const int64_t *)a, y = *(const int64_t *)b;
-  return (x > y) - (x < y);
+/* Sorts n keys by their upper 32 bits, digit by digit; equal ones stay in their order. The result lies where the keys were. */
+static void sort_keys(uint64_t *keys, long n) {
+  uint32_t starts[4][256] = {0};
+  for (long i = 0; i < n; i++) for (int digit = 0; digit < 4; digit++) starts[digit][keys[i] >> (32 + 8 * digit) & 255]++;
+  uint64_t *from = keys, *to = keys + n;
+  for (int digit = 0; digit < 4; digit++) {
+    uint32_t sum = 0;
+    for (int i = 0; i < 256; i++) { const uint32_t count = starts[digit][i]; starts[digit][i] = sum; sum += count; }
+    for (long i = 0; i < n; i++) to[starts[digit][from[i] >> (32 + 8 * digit) & 255]++] = from[i];
+    uint64_t *const last = from;
+    from = to;
+    to = last;
+  }
 }
 
 /* The token after "position" tokens of prompt number "prompt". Equal logits: the smaller id comes first. */
 static int32_t next_token(const float *logits, long vocab, const sampling *s, uint32_t prompt, uint32_t position, room at) {
-  const int64_t ids = 1 << 21;
   long best = 0;
   for (long i = 1; i < vocab; i++) if (logits[i] > logits[best]) best = i;
   if (s->temperature == 0) return (int32_t)best;
+  /* Patterns of negative numbers grow downwards. */
   for (long i = 0; i < vocab; i++) {
-    int32_t bits;
+    uint32_t bits;
     memcpy(&bits, logits + i, sizeof bits);
-    at.keys[i] = (bits >= 0 ? -(int64_t)bits : (int64_t)(bits & 0x7fffffff)) * ids + i;
+    at.keys[i] = (uint64_t)(0x80000000u + (bits >> 31 ? bits & 0x7fffffffu : -bits)) << 32 | (uint64_t)i;
   }
-  qsort(at.keys, (size_t)vocab, sizeof *at.keys, by_key);
+  sort_keys(at.keys, vocab);
   long n = s->top_k < 0 || s->top_k > vocab ? vocab : s->top_k < 1 ? 1 : s->top_k;
   double total = 0;
-  for (long i = 0; i < n; i++) at.weights[i] = ((double)logits[at.keys[i] & (ids - 1)] - (double)logits[best]) / s->temperature;
-  for (long i = n; i % 8; i++) at.weights[i] = 0;
-  for (long i = 0; i < n; i += 8) exp_eight(at.weights + i);
+  for (long i = 0; i < n; i++) at.weights[i] = ((double)logits[(uint32_t)at.keys[i]] - (double)logits[best]) / s->temperature;
+  for (long i = n; i % 16; i++) at.weights[i] = 0;
+  for (long i = 0; i < n; i += 16) exp_sixteen(at.weights + i);
   for (long i = 0; i < n; i++) total += at.weights[i];
   if (s->top_p >= 0) {
     const double goal = s->top_p * total;
@@ -83,8 +100,8 @@ static int32_t next_token(const float *logits, long vocab, const sampling *s, ui
   }
   const double goal = (random_bits(s->seed, s->stream, position, prompt, 0) >> 8) * 0x1p-24 * total;
   double sum = 0;
-  for (long i = 0; i < n; i++) { sum += at.weights[i]; if (sum > goal) return (int32_t)(at.keys[i] & (ids - 1)); }
-  return (int32_t)(at.keys[0] & (ids - 1));
+  for (long i = 0; i < n; i++) { sum += at.weights[i]; if (sum > goal) return (int32_t)at.keys[i]; }
+  return (int32_t)at.keys[0];
 }
 `
 
@@ -119,7 +136,7 @@ static int ends(const int32_t *stops, long count, int32_t id) {
 long slm_continue(void *step, void *program, char *arena, const task *t, row *rows, const int32_t *stops, int32_t *out) {
   const long count = (long)t->rows, vocab = (long)t->vocab;
   const sampling s = {t->temperature, t->top_p, (long)t->top_k, (uint32_t)(int64_t)t->seed, (uint32_t)(int64_t)t->stream};
-  const room at = {malloc((size_t)vocab * sizeof(int64_t)), malloc((size_t)(vocab + 8) * sizeof(double))};
+  const room at = {malloc(2 * (size_t)vocab * sizeof(uint64_t)), malloc((size_t)(vocab + 16) * sizeof(double))};
   const double end = now() + t->seconds;
   long made = at.keys && at.weights ? 0 : -1;
   for (int goes_on = made == 0; goes_on;) {

@@ -109,8 +109,8 @@ static int stops_at(const row *r, const asked *s) {
 /* Adds a token to a row that goes on. */
 static void choose(row *r, const float *logits, const asked *s, long number) {
   if (r->end != GOES_ON) return;
-  static int64_t keys[VOCAB];
-  static double weights[VOCAB + 8];
+  static uint64_t keys[2 * VOCAB];
+  static double weights[VOCAB + 16];
   const int32_t id = next_token(logits, VOCAB, &s->how, (uint32_t)number, (uint32_t)(r->prompt.count + r->made.count), (room){keys, weights});
   for (const int32_t *stop = stop_ids; *stop >= 0; stop++) if (id == *stop) { r->end = AT_STOP; return; }
   push_id(&r->made, id);
