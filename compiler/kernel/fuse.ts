@@ -64,7 +64,7 @@ export function fuse(given: Program, format: Factors | null = null, grain = coar
     const value = values[i]
     const state = states.get(name)
     if (value === undefined) throw new Error(`fuse: output ${name} has no value`)
-    if (state === undefined && value.stored !== null && node.op === "put") {
+    if (state === undefined && value.stored !== null) {
       const wide = table.add(`${name}, widened`, "temp", node)
       widened.push(copyKernel(value, wide, node, new Map()))
       outputs.push({ name, buffer: wide })

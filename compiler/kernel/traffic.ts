@@ -59,7 +59,7 @@ function together(kernels: readonly Kernel[]): Traffic {
 /** Bytes that a kernel moves when each buffer is read and written once; what is put moves alone. */
 export function bytesMoved(kernel: Kernel): number {
   if (kernel.kind === "loop") return kernel.trips * kernel.body.reduce((sum, inner) => sum + bytesMoved(inner), 0)
-  if (kernel.kind === "put") return 2 * bytesOf(kernel.fresh.buffer)
+  if (kernel.kind === "put") return bytesOf(kernel.fresh.buffer) + bytesOf({ ...kernel.fresh.buffer, stored: kernel.out.stored })
   const { reads, writes } = trafficOf(kernel)
   const unkept = kernel.kind === "contract" && !kernel.keep ? bytesOf(kernel.out) : 0
   return [...reads, ...writes].reduce((sum, buffer) => sum + bytesOf(buffer), 0) - unkept

@@ -31,7 +31,7 @@ export function renderPut(kernel: PutKernel, inPlace: boolean, p: Parameters): s
   const row = places * inner
   const [b, m, i, j] = fresh.strides
   const source = `${from} + ${fresh.base} + share / ${middle} * ${b}L + share % ${middle} * ${m}L + i * ${i}L`
-  const put = format !== null ? keptLines(kernel, wide === 2, j) : [j === 1 || inner === 1 ? `memcpy(to, source, ${inner} * sizeof(${type}));` : `for (long j = 0; j < ${inner}; j++) to[j] = source[j * ${j}L];`]
+  const put = format !== null ? keptLines(kernel, wide === 2) : [j === 1 || inner === 1 ? `memcpy(to, source, ${inner} * sizeof(${type}));` : `for (long j = 0; j < ${inner}; j++) to[j] = source[j * ${j}L];`]
   return [
     "  for (long share = first; share < last; share++) {",
     ...(inPlace ? [] : [`    memcpy(${out} + share * ${wide * row}L, ${p.name(kernel.x, false)} + share * ${wide * row}L, ${wide * row}L * sizeof(${type}));`]),
@@ -46,7 +46,7 @@ export function renderPut(kernel: PutKernel, inPlace: boolean, p: Parameters): s
 }
 
 /** Numbers are rounded as they are put, and take two bytes where they are stored so. */
-function keptLines({ inner, format, fresh }: PutKernel, isStored: boolean, step: number): readonly string[] {
+function keptLines({ inner, format, fresh }: PutKernel, isStored: boolean): readonly string[] {
   if (fresh.buffer.stored !== null) throw new Error(`render: ${fresh.buffer.name} is to be put and has a storage of its own`)
   const store = (x: string, n: string | null): string => {
     const part = n === null ? "" : "part_"
@@ -54,7 +54,6 @@ function keptLines({ inner, format, fresh }: PutKernel, isStored: boolean, step:
     if (isStored) return `store_${part}kept_${format}(to, j, ${x}${count});`
     return `store_${part}f32(to + j, ${format === "f16" ? `narrow_f16_f32(within_f16(${x}))` : `narrow_bf16_f32(${x})`}${count});`
   }
-  if (step !== 1 && inner > 1) return [`for (long j = 0; j < ${inner}; j++) ${store(`set_f32(source[j * ${step}L])`, "1")}`]
   return ["long j = 0;", `for (; j + LANES <= ${inner}; j += LANES) ${store("load_f32(source + j)", null)}`, `if (j < ${inner}) ${store(`load_part_f32(source + j, ${inner} - j)`, `${inner} - j`)}`]
 }
 
