@@ -113,9 +113,11 @@ export function renderTiled(kernel: ContractKernel, plan: TilePlan, p: Parameter
   // Rows in place have all slices, packed ones those at hand.
   const [next, below, at] = left === null ? [64, `${16 * pitch}L`, "slice * 64"] : [step, `many * ${step}`, "0"]
   const made = left === null ? "scratch" : `scratch + ${rows / unit.rows * (slice * step / 4)}L`
-  const [low, width, sums] = [`MIN(32, to - row)`, `MIN(32, ${n} - column)`, `out + row * ${n}L + column, ${n}`]
-  const right = `right + column / 16 * ${panel}L + slice * ${step}, ${panel}, ${sums}, ${low}, ${width}, slice > 0`
-  const multiply = parts === 1 ? `multiply_tiles(many, left + (row - from) / 16 * ${below} + ${at}, ${pitch}, ${next}, ${below}, ${right});` : `multiply_parts(many, left + (row - from) / 16 * ${below}, ${below}, ${right});`
+  const right = `right + column / 16 * ${panel}L + slice * ${step}, ${panel}`
+  const sums = (row: string, rows: string): string => `out + ${row} * ${n}L + column, ${n}, ${rows}, MIN(32, ${n} - column), slice > 0`
+  const multiply = parts === 1
+    ? `for (long row = from; row < to; row += 32) multiply_tiles(many, left + (row - from) / 16 * ${below} + ${at}, ${pitch}, ${next}, ${below}, ${right}, ${sums("row", "MIN(32, to - row)")});`
+    : `multiply_parts(many, left, ${below}, ${right}, ${sums("from", "to - from")});`
   return [
     "  for (long share = first; share < last; share++) {",
     `    const long b = share / ${blocks}, from = share % ${blocks} * ${rows}, to = MIN(${m}, from + ${rows});`,
@@ -126,8 +128,7 @@ export function renderTiled(kernel: ContractKernel, plan: TilePlan, p: Parameter
     `      const long many = MIN(${slice}, ${slices} - slice);`,
     ...(left === null ? [] : leftLines(kernel, left, p, slice, step / 2)),
     `      for (long column = 0; column < ${n}; column += 32)`,
-    "        for (long row = from; row < to; row += 32)",
-    `          ${multiply}`,
+    `        ${multiply}`,
     "    }",
     ...(plan.whole === null ? [] : [`    mend(out + from * ${n}L, to - from, ${n}, ${k}, ${matrix(kernel.a, p)} + from * ${kernel.a.rowStride}L, ${kernel.a.rowStride}, ${kernel.a.colStride}, ${matrix(plan.whole, p)}, ${plan.whole.rowStride}, ${plan.whole.colStride});`]),
     ...(then === null ? [] : [`    ${then("from", "to")}`]),

@@ -123,11 +123,12 @@ export function tiled(kernel: ContractKernel, unit: TileUnit, packing: Packing):
   return { kernel: { ...kernel, b: { ...from, buffer: to } }, plan: { unit, parts, whole: parts === 1 ? null : from, rows, slice, left, passing, scratch }, packs }
 }
 
-/** Few rows keep what follows near. Where each share brings the right factor from afar, more of them pay for it; but there must be enough shares for some threads. */
+/** Few rows keep what follows near. Where each share brings the right factor from afar, or in parts through the first level of cache, more of them pay for it; but there must be enough shares for some threads. */
 function rowsOf({ m, n, k, epilogue }: ContractKernel, unit: TileUnit, parts: Parts): number {
   const least = packShare(unit)
   const far = n * k * 2 * parts > nearBytes
-  const wanted = far ? Math.min(6, Math.max(3, Math.floor(m / least / 8))) * least : least
+  const [fewest, most] = far ? [3, 6] : [1, parts === 1 ? 1 : 4]
+  const wanted = Math.min(most, Math.max(fewest, Math.floor(m / least / 8))) * least
   const chunk = epilogue !== null && epilogue.columns.length > 0 ? epilogue.chunk : 1
   let rows = wanted
   while (rows % chunk !== 0) rows += least
