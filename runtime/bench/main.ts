@@ -187,7 +187,7 @@ for (const config of chosen) for (const precision of precisions) {
   peaks.push(...await measurePeak(config, precision, coresAvailable()))
 }
 const wants = (part: string): boolean => positionals.length === 0 || positionals.includes(part)
-const products = wants("products") ? await measureProducts() : []
+const products = wants("products") ? await measureProducts() : { rates: [], sums: [] }
 const generation = wants("generation") ? await measureGeneration(values.only) : []
 // The other backend takes this process for a browser's page, so that it comes after all others.
 const webgpu = positionals.includes("webgpu") ? await (await import("./webgpu.ts")).measureWebgpu(Number(values.rows), Number(values.depth)) : null

@@ -9,10 +9,12 @@ import { openCpu } from "../devices/cpu.ts"
 import { isUsable } from "../devices/open.ts"
 import { threadCounts } from "./peer.ts"
 
-/** Billions of operations per second: of the median, and of the shortest run, which a busy machine spoils least. */
-interface Rate { readonly median: number; readonly best: number }
-/** `peer`: OpenBLAS, where it is there. */
-export interface ProductRate { readonly name: string; readonly threads: number; readonly own: Rate; readonly peer: Rate | null }
+/** Billions of operations per second: of the median, and of the shortest run, which a busy machine spoils least. `slow`: the share of runs that took over a quarter longer than that one. */
+interface Rate { readonly median: number; readonly best: number; readonly slow: number }
+/** `work`: billions of operations of a run; `peer`: OpenBLAS, where it is there. */
+export interface ProductRate { readonly name: string; readonly kind: Kind["name"]; readonly threads: number; readonly work: number; readonly own: Rate; readonly peer: Rate | null }
+/** The time that OpenBLAS takes for all shapes by the time that ours take; `slow`: of ours and of its runs. */
+export interface ProductSum { readonly kind: Kind["name"] | "all"; readonly threads: number; readonly median: number; readonly best: number; readonly slow: readonly [own: number, peer: number] }
 
 const shapes = [[2048, 384, 384], [2048, 384, 1536], [2048, 1536, 384]] as const
 const kinds = [{ name: "forward", ta: false, tb: true }, { name: "by input", ta: false, tb: false }, { name: "by weight", ta: true, tb: false }] as const
@@ -95,13 +97,35 @@ const middle = (times: readonly number[]): number => [...times].sort((x, y) => x
 /** OpenBLAS's threads look for work for some 30 ms after a product, on the core that the other side needs. */
 const pause = (): Promise<void> => new Promise((resolve) => setTimeout(resolve, 60))
 
+function rateOf(work: number, times: readonly number[]): Rate {
+  const best = Math.min(...times)
+  return { median: (1000 * work) / middle(times), best: (1000 * work) / best, slow: times.filter((ms) => ms > 1.25 * best).length / times.length }
+}
+
+/** Over the shapes: each kind of product, then all of them. */
+export function sumsOf(rates: readonly ProductRate[]): readonly ProductSum[] {
+  const sum = (numbers: readonly number[]): number => numbers.reduce((x, y) => x + y, 0)
+  return [...new Set(rates.map(({ threads }) => threads))].flatMap((threads) => [...kinds.map(({ name }) => name), "all" as const].flatMap((kind): readonly ProductSum[] => {
+    const pairs = rates.flatMap(({ peer, ...rate }) => (peer !== null && rate.threads === threads && (kind === "all" || rate.kind === kind) ? [{ ...rate, peer }] : []))
+    const ratio = (of: "median" | "best"): number => sum(pairs.map(({ work, peer }) => work / peer[of])) / sum(pairs.map(({ work, own }) => work / own[of]))
+    return pairs.length === 0 ? [] : [{ kind, threads, median: ratio("median"), best: ratio("best"), slow: [sum(pairs.map(({ own }) => own.slow)) / pairs.length, sum(pairs.map(({ peer }) => peer.slow)) / pairs.length] }]
+  }))
+}
+
+function showSums(sums: readonly ProductSum[]): void {
+  const percent = (share: number): string => `${(100 * share).toFixed(0)}%`
+  for (const { kind, median, best, slow: [own, peer] } of sums) {
+    console.log(`  ${(kind === "all" ? "all shapes and kinds" : `all shapes ${kind}`).padEnd(40)} OpenBLAS's time by ours ${median.toFixed(2)} (best ${best.toFixed(2)}); over a quarter slower than the best: ${percent(own)} of our runs, ${percent(peer)} of its`)
+  }
+}
+
 /** Runs in turns. */
-export async function measureProducts(rounds = 20, counts = threadCounts(coresAvailable())): Promise<readonly ProductRate[]> {
+export async function measureProducts(rounds = 20, counts = threadCounts(coresAvailable())): Promise<{ readonly rates: readonly ProductRate[]; readonly sums: readonly ProductSum[] }> {
   const blas = openBlas()
   const rates: ProductRate[] = []
   for (const threads of counts) {
     const device = await openCpu({ threads })
-    if (!isUsable(device)) return []
+    if (!isUsable(device)) break
     console.log(`\nproducts alone: ${device.info.detail}; beside ${blas?.name ?? "nothing: there is no libopenblas.so.0 (Debian: `apt-get install libopenblas0-pthread`)"}`)
     for (const shape of shapes) for (const kind of kinds) {
       const sizes = sizesOf(shape, kind.name)
@@ -114,13 +138,14 @@ export async function measureProducts(rounds = 20, counts = threadCounts(coresAv
         times[i]?.push(await run())
       }
       for (const { close } of contenders) close()
-      const rateOf = (ms: number): number => (repeats * 2 * m * n * k) / ms / 1e6
-      const [own = { median: NaN, best: NaN }, peer = null] = times.map((list): Rate => ({ median: rateOf(middle(list)), best: rateOf(Math.min(...list)) }))
-      const rate: ProductRate = { name: `[${m}, ${k}] x [${k}, ${n}] ${kind.name}`, threads, own, peer }
+      const work = (repeats * 2 * m * n * k) / 1e9
+      const [own = rateOf(work, []), peer = null] = times.map((list) => rateOf(work, list))
+      const rate: ProductRate = { name: `[${m}, ${k}] x [${k}, ${n}] ${kind.name}`, kind: kind.name, threads, work, own, peer }
       const text = (of: Rate): string => `${of.median.toFixed(0).padStart(4)} GFLOP/s (best ${of.best.toFixed(0).padStart(4)})`
       console.log(`  ${rate.name.padEnd(40)} ${text(own)}${peer === null ? "" : `, OpenBLAS ${text(peer)}: ${(own.median / peer.median).toFixed(2)} (best ${(own.best / peer.best).toFixed(2)})`}`)
       rates.push(rate)
     }
+    showSums(sumsOf(rates).filter((sum) => sum.threads === threads))
   }
-  return rates
+  return { rates, sums: sumsOf(rates) }
 }
