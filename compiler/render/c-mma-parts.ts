@@ -1,23 +1,9 @@
 /** Products of f32 as C with AMX: each number is the sum of three of bf16, and six of the nine products of parts are computed; the others are below 2^-24 of theirs. */
+import type { PartsOrder } from "./c-mma.ts"
+import { tileSums } from "./c-mma.ts"
 
-/**
- * The order of the six for each slice of k, the largest last, so that small ones are added to sums that lack it. Each step changes the parts of one side: one tile is
- * loaded for each product.
- */
-const order = [[2, 0], [1, 0], [1, 1], [0, 1], [0, 2], [0, 0]] as const
-
-/** Slices of k that a tile of sums takes at once: those of two columns of tiles stay in the first level of cache while rows go past them. */
-const nearSlices = 4
-
-/** Rows from which on they pay for fetching the right factor ahead. */
-const manyRows = 96
-
-/** Sums in tile 0, a left factor in 1, a right one in 2. */
-const steps = order.map(([a, b], i) => {
-  const before = order[i - 1]
-  const loads = [...(before?.[0] === a ? [] : [`_tile_loadd(1, a + ${a * 1024}, 64);`]), ...(before?.[1] === b ? [] : [`_tile_loadd(2, b + ${b * 1024}, 64);`])]
-  return `    ${loads.join(" ")} _tile_dpbf16ps(0, 1, 2);`
-}).join("\n")
+/** The order of the six for each slice of k, the largest last, so that small ones are added to sums that lack it. Each step changes the parts of one side. */
+const order: PartsOrder = [[2, 0], [1, 0], [1, 1], [0, 1], [0, 2], [0, 0]]
 
 /** `far`: past the cache. */
 const splitting = (suffix: string, store: (to: string, what: string) => string): string => `INLINE void split_${suffix}(f32v x, f32v y, __m512i halves, f32v *out) {
@@ -44,40 +30,7 @@ export const partsHelpers = `/* ---- numbers of f32 as three of bf16, x = x0 + x
    \`halves\` of two vectors lie one after the other, or in pairs; parts 16 vectors apart. */
 ${splitting("parts", (to, what) => `*(${to}) = (f32v)${what}`)}/* past the cache */
 ${splitting("far", (to, what) => `_mm512_stream_si512((__m512i *)(${to}), ${what})`)}
-/* A tile of sums, of which rows and cols exist: what does not fill it goes by way of one that does. \`lines\` of what is read next are fetched ahead for each slice. */
-INLINE void sum_parts(long count, const uint8_t *a, const uint8_t *b, float *c, long ldc, long rows, long cols, int add, const uint8_t *ahead, long lines) {
-  float part[16 * 16] __attribute__((aligned(64)));
-  float *const whole = c;
-  const long whole_ldc = ldc;
-  const int in_part = rows < 16 || cols < 16;
-  if (in_part) {
-    if (add) for (long i = 0; i < rows; i++) store_f32(part + 16 * i, load_some(whole + i * ldc, 0, cols));
-    c = part; ldc = 16;
-  }
-  if (add) _tile_loadd(0, c, 4 * ldc); else _tile_zero(0);
-  for (; count > 0; count--, a += 3072, b += 3072) {
-${steps}
-    for (long i = 0; i < lines; i++, ahead += 64) __builtin_prefetch(ahead, 0, 2);
-  }
-  _tile_stored(0, c, 4 * ldc);
-  if (in_part) for (long i = 0; i < rows; i++) store_some(whole + i * whole_ldc, 0, load_f32(part + 16 * i), cols);
-}
-/* c[rows][cols] (+)= the sum over count slices of a times b, packed in parts: \`below\` to the lower tile of a, \`beside\` to the one on the right of b.
-   Three registers of tiles are in use and no more. The two threads of a core share a few more than eight: beside somebody else, each write of a tile waits for one that is free
-   (cycles of a product and its load: 17 alone; 27 with three in use, 65 with eight). What is zero takes none; the system fills all of them when it gives a core back. */
-static __attribute__((noinline, unused)) void multiply_parts(long count, const uint8_t *a, long below, const uint8_t *b, long beside, float *c, long ldc, long rows, long cols, int add) {
-  const long lines = rows < ${manyRows} ? 0 : ${48 * 16} / rows;
-  _tile_zero(3); _tile_zero(4); _tile_zero(5); _tile_zero(6); _tile_zero(7);
-  for (long slice = 0; slice < count; slice += ${nearSlices}) {
-    const long many = MIN(${nearSlices}, count - slice);
-    const uint8_t *ahead = slice + many < count ? b + (slice + many) * 3072 : b + 2 * beside;
-    for (long row = 0; row < rows; row += 16)
-      for (long column = 0; column < cols; column += 16)
-        sum_parts(many, a + row / 16 * below + slice * 3072, b + column / 16 * beside + slice * 3072, c + row * ldc + column, ldc, MIN(16, rows - row), MIN(16, cols - column), add || slice > 0,
-          ahead + column / 16 * beside + row * lines * ${4 * nearSlices}L, lines);
-  }
-}
-/* Sums that came out infinite or not a number, as some factor is or as parts were too large: made again of whole numbers, as vectors do, in order of k. a(i, k) at a[i * a_row + k * a_col], b(k, j) at b[k * b_row + j * b_col]. */
+${tileSums("multiply_parts", order)}/* Sums that came out infinite or not a number, as some factor is or as parts were too large: made again of whole numbers, as vectors do, in order of k. a(i, k) at a[i * a_row + k * a_col], b(k, j) at b[k * b_row + j * b_col]. */
 static __attribute__((noinline, unused)) void mend(float *c, long rows, long cols, long depth, const float *a, long a_row, long a_col, const float *b, long b_row, long b_col) {
   for (long i = 0; i < rows; i++) for (long j = 0; j < cols; j += 16) {
     const __mmask16 wrong = _mm512_fpclass_ps_mask((__m512)load_some(c + i * cols, j, cols), 0x99);

@@ -1,4 +1,4 @@
-/** Products of tiles as C with AMX (Intel's tile unit): packing of factors, a block of two by two tiles, and the loops around it. */
+/** Products of tiles as C with AMX (Intel's tile unit): packing of factors, a row of tiles by two columns, and the loops around it. */
 import { cIndex } from "./c-index.ts"
 import type { Parameters } from "./c-exprs.ts"
 import type { ContractKernel, Operand } from "../kernel/ir.ts"
@@ -114,10 +114,8 @@ export function renderTiled(kernel: ContractKernel, plan: TilePlan, p: Parameter
   const [next, below, at] = left === null ? [64, `${16 * pitch}L`, "slice * 64"] : [step, `many * ${step}`, "0"]
   const made = left === null ? "scratch" : `scratch + ${rows / unit.rows * (slice * step / 4)}L`
   const right = `right + column / 16 * ${panel}L + slice * ${step}, ${panel}`
-  const sums = (row: string, rows: string): string => `out + ${row} * ${n}L + column, ${n}, ${rows}, MIN(32, ${n} - column), slice > 0`
-  const multiply = parts === 1
-    ? `for (long row = from; row < to; row += 32) multiply_tiles(many, left + (row - from) / 16 * ${below} + ${at}, ${pitch}, ${next}, ${below}, ${right}, ${sums("row", "MIN(32, to - row)")});`
-    : `multiply_parts(many, left, ${below}, ${right}, ${sums("from", "to - from")});`
+  const sums = `out + from * ${n}L + column, ${n}, to - from, MIN(32, ${n} - column), slice > 0`
+  const multiply = `${parts === 1 ? "multiply_tiles" : "multiply_parts"}(many, left + ${at}, ${pitch}, ${next}, ${below}, ${right}, ${sums});`
   return [
     "  for (long share = first; share < last; share++) {",
     `    const long b = share / ${blocks}, from = share % ${blocks} * ${rows}, to = MIN(${m}, from + ${rows});`,
@@ -145,20 +143,6 @@ function leftLines({ m, k, a }: ContractKernel, left: Packed, p: Parameters, sli
     `      for (long row = from; row < to; row += 32) ${packName(packUse(left))}((uint16_t *)scratch + (row - from) / 16 * many * ${numbers},`,
     `        ${matrix(a, p)} + row * ${left.lineStride * step}L + slice * ${32 * left.depthStride * step}L, ${left.lineStride}, ${left.depthStride}, MIN(32, ${m} - row), MIN(${depth}, ${k} - slice * 32));`,
   ]
-}
-
-/** Sums of tiles 0 to 3, left factors in 4 and 5, right ones in 6 and 7. */
-function block(two: boolean, wide: boolean): string {
-  const sums = [0, ...(wide ? [1] : []), ...(two ? [2] : []), ...(two && wide ? [3] : [])]
-  const c = (tile: number): string => `c + ${tile >= 2 ? "16 * ldc" : "0"} + ${tile % 2 === 1 ? "16" : "0"}, 4 * ldc`
-  return `    if (add) { ${sums.map((tile) => `_tile_loadd(${tile}, ${c(tile)});`).join(" ")} }
-    else { ${sums.map((tile) => `_tile_zero(${tile});`).join(" ")} }
-    for (; count > 0; count--, a += next, b += ${tileBytes}) {
-      _tile_loadd(6, b, 64); _tile_loadd(4, a, pitch); _tile_dpbf16ps(0, 4, 6);
-      ${wide ? "_tile_loadd(7, b + beside, 64); _tile_dpbf16ps(1, 4, 7);" : ""}
-      ${two ? `_tile_loadd(5, a + below, pitch); _tile_dpbf16ps(2, 5, 6);${wide ? " _tile_dpbf16ps(3, 5, 7);" : ""}` : ""}
-    }
-    ${sums.map((tile) => `_tile_stored(${tile}, ${c(tile)});`).join(" ")}`
 }
 
 export const tileHelpers = `/* ---- tiles: 16 rows of 64 bytes, 16 sums of f32 or 32 numbers of bf16 */
@@ -201,31 +185,81 @@ INLINE f32v pair_bf16(const uint8_t *p, const uint8_t *q, long n, int both) {
 }
 `
 
-/** A function of two by two tiles, of which rows and cols exist: what fills no tile goes by way of a block that does. */
-export function inBlocks(name: string, parameters: string, block: (two: boolean, wide: boolean) => string): string {
-  return `static __attribute__((noinline, unused)) void ${name}(${parameters}, float *c, long ldc, long rows, long cols, int add) {
-  float part[32 * 32] __attribute__((aligned(64)));
+/** Products of parts of the left and of the right factor, one after the other for each slice of k. */
+export type PartsOrder = readonly (readonly [left: number, right: number])[]
+
+/** Slices of k that tiles of sums take at once: those of two columns of tiles stay in the first level of cache while rows go past them. */
+const nearSlices = (parts: number): number => 12 / parts
+
+/** Rows from which on they pay for fetching the right factor ahead. */
+const manyRows = 96
+
+/** A slice of one row of tiles by one or two columns: sums in tiles 0 and 1, a left factor in 2, a right one in 3. A tile at hand is not loaded again. */
+function stepsOf(order: PartsOrder, wide: boolean): string {
+  let [left, right] = [-1, ""]
+  let columns = wide ? [0, 1] : [0]
+  return order.map(([a, b]) => {
+    if (right === `${b} of ${columns.at(-1)}`) columns = columns.toReversed()
+    const products = columns.flatMap((column) => {
+      const loads = [
+        ...(left === a ? [] : [`_tile_loadd(2, a${a === 0 ? "" : ` + ${a * tileBytes}`}, pitch);`]),
+        ...(right === `${b} of ${column}` ? [] : [`_tile_loadd(3, b${b === 0 ? "" : ` + ${b * tileBytes}`}${column === 0 ? "" : " + beside"}, 64);`]),
+      ]
+      ;[left, right] = [a, `${b} of ${column}`]
+      return [...loads, `_tile_dpbf16ps(${column}, 2, 3);`]
+    })
+    return `      ${products.join(" ")}`
+  }).join("\n")
+}
+
+function columnsOfSums(order: PartsOrder, step: number, wide: boolean): string {
+  const sums = wide ? [0, 1] : [0]
+  const at = (tile: number): string => `${tile}, c${tile === 0 ? "" : " + 16"}, 4 * ldc`
+  return `    if (add) { ${sums.map((tile) => `_tile_loadd(${at(tile)});`).join(" ")} } else { ${sums.map((tile) => `_tile_zero(${tile});`).join(" ")} }
+    for (; count > 0; count--, a += next, b += ${step}) {
+${stepsOf(order, wide)}
+      for (long i = 0; i < lines; i++, ahead += 64) { __builtin_prefetch(ahead, 0, 2);${wide ? " __builtin_prefetch(ahead + beside, 0, 2);" : ""} }
+    }
+    ${sums.map((tile) => `_tile_stored(${at(tile)});`).join(" ")}`
+}
+
+/** The function \`name\` of products of packed tiles in such parts, and one of a row of tiles. */
+export function tileSums(name: string, order: PartsOrder): string {
+  const parts = Math.max(...order.flat()) + 1
+  const [step, near] = [tileBytes * parts, nearSlices(parts)]
+  return `/* A row of tiles by one or two columns of them, of which rows and cols exist: what does not fill tiles goes by way of sums that do. \`lines\` of what is read next are fetched ahead for each slice. */
+INLINE void row_${name}(long count, const uint8_t *a, long pitch, long next, const uint8_t *b, long beside, float *c, long ldc, long rows, long cols, int add, const uint8_t *ahead, long lines) {
+  float part[16 * 32] __attribute__((aligned(64)));
   float *const whole = c;
-  const long whole_ldc = ldc, whole_cols = cols;
-  const int in_part = (rows & 15) != 0 || (cols & 15) != 0;
+  const long whole_ldc = ldc;
+  const int in_part = rows < 16 || (cols & 15) != 0;
   if (in_part) {
     if (add) for (long i = 0; i < rows; i++) for (long j = 0; j < cols; j += 16) store_f32(part + 32 * i + j, load_some(whole + i * ldc, j, cols));
     c = part; ldc = 32;
   }
-  if (rows > 16 && cols > 16) {
-${block(true, true)}
-  } else if (rows > 16) {
-${block(true, false)}
-  } else if (cols > 16) {
-${block(false, true)}
+  if (cols > 16) {
+${columnsOfSums(order, step, true)}
   } else {
-${block(false, false)}
+${columnsOfSums(order, step, false)}
   }
-  if (in_part) for (long i = 0; i < rows; i++) for (long j = 0; j < cols; j += 16) store_some(whole + i * whole_ldc, j, load_f32(part + 32 * i + j), whole_cols);
+  if (in_part) for (long i = 0; i < rows; i++) for (long j = 0; j < cols; j += 16) store_some(whole + i * whole_ldc, j, load_f32(part + 32 * i + j), cols);
+}
+/* c[rows][cols] (+)= the sum over count slices of a times b; up to 32 columns. a: \`pitch\` bytes between rows of a tile, \`next\` to the following slice, \`below\` to the tile below; b: packed, \`beside\` to the tile on the right. */
+static __attribute__((noinline, unused)) void ${name}(long count, const uint8_t *a, long pitch, long next, long below, const uint8_t *b, long beside, float *c, long ldc, long rows, long cols, int add) {
+  const long lines = rows < ${manyRows} ? 0 : ${16 * 16 * parts} / rows;
+  _tile_zero(4); _tile_zero(5); _tile_zero(6); _tile_zero(7);
+  for (long slice = 0; slice < count; slice += ${near}) {
+    const long many = MIN(${near}, count - slice);
+    const uint8_t *ahead = slice + many < count ? b + (slice + many) * ${step} : b + 2 * beside;
+    for (long row = 0; row < rows; row += 16)
+      row_${name}(many, a + row / 16 * below + slice * next, pitch, next, b + slice * ${step}, beside, c + row * ldc, ldc, MIN(16, rows - row), cols, add || slice > 0, ahead + row * lines * ${4 * near}L, lines);
+  }
 }
 `
 }
 
-export const tileProduct = `/* c[rows][cols] (+)= the sum over count tiles of a times b; two by two tiles, of which rows and cols exist.
-   a: \`pitch\` bytes between rows, \`next\` to the following k, \`below\` to the lower tile; b: packed, \`beside\` to the tile on the right. */
-${inBlocks("multiply_tiles", "long count, const uint8_t *a, long pitch, long next, long below, const uint8_t *b, long beside", block)}`
+/**
+ * Four registers of tiles are in use and no more. The two threads of a core share a few more than eight: beside somebody else, each write of a tile waits for one that is free (cycles of a product
+ * and its load: 17 alone; beside somebody 30 with four in use, 65 with eight). What is zero takes none; the system fills all of them when it gives a core back.
+ */
+export const tileProduct = tileSums("multiply_tiles", [[0, 0]])

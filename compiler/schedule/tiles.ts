@@ -7,7 +7,7 @@ import { isFew } from "../kernel/domain.ts"
 import { indexKey } from "../kernel/index.ts"
 import type { AttendGradKernel, AttendKernel, AttendSizes, Buffer, ContractKernel, Operand } from "../kernel/ir.ts"
 
-/** A tile of sums [rows][cols] takes left[rows][depth] times right[depth][cols]. Two by two tiles are multiplied at once. */
+/** A tile of sums [rows][cols] takes left[rows][depth] times right[depth][cols]. One row of tiles and two columns are multiplied at once. */
 export interface TileUnit {
   readonly rows: number
   readonly cols: number
@@ -45,7 +45,7 @@ export interface TilePlan {
   readonly whole: Operand | null
   /** Rows of one share: whole chunks of the kernel that follows. */
   readonly rows: number
-  /** Tiles along k whose sums stay in registers. */
+  /** Tiles along k that are multiplied at once: so many of a share's rows are packed. */
   readonly slice: number
   /** How the rows of a share are packed; null: they are read where they lie. */
   readonly left: Packed | null
@@ -99,7 +99,7 @@ function paysInParts({ m, n, k, batch, a, b }: ContractKernel, unit: TileUnit): 
 const nearBytes = 1.25 * 2 ** 20
 /** Bytes of a result that are gone from the second level of cache when they are read again. */
 const farBytes = 4 * 2 ** 20
-/** Tiles along k whose sums stay in registers at most: a block of rows of them must stay near. */
+/** Tiles along k that are multiplied at once at most: the rows of a share must stay near. */
 const longestSlice = 64
 /** In parts a tile takes three times the room, and is read by six products. */
 const longestInParts = 16
