@@ -1,15 +1,20 @@
-/** Values that depend on one code of 4 bits and on nothing else: a table of 16 numbers says all there is to know of them. */
+/** Values that depend on one code of 4 or 8 bits and on nothing else: a table of 16 or 256 numbers says all there is to know of them. */
 import { binaryOf, castTo, unaryOf } from "../graph/interpret-elementwise.ts"
 import { constant, div, plus, times } from "./index.ts"
 import type { Index } from "./index.ts"
-import type { Expr } from "./ir.ts"
+import type { Buffer, Expr } from "./ir.ts"
 
 /** Ops that have the same result everywhere, to the bit. */
 const exact: ReadonlySet<string> = new Set(["neg", "abs", "sign", "sqrt", "floor", "round", "not", "add", "sub", "mul", "div", "max", "min", "lt", "le", "eq", "and", "or"])
 
 export type Load = Extract<Expr, { is: "load" }>
 
-/** The only thing that is read, if it is a code of 4 bits without guards; null otherwise. */
+/** Bits of a code, and whether its highest is a sign; null: the buffer holds other numbers. */
+export function codeOf({ stored }: Buffer): { readonly bits: 4 | 8; readonly signed: boolean } | null {
+  return stored === "u4" || stored === "i4" ? { bits: 4, signed: stored === "i4" } : stored === "u8" || stored === "i8" ? { bits: 8, signed: stored === "i8" } : null
+}
+
+/** The only thing that is read, if it is a code without guards; null otherwise. */
 export function theCode(x: Expr): Load | null {
   let found: Load | null = null
   const pending = [x]
@@ -19,15 +24,16 @@ export function theCode(x: Expr): Load | null {
     else if (part.is === "cast") pending.push(part.x)
     else if (part.is === "binary" && exact.has(part.op)) pending.push(part.x, part.y)
     else if (part.is === "select") pending.push(part.condition, part.yes, part.no)
-    else if (part.is === "load" && (part.buffer.stored === "u4" || part.buffer.stored === "i4") && part.guards.length === 0 && (found === null || found === part)) found = part
+    else if (part.is === "load" && codeOf(part.buffer) !== null && part.guards.length === 0 && (found === null || found === part)) found = part
     else return null
   }
   return found
 }
 
-/** The value for each pattern of the code, 0 … 15, rounded as the ops say. */
-export function tableOf(x: Expr, code: Load): readonly number[] {
-  return Array.from({ length: 16 }, (_, pattern) => valueFor(x, code.buffer.stored === "i4" && pattern > 7 ? pattern - 16 : pattern))
+/** The value for each pattern of the code, 0 … 15 or 0 … 255, rounded as the ops say. */
+export function tableOf(x: Expr, { buffer }: Load): readonly number[] {
+  const { bits, signed } = codeOf(buffer) ?? { bits: 8, signed: false }
+  return Array.from({ length: 2 ** bits }, (_, pattern) => valueFor(x, signed && pattern >= 2 ** (bits - 1) ? pattern - 2 ** bits : pattern))
 }
 
 function valueFor(x: Expr, code: number): number {

@@ -1,6 +1,6 @@
 /** Expressions of kernels as C: a value of one element, or of a vector of them. */
 import type { CpuTarget } from "../schedule/cpu.ts"
-import { halfOf, isEven, tableOf, theCode } from "../kernel/code-table.ts"
+import { codeOf, halfOf, isEven, tableOf, theCode } from "../kernel/code-table.ts"
 import { exprsIn } from "../kernel/expr.ts"
 import type { Guard, Index } from "../kernel/index.ts"
 import type { Buffer, Combine, Expr, RowsKernel } from "../kernel/ir.ts"
@@ -81,7 +81,7 @@ export function emit(m: Emitter, x: Expr, scope: Scope): string {
 function lookedUp(m: Emitter, x: Expr, scope: Scope): string | null {
   if (m.target.lanes !== 16 || m.target.family !== "avx512" || x.dtype !== "f32" || m.part !== null) return null
   const code = theCode(x)
-  if (code === null || !isEven(code.index, 16) || laneFactor(code.index, 16) !== 1) return null
+  if (code === null || codeOf(code.buffer)?.bits !== 4 || !isEven(code.index, 16) || laneFactor(code.index, 16) !== 1) return null
   const table = tableOf(x, code).map((value, i) => (i === 0 && Object.is(value, -0) ? "0.0f" : cFloat(value)))
   return `look_up(nibbles(${m.p.name(code.buffer, false)} + ${cIndex(halfOf(code.index), names(m, scope, null))}), (f32v){${table.join(", ")}})`
 }

@@ -343,9 +343,9 @@ function tileFor(m: number, n: number, target: CpuTarget): Tile {
   return shapes.reduce((best, tile) => (cost(tile) < cost(best) ? tile : best))
 }
 
-/** Columns of a product with codes of 4 bits that are multiplied at once, 64 bytes of codes; and floats that a row's numbers for them take as digits (`c-codes.ts`). */
-export const digitBlock = 128
-export const digitFloats = (3 * digitBlock + 3 * 64) / 4
+/** Columns of a product with codes that are multiplied at once, in up to 128 bytes of codes; and floats that a row's numbers for them take at most as digits (`c-codes.ts`). */
+const digitBlock = 128
+const digitFloats = (3 * digitBlock + 2 * 3 * 64) / 4
 /** Rows of such a product at most, in whole lines of a cache. */
 export const mostUnits = 16
 

@@ -10,16 +10,23 @@ import type { ConformanceCase } from "./conformance.ts"
 
 export const storageTypes: readonly StorageType[] = ["f16", "bf16", "i8", "u8", "i4", "u4"]
 
+const limits: { readonly [S in StorageType]: readonly [low: number, high: number] } = { f16: [-1, 1], bf16: [-1, 1], i8: [-128, 127], u8: [0, 255], i4: [-8, 7], u4: [0, 15] }
+
 const ranges: { readonly [S in StorageType]: (i: number) => number } = {
   f16: (i) => ((i * 37) % 201 - 100) / 64, bf16: (i) => ((i * 37) % 101 - 50) / 32, i8: (i) => (i * 37) % 256 - 128, u8: (i) => (i * 37) % 256, i4: (i) => (i * 7) % 16 - 8, u4: (i) => (i * 7) % 16,
 }
 
+type Feeds = Record<string, ConformanceCase["batches"][number][string]>
 type Input = (name: string, shape: readonly number[]) => NodeOf<"input">
 
-/** Products with matrices that are decoded where they are read: few and many rows, groups that fill vectors and groups that do not, a side that lies across. */
+/** What the codes of formats stand for: their middle for nothing. */
+const middles: { readonly [S in StorageType]: number } = { f16: 0, bf16: 0, i8: 0, u8: 128, i4: 0, u4: 8 }
+
+/** Products with matrices that are decoded where they are read: few and many rows, groups that fill vectors and groups that do not, one scale for each row, a side that lies across. */
 function products(b: Builder, plain: Input, input: Input, stored: StorageType): readonly Node[] {
-  return ([[1, 64, 37, 32], [3, 60, 19, 5], [8, 96, 16, 96], [1, 1, 5, 1], [40, 64, 53, 32], [9, 35, 1, 7], [8, 35, 1, 7], [2, 384, 20, 32], [3, 160, 9, 32], [1, 256, 7, 64]] as const).flatMap(([m, k, n, group], i) => {
-    const matrix = decoded(b, plain, input, String(i), [n, k, group], stored === "u4" ? 8 : 0)
+  const shapes = [[1, 64, 37, 32], [3, 60, 19, 5], [8, 96, 16, 96], [1, 1, 5, 1], [40, 64, 53, 32], [9, 35, 1, 7], [8, 35, 1, 7], [2, 384, 20, 32], [3, 160, 9, 32], [1, 256, 7, 64], [1, 387, 19, 387], [2, 67, 11, 67]] as const
+  return shapes.flatMap(([m, k, n, group], i) => {
+    const matrix = decoded(b, plain, input, String(i), [n, k, group], middles[stored])
     const [x, across] = [plain(`x${i}`, [m, k]), plain(`across${i}`, [k, m])]
     return [g.dot(b, x, matrix, false, true), g.dot(b, g.permute(b, across, [1, 0]), matrix, false, true)]
   })
@@ -31,10 +38,10 @@ function decoded(b: Builder, plain: Input, input: Input, name: string, [n, k, gr
   return g.reshape(b, g.mul(b, zero === 0 ? codes : g.sub(b, codes, zero), scales), [n, k])
 }
 
-/** Products of one row and of few with the first operand in common: codes of two kinds, and a matrix as it is. Storage makes no difference but for codes of 4 bits. */
+/** Products of one row and of few with the first operand in common: codes of two kinds, and a matrix as it is. Storage makes no difference but for codes. */
 function siblings(b: Builder, plain: Input, input: Input, stored: StorageType): readonly Node[] {
-  if (stored !== "i4" && stored !== "u4" && stored !== "f16") return []
-  const usual = stored === "u4" ? 8 : 0
+  if (stored === "bf16") return []
+  const usual = middles[stored]
   return ([[1, 64, 37], [3, 32, 9]] as const).flatMap(([m, k, n]) => {
     const x = plain(`same${k}`, [m, k])
     const codes = (name: string, width: number, zero: number): Node => decoded(b, plain, input, ` of ${k}, ${name}`, [width, k, 32], zero)
@@ -42,9 +49,25 @@ function siblings(b: Builder, plain: Input, input: Input, stored: StorageType): 
   })
 }
 
+/** Sums as large as they come: numbers just below a power of two, all of one sign, times the code of largest magnitude; and long ones, over numbers and codes that fall off. */
+function extremes(b: Builder, feeds: Feeds, stored: StorageType): readonly Node[] {
+  return ([[128, 32], [16519, 16519]] as const).flatMap(([k, group]) => limits[stored].map((code) => {
+    const all = (name: string, shape: readonly number[], narrow: boolean, value: (i: number) => number): NodeOf<"input"> => {
+      const values = Float32Array.from({ length: size(shape) }, (_, i) => value(i))
+      feeds[`${name} of ${k}, ${code}`] = narrow ? { shape, dtype: "f32", stored, data: packed(values, stored) } : { shape, dtype: "f32", data: values }
+      return b.input(`${name} of ${k}, ${code}`, "batch", "f32", shape, narrow ? stored : undefined)
+    }
+    const falling = (i: number, by: number): number => (k > 128 ? 1 - (i % by) / 8 : 1)
+    const codes: Input = (name, shape) => all(name, shape, true, (i) => Math.trunc(code * falling(i, 7)))
+    const scales: Input = (name, shape) => all(name, shape, false, () => 2 ** -10)
+    const near = all("near", [2, k], false, (i) => (i < k ? 1 : -1) * (2 - 2 ** -23) * falling(i, 5))
+    return g.dot(b, near, decoded(b, scales, codes, "", [9, k, group], middles[stored]), false, true)
+  }))
+}
+
 export function storedCase(stored: StorageType): ConformanceCase {
   const b = createBuilder()
-  const feeds: Record<string, ConformanceCase["batches"][number][string]> = {}
+  const feeds: Feeds = {}
   const input = (name: string, shape: readonly number[], dtype: DType = "f32"): NodeOf<"input"> => {
     feeds[name] = { shape, dtype, stored, data: packed(Array.from({ length: size(shape) }, (_, i) => ranges[stored](i + name.length)), stored) }
     return b.input(name, "batch", dtype, shape, stored)
@@ -61,7 +84,7 @@ export function storedCase(stored: StorageType): ConformanceCase {
     g.mul(b, long, 0.37), g.add(b, x, 1), g.mul(b, g.permute(b, odd, [1, 0]), 0.5), g.sum(b, odd, [1]), g.sum(b, odd, [0]), g.gather(b, odd, ids), x,
     g.slice(b, odd, [1, 3], [9, 33], [1, 2]), g.add(b, g.reshape(b, g.slice(b, odd, [2, 5], [3, 6], [1, 1]), []), 1),
     g.dot(b, wide([3, 33])("few"), odd, false, true), g.dot(b, wide([21, 33])("many"), odd, false, true), g.dot(b, wide([21, 9])("rows"), odd), g.dot(b, odd, wide([9, 5])("right"), true, false),
-    ...products(b, plain, input, stored), ...siblings(b, plain, input, stored),
+    ...products(b, plain, input, stored), ...siblings(b, plain, input, stored), ...extremes(b, feeds, stored),
     ...(holds(stored, "i32") ? [g.add(b, input("whole", [3, 19], "i32"), 2)] : []),
   ]
   const program: Program = { name: `stored as ${stored}`, inputs: b.nodes.filter((node): node is NodeOf<"input"> & (typeof b.nodes)[number] => node.op === "input"), outputs: outputs.map((node, i) => ({ name: `out${i}`, node })) }
