@@ -33,8 +33,8 @@ export interface CpuOptions {
 }
 
 /** They change whenever generated code may give other bits: that of vectors alone, and that with tiles. */
-const generatorRevision = 4
-const tilesRevision = 5
+const generatorRevision = 5
+const tilesRevision = 6
 
 const unusable = ({ reason, help }: Broken): Unusable => ({ name: "cpu", reason, help })
 
