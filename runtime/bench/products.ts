@@ -94,8 +94,8 @@ function theirs(blas: OpenBlas, threads: number, [m, k, n]: readonly [number, nu
 
 const middle = (times: readonly number[]): number => [...times].sort((x, y) => x - y)[times.length >> 1] ?? NaN
 
-/** OpenBLAS's threads look for work for some 30 ms after a product, on the core that the other side needs. */
-const pause = (): Promise<void> => new Promise((resolve) => setTimeout(resolve, 60))
+/** OpenBLAS's threads look for work for more than 60 ms after a product, on the core that the other side needs. */
+const pause = (): Promise<void> => new Promise((resolve) => setTimeout(resolve, 150))
 
 function rateOf(work: number, times: readonly number[]): Rate {
   const best = Math.min(...times)
