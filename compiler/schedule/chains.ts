@@ -11,7 +11,7 @@ export function followsColumns(product: ContractKernel, kernel: RowsKernel): boo
   return exprsIn(kernel.stores.map(({ value }) => value)).every((x) => x.is !== "load" || x.buffer !== product.out || (x.guards.length === 0 && sameIndex(x.index, here)))
 }
 
-/** Whether each head reads of a cache only the row into which its own keys or values were put; `place`: where a buffer lies that replaces another. */
+/** Whether each head reads of a cache only the row into which its own keys or values were put. */
 export function followsHeads(put: PutKernel, { sizes, q, k, v, bias }: AttendKernel): boolean {
   if (put.batch !== sizes.batch || put.middle !== sizes.heads || sizes.groups !== sizes.heads) return false
   if ([q.buffer, bias?.buffer].includes(put.out)) return false
