@@ -21,7 +21,7 @@ export function wgslFloat(x: number): string {
   if (Number.isNaN(value)) return "nan()"
   if (!Number.isFinite(value)) return value > 0 ? "inf()" : "(-inf())"
   // Nine digits of the largest number are beyond it.
-  const text = Math.abs(value) > 3.4e38 ? String(value) : cFloat(value)
+  const text = Math.abs(value) > 3.4e38 ? `${value}f` : cFloat(value)
   return text.startsWith("-") ? `(${text})` : text
 }
 
