@@ -6,8 +6,10 @@ import { problems } from "../../compiler/graph/verify.ts"
 import { createMemory, interpretKernels } from "../../compiler/kernel/interpret.ts"
 import { fuse } from "../../compiler/kernel/fuse.ts"
 import { bytesOf } from "../../compiler/kernel/ir.ts"
+import type { Ordered } from "../../compiler/kernel/order.ts"
 import { orderKernels } from "../../compiler/kernel/order.ts"
 import { asPlain } from "../device.ts"
+import type { ConformanceCase } from "./conformance.ts"
 import { checkDevice, difference, runCase } from "./conformance.ts"
 import { checkMerged } from "./cpu-testing.ts"
 import { localFamily } from "./cpu-build.ts"
@@ -21,23 +23,25 @@ import { openTfjs } from "./tfjs.ts"
 const cases = storageTypes.map(storedCase)
 const kept = (["f16", "bf16"] as const).map(keptCase)
 
-test("kernels over numbers in narrower storage mean what the graph means", async () => {
-  for (const item of cases) {
-    const fused = orderKernels(fuse(item.program))
-    const memory = createMemory(fused)
-    for (const { name, buffer } of fused.inputs) {
-      const feed = item.batches[0]?.[name]
-      if (feed !== undefined) memory.get(buffer)?.set(asPlain(feed).data)
-    }
-    interpretKernels(fused, memory)
-    const expected = await runCase(createReference(), item)
-    for (const { name, buffer } of fused.outputs) {
-      const want = expected.get(`step 0: ${name}`)
-      const data = memory.get(buffer)
-      assert.ok(want !== undefined && data !== undefined)
-      assert.is(difference({ ...want, data }, want, item.tolerance), null, `${item.name}, ${name}`)
-    }
+/** The first step of a case as kernels, beside the graph. */
+async function interpreted(item: ConformanceCase, fused: Ordered): Promise<void> {
+  const memory = createMemory(fused)
+  for (const { name, buffer } of fused.inputs) {
+    const given = item.batches[0]?.[name] ?? item.state[name]
+    if (given !== undefined) memory.get(buffer)?.set(asPlain(given).data)
   }
+  interpretKernels(fused, memory)
+  const expected = await runCase(createReference(), item)
+  for (const { name, buffer } of fused.outputs) {
+    const want = expected.get(`step 0: ${name}`)
+    const data = memory.get(buffer)
+    assert.ok(want !== undefined && data !== undefined)
+    assert.is(difference({ ...want, data }, want, item.tolerance), null, `${item.name}, ${name}`)
+  }
+}
+
+test("kernels over numbers in narrower storage mean what the graph means", async () => {
+  for (const item of cases) await interpreted(item, orderKernels(fuse(item.program)))
 })
 
 const families = ["avx512", "avx2", "portable"] as const
@@ -57,20 +61,7 @@ test("keys and values in 16 bits are read by kernels as the graph says, and take
     assert.is(fused.kernels.filter(({ kind }) => kind === "rows").length, [2, 7][i], "only what is returned or compared is widened, and only queries are rounded")
     assert.is(fused.updates.filter(({ value }) => fused.inPlace.has(value)).length, fused.updates.length - 1, "all are replaced in place but the one that is read beside the new")
     for (const { state, value } of fused.updates) assert.equal([bytesOf(state), bytesOf(value)], [2 * state.size, 2 * state.size])
-    const memory = createMemory(fused)
-    const [batch = {}] = item.batches
-    for (const { name, buffer } of fused.inputs) {
-      const given = batch[name] ?? item.state[name]
-      if (given !== undefined) memory.get(buffer)?.set(asPlain(given).data)
-    }
-    interpretKernels(fused, memory)
-    const expected = await runCase(createReference(), item)
-    for (const { name, buffer } of fused.outputs) {
-      const want = expected.get(`step 0: ${name}`)
-      const data = memory.get(buffer)
-      assert.ok(want !== undefined && data !== undefined)
-      assert.is(difference({ ...want, data }, want, item.tolerance), null, `${item.name}, ${name}`)
-    }
+    await interpreted(item, fused)
   }
 })
 
