@@ -211,8 +211,10 @@ function wavesOf(kernels: readonly Kernel[], target: CpuTarget, packing: Packing
     const earliest = (needed: readonly Buffer[]): number => Math.max(after(needed), after(writes), ...writes.map((buffer) => (read.get(buffer) ?? -1) + 1), ...packs.map((pack) => after([place(pack.from.buffer)]) + 1), ...(again.get(given) ?? []).map((buffer) => written.get(place(buffer)) ?? 0))
     let wave = earliest(reads)
     if (kernel.kind === "loop") wave = Math.max(wave, waves.length)
+    for (const buffer of writes) packing.versions.set(buffer, (packing.versions.get(buffer) ?? 0) + 1)
     // A kernel that needs of those before it what the same thread made joins them.
-    const [own, before] = [found.tiled === null && kernel.kind !== "loop" ? stepOf(kernel, target, found.contract) : null, waves[wave - 1]]
+    const own = kernel.kind === "loop" ? null : found.tiled === null ? stepOf(kernel, target, found.contract) : tiledStep(found.tiled)
+    const before = waves[wave - 1]
     const joined = own === null || !Array.isArray(before) ? null : join(before, own)
     if (joined !== null && earliest(reads.filter((buffer) => !joined.made.some((made) => place(made) === buffer))) < wave) {
       enter(wave - 1, reads, writes, again.has(given))
@@ -226,7 +228,6 @@ function wavesOf(kernels: readonly Kernel[], target: CpuTarget, packing: Packing
       if (!Array.isArray(steps)) throw new Error(`schedule: ${pack.note} has no wave`)
       steps.push({ kernel: pack, shares: pack.kind === "panels" ? panelShares(pack) : pack.batch * Math.ceil(pack.lines / packShare(pack.unit)), contract: null, tiles: null })
     }
-    for (const buffer of writes) packing.versions.set(buffer, (packing.versions.get(buffer) ?? 0) + 1)
     enter(wave, reads, writes, again.has(given))
     if (kernel.kind === "loop") {
       const inner = wavesOf(kernel.body, target, { ...packing, known: new Map() }, place, again, (buffer) => live(buffer, wave, false))
@@ -234,7 +235,7 @@ function wavesOf(kernels: readonly Kernel[], target: CpuTarget, packing: Packing
       floor = wave + 1
     } else {
       const steps = waves[wave]
-      if (Array.isArray(steps)) steps.push(found.tiled === null ? stepOf(kernel, target, found.contract) : tiledStep(found.tiled))
+      if (Array.isArray(steps) && own !== null) steps.push(own)
     }
   }
   return { waves: withTails(waves), count: waves.length }
